@@ -1,0 +1,164 @@
+"""Stages and modules as the engine sees them: plain data that a child process printed. No module code is imported.
+
+Source: DESIGN 3, T007, T010.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from switchgear.domain.errors import Code
+
+
+class ModuleStatus(StrEnum):
+    """Whether a module can be used now."""
+
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
+    DEPRECATED = "deprecated"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class InputDescription:
+    """One input of a module or contract: JSON Schema of what is accepted, and whether it may be absent."""
+
+    schema: Mapping[str, Any]
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContractDescription:
+    """A capability contract as data. `inputs` schemas are what the engine sends (serialization mode)."""
+
+    name: str
+    version: str
+    inputs: Mapping[str, InputDescription]
+    any_of: tuple[tuple[str, ...], ...]
+    output_name: str
+    output_schema: Mapping[str, Any]  #: validation mode: what the stage accepts from a module
+    output_sent_schema: Mapping[str, Any]  #: serialization mode: what later stages receive
+    guarantees: tuple[str, ...]
+    confidence: str | None
+    effects: str
+    digest: str  #: SHA-256 over the canonical JSON of the above
+
+
+@dataclass(frozen=True, slots=True)
+class StageDescription:
+    """A processing stage as data; `limits` are the defaults of a selection's limits."""
+
+    id: str
+    order: int
+    required: bool
+    contract: ContractDescription
+    limits: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineDescription:
+    """A pipeline as data."""
+
+    name: str
+    stages: tuple[StageDescription, ...]
+    result: str
+    identity: tuple[str, ...]
+    default_configuration: Mapping[str, Any]
+
+    def stage(self, stage_id: str) -> StageDescription | None:
+        """Return the stage with this id, or None."""
+        return next((stage for stage in self.stages if stage.id == stage_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a module cannot be used, and the exact line that repairs it."""
+
+    code: Code
+    message: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleDescription:
+    """One installed module as data, with its availability at the time of the snapshot.
+
+    When the module could not be described (import error), `stage_id`, `contract` and the schemas are empty and
+    `lack` says why.
+    """
+
+    id: str
+    version: str = ""
+    stage_id: str = ""
+    contract: str = ""  #: reference such as "invoice-extract@1"
+    guarantees: tuple[str, ...] = ()
+    requires: Mapping[str, Any] = field(default_factory=dict)
+    min_isolation: str = "L1"
+    deprecated: str | None = None
+    title: str = ""  #: first line of the class docstring
+    distribution: str = ""
+    distribution_version: str = ""
+    editable: bool = False  #: editable installs are not locked
+    code_digest: str = ""  #: SHA-256 over the package's files; "" when unknown
+    contract_digest: str = ""
+    settings_schema: Mapping[str, Any] = field(default_factory=dict)
+    secret_pointers: tuple[str, ...] = ()  #: JSON pointers of settings that hold a secret reference
+    inputs: Mapping[str, InputDescription] = field(default_factory=dict)
+    output_schema: Mapping[str, Any] = field(default_factory=dict)
+    enabled: bool = True
+    lack: Lack | None = None
+
+    @property
+    def status(self) -> ModuleStatus:
+        """Disabled by a person, unavailable with a reason, deprecated, or available."""
+        if not self.enabled:
+            return ModuleStatus.DISABLED
+        if self.lack is not None:
+            return ModuleStatus.UNAVAILABLE
+        return ModuleStatus.DEPRECATED if self.deprecated else ModuleStatus.AVAILABLE
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a run may call it."""
+        return self.status in (ModuleStatus.AVAILABLE, ModuleStatus.DEPRECATED)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """What a probe with certain settings said: `lack` None means it works here."""
+
+    module_id: str
+    settings_digest: str
+    lack: Lack | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is installed and available at one moment; validation is a pure function of content and snapshot.
+
+    `taken_at_us` is in microseconds UTC; `probes` is keyed by (module id, settings digest).
+    """
+
+    taken_at_us: int
+    pipeline: PipelineDescription
+    modules: Mapping[str, ModuleDescription]
+    probes: Mapping[tuple[str, str], ProbeAnswer] = field(default_factory=dict)
+
+    def lack_of(self, module_id: str, settings_digest: str) -> Lack | None:
+        """Why this module with these settings cannot be used, or None."""
+        module = self.modules.get(module_id)
+        if module is None:
+            return Lack(Code.SELECTION_UNKNOWN_MODULE, f"Module {module_id!r} is not installed.")
+        if not module.enabled:
+            return Lack(
+                Code.MODULE_DISABLED,
+                f"Module {module_id} was disabled by a maintainer.",
+                f"switchgear modules enable {module_id}",
+            )
+        if module.lack is not None:
+            return module.lack
+        probe = self.probes.get((module_id, settings_digest))
+        return probe.lack if probe else None
