@@ -16,6 +16,8 @@ from switchgear.sdk.errors import DeclarationError
 
 #: Gets the inputs by name and the output; returns None when it holds, else one sentence. Pure and bounded.
 Check = Callable[[Mapping[str, Any], Any], str | None]
+#: Gets the inputs by name, never reads the document; returns None when the stage concerns it, else one sentence.
+Applies = Callable[[Mapping[str, Any]], str | None]
 Effects = Literal["none", "idempotent", "external"]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_-]{0,60}$")
@@ -46,6 +48,8 @@ class Contract:
         output: The frozen model of the output.
         guarantees: Name -> check that the engine runs on every output.
         confidence: JSON pointer to a number 0..1 in the output, or None.
+        applies: Says from the inputs alone whether the stage concerns the document. If not, the stage is
+            `not_applicable` without a call, so that a missing OCR engine holds back scans only.
         effects: `external` stages are preceded by a checkpoint and get a delivery key.
     """
 
@@ -58,6 +62,7 @@ class Contract:
     guarantees: Mapping[str, Check] = field(default_factory=dict)
     confidence: str | None = None
     effects: Effects = "none"
+    applies: Applies | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
