@@ -107,7 +107,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What one call of a module gave: an outcome, and the output as JSON bytes when it succeeded.
+    """What one call of a module gave: an outcome, and the output when it succeeded: JSON bytes from an isolated module, the
+    model itself from an inline one.
 
     `facts` carries `reason` and `facts` of NeedsReview, `after_s` of Retryable, the refusal sentence of bad_input.
     """
@@ -115,7 +116,7 @@ class AttemptResult:
     outcome: Outcome
     detail: str = ""
     message: str = ""
-    output: bytes | None = None
+    output: Any = None
     confidence: float | None = None
     duration_us: int = 0
     retryable: bool = False
