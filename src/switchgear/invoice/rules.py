@@ -1,0 +1,181 @@
+"""Business rules over an invoice that need no library: mandatory fields, sums, VAT, dates.
+
+Each rule is a small function that gives findings; a rule whose terms are absent says nothing. Rule names follow
+EN 16931 where the rule is theirs. Amounts may differ by a tolerance; credit notes keep the sign they are written
+with, so every rule holds for them unchanged. Source: INVOICES.md (validate).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Final
+
+from switchgear.invoice.types import Fact, Finding, InvoiceFields, Severity
+
+#: Largest difference of a sum, in units of the currency.
+TOLERANCE: Final = Decimal("0.01")
+#: The same where several rounded amounts are added up, or a rate is applied.
+ROUNDING_TOLERANCE: Final = Decimal("0.02")
+_CENT: Final = Decimal("0.01")
+_LONGEST_TERM: Final = timedelta(days=730)
+
+Rule = Callable[[InvoiceFields], list[Finding]]
+
+#: The fields without which nobody can pay or book an invoice: name -> JSON pointer.
+CRITICAL_FIELDS: Final[Mapping[str, str]] = {
+    "seller name": "/seller/name",
+    "number": "/number",
+    "issue date": "/issue_date",
+    "currency": "/currency",
+    "gross total": "/totals/gross",
+}
+
+
+def critical_facts(fields: InvoiceFields) -> dict[str, Fact[Any] | None]:
+    """The critical fields by name, in the order of `CRITICAL_FIELDS`; absent ones are None."""
+    facts = (fields.seller.name, fields.number, fields.issue_date, fields.currency, fields.totals.gross)
+    return dict(zip(CRITICAL_FIELDS, facts, strict=True))
+
+
+def comes_from_xml(fields: InvoiceFields) -> bool:
+    """Whether the invoice claims to be structured: its number was read from XML."""
+    return fields.number is not None and fields.number.source == "xml"
+
+
+def _amount(fact: Fact[Decimal] | None) -> Decimal | None:
+    return None if fact is None else fact.value
+
+
+def _finding(code: str, message: str, pointer: str, severity: Severity = "error") -> Finding:
+    return Finding(code=code, severity=severity, message=message, pointer=pointer)
+
+
+def _compare(
+    code: str, what: str, stated: Decimal, computed: Decimal, pointer: str, tolerance: Decimal = TOLERANCE
+) -> list[Finding]:
+    if abs(stated - computed) <= tolerance:
+        return []
+    return [_finding(code, f"{what}: stated {stated}, computed {computed}, difference {stated - computed}.", pointer)]
+
+
+# --- mandatory fields -----------------------------------------------------------------------------------------------
+
+
+def mandatory_fields(fields: InvoiceFields) -> list[Finding]:
+    """BR-02, 03, 05, 06, 14: critical fields (errors). BR-07, 16: buyer and lines (warnings: minimal profiles)."""
+    codes = ("BR-06", "BR-02", "BR-03", "BR-05", "BR-14")
+    findings = [
+        _finding(code, f"The invoice has no {name}.", CRITICAL_FIELDS[name])
+        for code, (name, fact) in zip(codes, critical_facts(fields).items(), strict=True)
+        if fact is None or fact.value == ""
+    ]
+    if fields.buyer.name is None:
+        findings.append(_finding("BR-07", "The invoice names no buyer.", "/buyer/name", "warning"))
+    if not fields.lines:
+        findings.append(_finding("BR-16", "The invoice has no lines.", "/lines", "warning"))
+    return findings
+
+
+# --- sums -----------------------------------------------------------------------------------------------------------
+
+
+def sum_of_lines(fields: InvoiceFields) -> list[Finding]:
+    """BR-CO-10: sum of line net amounts = total of the lines, when every line has an amount."""
+    stated = _amount(fields.totals.lines)
+    amounts = [line.net_amount.value for line in fields.lines if line.net_amount is not None]
+    if stated is None or not amounts or len(amounts) < len(fields.lines):
+        return []
+    return _compare(
+        "BR-CO-10", "Sum of line net amounts", stated, sum(amounts, Decimal(0)), "/totals/lines", ROUNDING_TOLERANCE
+    )
+
+
+def net_total(fields: InvoiceFields) -> list[Finding]:
+    """BR-CO-13: net = lines - allowances (BR-CO-11) + charges (BR-CO-12)."""
+    totals = fields.totals
+    lines, net = _amount(totals.lines), _amount(totals.net)
+    if lines is None or net is None:
+        return []
+    computed = lines - (_amount(totals.allowances) or Decimal(0)) + (_amount(totals.charges) or Decimal(0))
+    return _compare("BR-CO-13", "Total without VAT", net, computed, "/totals/net")
+
+
+def tax_total(fields: InvoiceFields) -> list[Finding]:
+    """BR-CO-14: total VAT = sum of the VAT breakdown's tax amounts."""
+    stated = _amount(fields.totals.tax)
+    parts = [group.tax.value for group in fields.vat if group.tax is not None]
+    if stated is None or not parts or len(parts) < len(fields.vat):
+        return []
+    return _compare("BR-CO-14", "Total VAT", stated, sum(parts, Decimal(0)), "/totals/tax", ROUNDING_TOLERANCE)
+
+
+def gross_total(fields: InvoiceFields) -> list[Finding]:
+    """BR-CO-15: gross = net + VAT."""
+    totals = fields.totals
+    net, tax, gross = _amount(totals.net), _amount(totals.tax), _amount(totals.gross)
+    if net is None or tax is None or gross is None:
+        return []
+    return _compare("BR-CO-15", "Total with VAT", gross, net + tax, "/totals/gross")
+
+
+def payable_total(fields: InvoiceFields) -> list[Finding]:
+    """BR-CO-16: payable = gross - prepaid + rounding."""
+    totals = fields.totals
+    gross, payable = _amount(totals.gross), _amount(totals.payable)
+    if gross is None or payable is None:
+        return []
+    computed = gross - (_amount(totals.prepaid) or Decimal(0)) + (_amount(totals.rounding) or Decimal(0))
+    return _compare("BR-CO-16", "Amount due", payable, computed, "/totals/payable")
+
+
+# --- VAT breakdown --------------------------------------------------------------------------------------------------
+
+
+def vat_by_rate(fields: InvoiceFields) -> list[Finding]:
+    """BR-CO-17: VAT of a group = taxable amount x rate, rounded to cents."""
+    findings: list[Finding] = []
+    for index, group in enumerate(fields.vat):
+        taxable, rate, tax = _amount(group.taxable), _amount(group.rate), _amount(group.tax)
+        if taxable is None or rate is None or tax is None:
+            continue
+        computed = (taxable * rate / 100).quantize(_CENT, ROUND_HALF_UP)
+        findings += _compare("BR-CO-17", f"VAT at {rate} %", tax, computed, f"/vat/{index}/tax", ROUNDING_TOLERANCE)
+    return findings
+
+
+def vat_taxable_sum(fields: InvoiceFields) -> list[Finding]:
+    """The taxable amounts of the breakdown add up to the net total."""
+    net = _amount(fields.totals.net)
+    parts = [group.taxable.value for group in fields.vat if group.taxable is not None]
+    if net is None or not parts or len(parts) < len(fields.vat):
+        return []
+    return _compare("NAT-VAT-SUM", "Sum of taxable amounts", net, sum(parts, Decimal(0)), "/vat", ROUNDING_TOLERANCE)
+
+
+# --- dates ----------------------------------------------------------------------------------------------------------
+
+
+def dates_sensible(fields: InvoiceFields) -> list[Finding]:
+    """The due date is not before the issue date and at most two years after; warnings, people do write such dates."""
+    issued, due = fields.issue_date, fields.due_date
+    if issued is None or due is None:
+        return []
+    if due.value < issued.value:
+        message = f"The due date {due.value} is before the issue date {issued.value}."
+        return [_finding("NAT-DATE-ORDER", message, "/due_date", "warning")]
+    if due.value - issued.value > _LONGEST_TERM:
+        message = f"The due date {due.value} is more than two years after the issue date {issued.value}."
+        return [_finding("NAT-DATE-TERM", message, "/due_date", "warning")]
+    return []
+
+
+#: The rules of each layer; a validator names the layers that it ran.
+SUMS: Final[tuple[Rule, ...]] = (sum_of_lines, net_total, gross_total, payable_total)
+VAT: Final[tuple[Rule, ...]] = (tax_total, vat_by_rate, vat_taxable_sum)
+DATES: Final[tuple[Rule, ...]] = (dates_sensible,)
+MANDATORY: Final[tuple[Rule, ...]] = (mandatory_fields,)
+
+
+def apply(rules: Iterable[Rule], fields: InvoiceFields) -> list[Finding]:
+    """Run *rules* in order and join their findings."""
+    return [finding for rule in rules for finding in rule(fields)]
