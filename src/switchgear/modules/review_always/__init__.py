@@ -1,0 +1,35 @@
+"""Asks a person about every invoice. Source: INVOICES.md (review)."""
+
+from typing import Literal
+
+from switchgear.invoice import rules
+from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
+from switchgear.sdk import Context, Module, NeedsReview, module
+
+
+@module(
+    stage="review",
+    contract="invoice-review@1",
+    version="1.0.0",
+    guarantees={"decision_names_its_person"},
+    min_isolation="L0",
+)
+class ReviewAlways(Module):
+    """Puts every document on hold until a person releases or rejects it; then goes on with that decision."""
+
+    def run(self, invoice: Invoice, verdict: Verdict, ctx: Context) -> ReviewDecision:
+        """Return what the person decided.
+
+        Raises:
+            NeedsReview: Nobody has decided yet.
+        """
+        if ctx.decision is None:
+            fields = {
+                name: None if fact is None else str(fact.value) for name, fact in rules.critical_facts(invoice).items()
+            }
+            raise NeedsReview(
+                "Every invoice is looked at by a person: release or reject it.",
+                facts={"verdict": verdict.status, "critical_fields": fields},
+            )
+        outcome: Literal["released", "rejected"] = "released" if ctx.decision.action == "release" else "rejected"
+        return ReviewDecision(outcome=outcome, reasons=(ctx.decision.message,), actor=ctx.decision.actor)

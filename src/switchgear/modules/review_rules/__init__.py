@@ -1,0 +1,135 @@
+"""Decides by rules whether an invoice goes on or waits for a person. Source: INVOICES.md (review)."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from switchgear.invoice import rules
+from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
+from switchgear.sdk import Context, Earlier, InputRejected, Module, ModuleSettings, NeedsReview, module
+
+#: What tells two results with one supplier and number apart: JSON pointers into the invoice.
+_CONTENT: Final = (
+    "/type/value",
+    "/issue_date/value",
+    "/currency/value",
+    "/totals/net/value",
+    "/totals/tax/value",
+    "/totals/gross/value",
+)
+
+
+@module(
+    stage="review",
+    contract="invoice-review@1",
+    version="1.0.0",
+    guarantees={"decision_names_its_person"},
+    min_isolation="L0",
+)
+class ReviewRules(Module):
+    """Accepts, or puts the document on hold: verdict invalid, same number with other content, unsure or missing field.
+
+    The same inputs, settings and earlier results always give the same decision. An `incomplete` verdict and an exact
+    duplicate are accepted and flagged.
+    """
+
+    class Settings(ModuleSettings):
+        """Thresholds of the review."""
+
+        review_below: float = Field(
+            0.6, ge=0, le=1, description="A critical field with a lower confidence needs a person, 0 to 1."
+        )
+        on_review: Literal["park", "accept", "fail"] = Field(
+            "park",
+            description="What happens when a person is needed: hold the document, accept it flagged, or fail the run.",
+        )
+
+    settings: Settings
+
+    def run(self, invoice: Invoice, verdict: Verdict, ctx: Context) -> ReviewDecision:
+        """Return the decision.
+
+        Raises:
+            NeedsReview: A person has to decide (`on_review` is `park`).
+            InputRejected: A person would have to decide and `on_review` is `fail`; code `review`.
+        """
+        if ctx.decision is not None:
+            outcome: Literal["released", "rejected"] = "released" if ctx.decision.action == "release" else "rejected"
+            return ReviewDecision(outcome=outcome, reasons=(ctx.decision.message,), actor=ctx.decision.actor)
+        reasons = [*_verdict_reasons(verdict), *_field_reasons(invoice, self.settings.review_below)]
+        others = _with_other_content(invoice, ctx.earlier, ctx.document_id)
+        reasons += [
+            f"document {other.document_id} has the same supplier and number, but other content" for other in others
+        ]
+        if not reasons:
+            return _accepted(verdict, ctx)
+        if self.settings.on_review == "accept":
+            return ReviewDecision(outcome="accepted_flagged", reasons=tuple(reasons))
+        sentence = f"A person has to look at this invoice: {'; '.join(reasons)}."
+        if self.settings.on_review == "fail":
+            raise InputRejected("review", sentence)
+        raise NeedsReview(sentence, facts=_facts(invoice, verdict, reasons, others))
+
+
+def _accepted(verdict: Verdict, ctx: Context) -> ReviewDecision:
+    flags = [f"not checked: {', '.join(verdict.layers_skipped)}"] if verdict.status == "incomplete" else []
+    flags += [f"document {item.document_id} has the same content" for item in _others(ctx.earlier, ctx.document_id)]
+    return ReviewDecision(outcome="accepted_flagged" if flags else "accepted", reasons=tuple(flags))
+
+
+def _verdict_reasons(verdict: Verdict) -> list[str]:
+    if verdict.status != "invalid":
+        return []
+    errors = [finding for finding in verdict.findings if finding.severity == "error"]
+    return [f"{finding.code}: {finding.message.rstrip('.')}" for finding in errors] or ["the invoice is invalid"]
+
+
+def _field_reasons(invoice: Invoice, threshold: float) -> list[str]:
+    reasons = []
+    for name, fact in rules.critical_facts(invoice).items():
+        if fact is None:
+            reasons.append(f"the {name} is missing")
+        elif fact.confidence < threshold:
+            reasons.append(f"the {name} is unsure ({fact.confidence:.2f}, needed {threshold:.2f})")
+    return reasons
+
+
+def _others(earlier: Sequence[Earlier], document_id: str) -> list[Earlier]:
+    return [item for item in earlier if item.document_id != document_id]
+
+
+def _with_other_content(invoice: Invoice, earlier: Sequence[Earlier], document_id: str) -> list[Earlier]:
+    own = _content(invoice.model_dump(mode="json"))
+    return [item for item in _others(earlier, document_id) if _content(item.result) != own]
+
+
+def _content(result: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(_comparable(_at(result, pointer)) for pointer in _CONTENT)
+
+
+def _at(value: Any, pointer: str) -> Any:
+    for name in pointer.strip("/").split("/"):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _comparable(value: Any) -> Any:
+    try:
+        return Decimal(str(value)).normalize()
+    except InvalidOperation:
+        return value
+
+
+def _facts(invoice: Invoice, verdict: Verdict, reasons: list[str], others: list[Earlier]) -> dict[str, Any]:
+    fields = {
+        name: None if fact is None else {"value": str(fact.value), "confidence": fact.confidence, "source": fact.source}
+        for name, fact in rules.critical_facts(invoice).items()
+    }
+    return {
+        "reasons": reasons,
+        "verdict": verdict.status,
+        "critical_fields": fields,
+        "other_documents": [item.document_id for item in others],
+    }
