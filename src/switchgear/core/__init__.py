@@ -1,0 +1,1 @@
+"""The engine room: configurations, activation, validation, registry, audit, access. Knows no invoices."""

@@ -1,0 +1,164 @@
+"""Connections to SQLite or PostgreSQL: the ORM engine, and the narrow write path for runs and attempts.
+
+There are two ways to the database on purpose (DESIGN 7): the ORM for what an administrator touches, and plain
+statements for runs and attempts (`database/statements.py`). Both see the same rules: SQLite in WAL mode
+with `synchronous=FULL` and `BEGIN IMMEDIATE` for writers; PostgreSQL through psycopg 3. Every call has a deadline on
+the client's side, because a black-holed database answers never (RELIABILITY 1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy import event, make_url, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from switchgear.core.database.errors import DiskFull, ReadOnly, translate
+from switchgear.core.database.postgres import PostgresNarrow
+from switchgear.core.database.sqlite import SqliteNarrow
+from switchgear.core.database.statements import Narrow, Refused, Result, Statement, Statements, UnitStatements
+from switchgear.domain.errors import DatabaseUnreachable
+
+__all__ = [
+    "SWITCH_LOCK",
+    "Clock",
+    "Database",
+    "DiskFull",
+    "ReadOnly",
+    "Refused",
+    "Result",
+    "Statement",
+    "Statements",
+    "UnitStatements",
+    "translate",
+]
+
+Clock = Callable[[], int]  #: microseconds UTC
+
+#: Key of the transaction advisory lock that a switch takes alone and first claims share. DESIGN 4
+SWITCH_LOCK: Final = 0x5357_4745
+
+
+class Database:
+    """One database: the ORM's engine and the narrow path, opened and closed together.
+
+    Args:
+        url: SQLAlchemy URL, `sqlite+aiosqlite:///FILE` or `postgresql+psycopg://...`.
+        clock: Microseconds UTC; on PostgreSQL only used when given (tests), else the database's own time.
+        deadline_s: Longest wait for one call, in seconds.
+        pool_size: Connections kept to PostgreSQL by each of the two ways.
+    """
+
+    def __init__(self, url: str, *, clock: Clock | None = None, deadline_s: float = 5.0, pool_size: int = 8) -> None:
+        self.url = make_url(url)
+        self.dialect: str = self.url.get_backend_name()
+        self.deadline_s = deadline_s
+        self.engine: AsyncEngine = self._make_engine(pool_size)
+        self.narrow: Narrow
+        if self.dialect == "sqlite":
+            self.narrow = SqliteNarrow(self.url.database or "", clock=clock, deadline_s=deadline_s)
+        else:
+            conninfo = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+            self.narrow = PostgresNarrow(conninfo, clock=clock, deadline_s=deadline_s, size=pool_size)
+
+    async def start(self) -> None:
+        """Open the narrow path; raises `DatabaseUnreachable` when the database does not answer."""
+        await self.narrow.start()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.narrow.close()
+        await self.engine.dispose()
+
+    async def ping(self) -> None:
+        """Answer from a fresh connection, because an old session may outlive a dead server.
+
+        Raises:
+            DatabaseUnreachable: No answer within the deadline.
+        """
+        engine = self._make_engine(1)
+        try:
+            async with self._deadline(), engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except SQLAlchemyError as error:
+            raise translate(error) or DatabaseUnreachable(str(error)) from error
+        finally:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self, *, write: bool) -> AsyncIterator[AsyncConnection]:
+        """One transaction; leaving with an error, or without `commit()`, rolls back. Writers are exclusive on SQLite.
+
+        Raises:
+            DatabaseUnreachable: The database did not answer within the deadline.
+        """
+        try:
+            async with self._deadline():
+                connection = await self.engine.connect()
+            try:
+                connection = await connection.execution_options(switchgear_write=write)
+                yield connection
+            finally:
+                await connection.close()
+        except (SQLAlchemyError, sqlite3.Error, psycopg.Error, TimeoutError) as error:
+            ours = translate(error)
+            if ours is None:
+                raise
+            raise ours from error
+
+    async def lock_switch(self, connection: AsyncConnection) -> None:
+        """Take the switch lock alone until the transaction ends; must be the transaction's first statement.
+
+        SQLite's `BEGIN IMMEDIATE` is that lock already. On PostgreSQL it has to be a statement of its own, before the
+        one that reads (RELIABILITY 4).
+        """
+        if self.dialect == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SWITCH_LOCK})
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                yield
+        except TimeoutError as error:
+            raise DatabaseUnreachable(
+                f"The database did not answer within {self.deadline_s:g} s; nothing was changed. Try again."
+            ) from error
+
+    def _make_engine(self, pool_size: int) -> AsyncEngine:
+        if self.dialect == "sqlite":
+            engine = create_async_engine(self.url, connect_args={"timeout": self.deadline_s}, pool_size=pool_size)
+            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(engine.sync_engine, "begin", _begin_sqlite)
+            return engine
+        return create_async_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=self.deadline_s,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": max(1, int(self.deadline_s)),
+                "options": f"-c statement_timeout={int(self.deadline_s * 1000)}",
+            },
+        )
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    for pragma in SqliteNarrow.PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("switchgear_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

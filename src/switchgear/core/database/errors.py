@@ -1,0 +1,44 @@
+"""Drivers' errors, sorted by what a caller can do about them. Source: RELIABILITY I32."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import psycopg
+from psycopg_pool import PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as QueueTimeout
+
+from switchgear.domain.errors import Code, DatabaseUnreachable
+
+
+class DiskFull(DatabaseUnreachable):
+    """No room is left for the database; nothing was changed."""
+
+    code = Code.SYSTEM_DISK_FULL
+
+
+class ReadOnly(DatabaseUnreachable):
+    """The database cannot be written; nothing was changed."""
+
+    code = Code.SYSTEM_READ_ONLY
+
+
+def translate(error: BaseException) -> DatabaseUnreachable | None:
+    """Sort a driver's error: what a caller may try again becomes one of ours, anything else gives None."""
+    origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    words = str(origin).lower()
+    if "disk is full" in words or "no space left" in words:
+        return DiskFull("The disk is full; nothing was changed. Free some space and try again.")
+    if "readonly" in words or "read-only" in words:
+        return ReadOnly("The database is read-only; nothing was changed. Make its folder writable and try again.")
+    if isinstance(error, (TimeoutError, PoolTimeout, QueueTimeout)) or (
+        isinstance(origin, (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError))
+    ):
+        return DatabaseUnreachable("The database did not answer in time; nothing was changed. Try again in a moment.")
+    return None
+
+
+def unreachable(error: BaseException) -> DatabaseUnreachable:
+    """As `translate`, for errors that only say that the database is in trouble."""
+    return translate(error) or DatabaseUnreachable(f"The database refused a statement: {type(error).__name__}.")

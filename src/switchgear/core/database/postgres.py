@@ -1,0 +1,83 @@
+"""The narrow path on PostgreSQL: a pool of psycopg connections. Source: DESIGN 7."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import psycopg
+from psycopg.rows import tuple_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from switchgear.core.database.errors import unreachable
+from switchgear.core.database.statements import Parameters, Result, Row, Statement, for_postgres, refuse
+
+
+class PostgresNarrow:
+    """A pool of psycopg connections; a group is one transaction."""
+
+    dialect = "postgresql"
+    boot_id = ""
+
+    def __init__(
+        self, conninfo: str, *, clock: Callable[[], int] | None = None, deadline_s: float = 5.0, size: int = 8
+    ) -> None:
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
+            conninfo,
+            min_size=1,
+            max_size=size,
+            open=False,
+            timeout=deadline_s,
+            kwargs={
+                "autocommit": True,
+                "row_factory": tuple_row,
+                "connect_timeout": max(1, int(deadline_s)),
+                "options": f"-c statement_timeout={int(deadline_s * 1000)}",
+            },
+        )
+
+    async def start(self) -> None:
+        """Open the pool and wait for one connection."""
+        try:
+            await self._pool.open(wait=True, timeout=self._deadline_s)
+        except (psycopg.Error, PoolTimeout) as error:
+            raise unreachable(error) from error
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._pool.close()
+
+    async def run(self, *statements: Statement) -> list[Result]:
+        """See `Statements.run`."""
+        try:
+            async with (
+                asyncio.timeout(self._deadline_s + 1),
+                self._pool.connection() as connection,
+                connection.transaction(),
+            ):
+                return [await self._execute(connection, statement) for statement in statements]
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
+            raise unreachable(error) from error
+
+    async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
+        """See `Statements.query`."""
+        try:
+            async with asyncio.timeout(self._deadline_s + 1), self._pool.connection() as connection:
+                result = await self._execute(connection, Statement(sql, parameters or {}, fetch=True))
+                return result.rows
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
+            raise unreachable(error) from error
+
+    async def _execute(self, connection: psycopg.AsyncConnection[Row], statement: Statement) -> Result:
+        sql = for_postgres(statement.sql, self._clock() if self._clock else None)
+        async with connection.cursor() as cursor:
+            if isinstance(statement.parameters, Mapping) or not statement.parameters:
+                await cursor.execute(sql, statement.parameters or {})
+            else:
+                await cursor.executemany(sql, statement.parameters)
+            rows = await cursor.fetchall() if statement.fetch else []
+            changed = max(cursor.rowcount, len(rows))
+        refuse(statement, changed)
+        return Result(rows, changed)

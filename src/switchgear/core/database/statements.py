@@ -1,0 +1,159 @@
+"""The narrow path: groups of plain statements, each group one transaction. Used for runs and attempts only.
+
+Statements name parameters as `:name`. Two words are replaced by what the backend knows best: `now_us()` is the time in
+microseconds UTC (on PostgreSQL the database's own), `lease_us()` the clock that leases are measured with (on SQLite
+the machine's boot time, so that a changed wall clock expires no lease). Source: DESIGN 7.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from switchgear.domain.errors import DomainError
+
+Parameters = Mapping[str, Any]
+Row = tuple[Any, ...]
+
+_POSTGRES_NOW: Final = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+_PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z][a-z0-9_]*)")
+
+
+class Refused(DomainError):
+    """A guarded statement changed another number of rows than expected; its whole group was rolled back.
+
+    For runs this means that the fencing token is old: another worker holds the run.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a group.
+
+    Attributes:
+        sql: Text with `:name` parameters.
+        parameters: One mapping, or several to run the statement for each.
+        expect: Number of rows that must change; another number rolls the group back with `Refused`.
+        fetch: Whether rows are wanted (SELECT, RETURNING).
+    """
+
+    sql: str
+    parameters: Parameters | Sequence[Parameters] = ()
+    expect: int | None = None
+    fetch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Rows when they were wanted, and how many rows changed."""
+
+    rows: list[Row]
+    changed: int
+
+
+class Statements(Protocol):
+    """Runs groups of statements; the narrow path and a unit of work both can."""
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+
+    @property
+    def boot_id(self) -> str:
+        """What leases are valid for: the machine's boot on SQLite, empty on PostgreSQL."""
+
+    async def run(self, *statements: Statement) -> list[Result]:
+        """Run the group in one transaction; all or nothing. Raises `Refused` and `DatabaseUnreachable`."""
+
+    async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
+        """Read rows."""
+
+
+class Narrow(Statements, Protocol):
+    """The narrow path itself."""
+
+    async def start(self) -> None:
+        """Open it."""
+
+    async def close(self) -> None:
+        """Finish what waits, then close."""
+
+
+def refuse(statement: Statement, changed: int) -> None:
+    """Raise `Refused` when *changed* is not what the statement expects."""
+    if statement.expect is not None and changed != statement.expect:
+        raise Refused(
+            "The stored state has moved on meanwhile; nothing was changed. Read it again.",
+            expected=statement.expect,
+            changed=changed,
+        )
+
+
+def boot_time_us() -> int:
+    """Microseconds since the machine started, suspended time included where the system counts it."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(clock) // 1000
+
+
+def wall_time_us() -> int:
+    """Microseconds UTC."""
+    return time.time_ns() // 1000
+
+
+def machine_boot_id() -> str:
+    """An id that changes when the machine is started anew; empty where the system has none."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else ""
+
+
+@lru_cache(maxsize=1024)
+def _translated(sql: str) -> str:
+    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
+
+
+def for_postgres(sql: str, now: int | None = None) -> str:
+    """Write *sql* in psycopg's style, with the time as the database knows it, or *now* when a clock was given."""
+    words = _POSTGRES_NOW if now is None else str(now)
+    return _translated(sql).replace("now_us()", words).replace("lease_us()", words)
+
+
+class UnitStatements:
+    """Runs groups inside an open transaction of the ORM, so that runs and audit change together or not at all."""
+
+    def __init__(self, connection: AsyncConnection, narrow: Statements, clock: Callable[[], int] | None) -> None:
+        self.dialect = narrow.dialect
+        self.boot_id = narrow.boot_id
+        self._connection = connection
+        self._clock = clock
+
+    async def run(self, *statements: Statement) -> list[Result]:
+        """See `Statements.run`; the surrounding unit of work commits."""
+        results = []
+        for statement in statements:
+            prepared = text(self._timed(statement.sql))
+            cursor = await self._connection.execute(prepared, statement.parameters or {})
+            rows = [tuple(row) for row in cursor.fetchall()] if statement.fetch else []
+            changed = max(cursor.rowcount, len(rows))
+            refuse(statement, changed)
+            results.append(Result(rows, changed))
+        return results
+
+    async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
+        """See `Statements.query`."""
+        results = await self.run(Statement(sql, parameters or {}, fetch=True))
+        return results[0].rows
+
+    def _timed(self, sql: str) -> str:
+        if self.dialect == "postgresql":
+            words = lease = _POSTGRES_NOW if self._clock is None else str(self._clock())
+        else:
+            words, lease = str((self._clock or wall_time_us)()), str(boot_time_us())
+        return sql.replace("now_us()", words).replace("lease_us()", lease)
