@@ -1,0 +1,1 @@
+"""The invoice pipeline: what an invoice is, the stages and their contracts."""

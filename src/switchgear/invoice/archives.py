@@ -1,0 +1,88 @@
+"""ZIP archives and OLE2 files: spreadsheets in disguise, or containers that are not opened yet.
+
+Source: INVOICES.md (classify), RELIABILITY (zip bombs).
+"""
+
+import io
+import zipfile
+import zlib
+from typing import Final
+
+from switchgear.invoice.types import Kind, Media
+from switchgear.sdk import InputRejected, Limits
+
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+ODS: Final = "application/vnd.oasis.opendocument.spreadsheet"
+XLS: Final = "application/vnd.ms-excel"
+
+_MOST_MEMBERS: Final = 10_000
+#: Unpacked over packed size above which a large archive is taken for a bomb; sheets reach 50.
+_BOMB_RATIO: Final = 200
+_BOMB_BYTES: Final = 50 * 1024 * 1024
+#: Streams in an OLE2 directory (UTF-16) -> what the file is.
+_WORKBOOK: Final = tuple(name.encode("utf-16-le") for name in ("Workbook", "Book"))
+_ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
+_OUTLOOK: Final = "__substg1.0_".encode("utf-16-le")
+
+
+def inspect_archive(data: bytes, limits: Limits) -> Kind:
+    """Say which spreadsheet a ZIP archive is.
+
+    Raises:
+        InputRejected: `corrupt`, `truncated`, `encrypted`, `unpacked_size`, `unsupported`; `container_unsupported` for
+            a plain archive.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            _refuse_bomb(members, len(data), limits)
+            return _spreadsheet(archive, {member.filename for member in members})
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError) as error:
+        raise InputRejected(
+            "truncated", "The archive (or office file) is incomplete or damaged. Send a complete copy."
+        ) from error
+    except RuntimeError as error:  # zipfile's way to say that a member needs a password
+        raise InputRejected("encrypted", "The archive needs a password. Send a copy without a password.") from error
+
+
+def _refuse_bomb(members: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
+    unpacked = sum(member.file_size for member in members)
+    bomb = unpacked > _BOMB_BYTES and unpacked > size * _BOMB_RATIO
+    if bomb or unpacked > limits.max_unpacked_bytes or len(members) > _MOST_MEMBERS:
+        raise InputRejected(
+            "unpacked_size",
+            f"The archive of {size} bytes would unpack to {unpacked} bytes in {len(members)} files, over the limit.",
+        )
+
+
+def _spreadsheet(archive: zipfile.ZipFile, names: set[str]) -> Kind:
+    if "xl/workbook.xml" in names:
+        return Kind(media=Media.SHEET, media_type=XLSX, sheet_format="xlsx")
+    if "mimetype" in names and archive.read("mimetype")[:200].strip() == ODS.encode():
+        if b"encryption-data" in (archive.read("META-INF/manifest.xml") if "META-INF/manifest.xml" in names else b""):
+            raise InputRejected("encrypted", "The sheet needs a password. Send a copy without a password.")
+        return Kind(media=Media.SHEET, media_type=ODS, sheet_format="ods")
+    if "[Content_Types].xml" in names or "mimetype" in names:
+        raise InputRejected("unsupported", "The file is an office document but no XLSX or ODS sheet. Send it as PDF.")
+    raise InputRejected(
+        "container_unsupported",
+        "The file is a ZIP archive. It is kept, but archives are not opened yet: send the files in it one by one.",
+    )
+
+
+def inspect_compound(data: bytes, limits: Limits) -> Kind:
+    """Say whether an OLE2 file is an XLS sheet.
+
+    Raises:
+        InputRejected: `encrypted`, `container_unsupported` for a saved Outlook message, else `unsupported`.
+    """
+    if _ENCRYPTED in data:
+        raise InputRejected("encrypted", "The office file needs a password. Send a copy without a password.")
+    if _OUTLOOK in data:
+        raise InputRejected(
+            "container_unsupported",
+            "The file is a saved Outlook message. It is kept, but e-mails are not opened yet: send its attachments.",
+        )
+    if any(name in data for name in _WORKBOOK):
+        return Kind(media=Media.SHEET, media_type=XLS, sheet_format="xls")
+    raise InputRejected("unsupported", "The file is an old office document but no XLS sheet. Send it as PDF.")

@@ -1,0 +1,141 @@
+"""Opening PDF files that nobody vouches for, and finding the e-invoice XML inside. Source: INVOICES.md."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from switchgear.invoice.safe_xml import read_xml, syntax_of
+from switchgear.invoice.types import Syntax
+from switchgear.sdk import InputRejected, Limits
+
+#: Names that the standards give to the invoice, best first; only an order of looking, the content decides.
+_USUAL_NAMES: Final = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml", "order-x.xml")
+#: A file cut off in the middle has no end mark near its end; some writers append a little after it.
+_TAIL: Final = 4096
+_MOST_ATTACHMENTS: Final = 200
+
+logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns about every oddity of a readable file
+
+
+class EmbeddedInvoice(NamedTuple):
+    """An e-invoice inside a PDF."""
+
+    name: str
+    syntax: Syntax
+    data: bytes
+
+
+def refuse_truncated(data: bytes) -> None:
+    """Raise `InputRejected("truncated")` when the end of the file is missing."""
+    end = data.rfind(b"%%EOF")
+    if end < 0 or (len(data) - end > _TAIL and b" obj" in data[end:]):
+        raise InputRejected("truncated", "The PDF ends in the middle: its end mark is missing. Send a complete copy.")
+
+
+def open_pdf(stream: BinaryIO) -> Any:
+    """Open with pypdf; a file with only an owner password is readable and opened.
+
+    Returns:
+        A `pypdf.PdfReader`.
+
+    Raises:
+        InputRejected: `encrypted` when a password is needed, `corrupt` when it cannot be opened.
+    """
+    import pypdf
+
+    try:
+        reader = pypdf.PdfReader(stream, strict=False)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise InputRejected("encrypted", "The PDF needs a password to be read. Send a copy without a password.")
+        _ = reader.trailer["/Root"]["/Pages"]  # type: ignore[index]
+    except InputRejected:
+        raise
+    except Exception as error:  # the library raises many kinds for broken files
+        raise InputRejected(
+            "corrupt", f"The PDF cannot be opened ({type(error).__name__}). Send an intact copy."
+        ) from error
+    return reader
+
+
+def count_pages(reader: Any) -> int | None:
+    """Count the pages, or None when the page tree is damaged."""
+    try:
+        return len(reader.pages)
+    except Exception:  # a damaged tree is read by the readers as far as it goes
+        return None
+
+
+def embedded_invoice(reader: Any, limits: Limits) -> EmbeddedInvoice | None:
+    """Find the attachment that is an e-invoice; decided by content, the usual names are looked at first.
+
+    Raises:
+        InputRejected: `unpacked_size` when an attachment unpacks to more than the limit.
+    """
+    found = sorted(_attachments(reader), key=lambda item: _rank(item[0]))
+    for name, stream in found[:_MOST_ATTACHMENTS]:
+        data = _unpack(stream, limits)
+        if data is None or b"<" not in data[:200]:
+            continue
+        try:
+            syntax = syntax_of(read_xml(data, limits))
+        except InputRejected as error:
+            if name.lower() in _USUAL_NAMES:
+                raise InputRejected(error.reason_code, f"The e-invoice inside the PDF: {error.message}") from error
+            continue
+        if syntax is not None:
+            return EmbeddedInvoice(name, syntax, data)
+    return None
+
+
+def _rank(name: str) -> tuple[int, str]:
+    lowered = name.lower()
+    if lowered in _USUAL_NAMES:
+        return (_USUAL_NAMES.index(lowered), lowered)
+    return (len(_USUAL_NAMES) + (not lowered.endswith(".xml")), lowered)
+
+
+def _unpack(stream: Any, limits: Limits) -> bytes | None:
+    import pypdf.errors
+    import pypdf.filters
+
+    pypdf.filters.ZLIB_MAX_OUTPUT_LENGTH = min(limits.max_unpacked_bytes, 75_000_000)
+    try:
+        data = stream.get_data()
+    except pypdf.errors.LimitReachedError as error:
+        raise InputRejected("unpacked_size", "An attachment of the PDF unpacks to more than the limit.") from error
+    except Exception:  # a broken attachment is no invoice
+        return None
+    return data if isinstance(data, bytes) else None
+
+
+def _attachments(reader: Any) -> Iterator[tuple[str, Any]]:
+    """Give name and stream of every file in the name tree and in the associated files."""
+    root = _resolved(reader.trailer["/Root"])
+    names = _resolved(_resolved(root.get("/Names", {})).get("/EmbeddedFiles", {}))
+    specifications = list(_leaves(names, 0))
+    specifications += [_resolved(item) for item in _resolved(root.get("/AF", [])) or []]
+    seen: set[int] = set()
+    for specification in specifications:
+        if not hasattr(specification, "get"):
+            continue
+        files = _resolved(specification.get("/EF", {}))
+        stream = _resolved(files.get("/UF") or files.get("/F")) if hasattr(files, "get") else None
+        if stream is None or not hasattr(stream, "get_data") or id(stream) in seen:
+            continue
+        seen.add(id(stream))
+        yield str(_resolved(specification.get("/UF") or specification.get("/F") or "")), stream
+
+
+def _leaves(node: Any, depth: int) -> Iterator[Any]:
+    node = _resolved(node)
+    if depth > 20 or not hasattr(node, "get"):
+        return
+    pairs = _resolved(node.get("/Names", []))
+    for item in list(pairs)[1 : 2 * _MOST_ATTACHMENTS : 2]:
+        yield _resolved(item)
+    for kid in list(_resolved(node.get("/Kids", [])))[:_MOST_ATTACHMENTS]:
+        yield from _leaves(kid, depth + 1)
+
+
+def _resolved(item: Any) -> Any:
+    return item.get_object() if hasattr(item, "get_object") else item

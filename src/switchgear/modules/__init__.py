@@ -1,0 +1,1 @@
+"""The built-in modules: plug-ins like everybody else's, found through entry points."""
