@@ -1,0 +1,1 @@
+"""What tests build from: plug-ins, documents, running servers."""
