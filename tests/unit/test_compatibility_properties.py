@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import jsonschema
@@ -42,13 +41,15 @@ def whole(**limits: Any) -> dict[str, Any]:
     return {"type": "integer", **limits}
 
 
-def test_a_huge_pair_is_answered_with_unknown_in_bounded_time() -> None:
+def test_a_huge_pair_is_answered_with_unknown() -> None:
     wide = model(**{f"field{number}": union(*(array(whole(minimum=n)) for n in range(50))) for number in range(200)})
-    started = time.perf_counter()
+    patterned = {"type": "object", "patternProperties": {f"^{number}": INT for number in range(5_000)}}
+    many = model(**{f"field{number}": INT for number in range(5_000)})
 
-    assert schema_within(wide, wide | {"title": "other"}).verdict is not NO
-    assert schema_within({"enum": list(range(20_000))}, INT).verdict is MAYBE
-    assert time.perf_counter() - started < 20
+    for producer, consumer in ((wide, {**wide}), ({"enum": list(range(20_000))}, INT), (many, patterned)):
+        found = schema_within(producer, consumer)
+        assert found.verdict is MAYBE
+        assert "10000 comparisons" in found.reasons[0].message
 
 
 def test_a_union_of_unions_that_explodes_is_unknown() -> None:

@@ -30,6 +30,9 @@ _TAG_DEPTH: Final = 2
 #: A tag with more values than this is not split.
 _TAG_LIMIT: Final = 32
 
+#: Values of an `enum` that a message may name.
+_SHOWN: Final = 20
+
 Trail = frozenset[int]
 
 
@@ -77,6 +80,7 @@ class Checker:
         self._budget = budget
         self._open: dict[tuple[frozenset[int], int], int] = {}
         self._done: dict[tuple[frozenset[int], int], Compatibility] = {}
+        self._sent: dict[int, tuple[Shape, Sent]] = {}
         #: least depth of an open pair that was taken to fit since the current pair began
         self._assumed: float = math.inf
 
@@ -106,6 +110,12 @@ class Checker:
             self._assumed = math.inf
         self._assumed = min(outer, self._assumed)
         return result
+
+    def sent(self, shape: Shape) -> Sent:
+        """The properties of an object shape, worked out once."""
+        if id(shape) not in self._sent:
+            self._sent[id(shape)] = (shape, Sent(self, shape))  # holding the shape keeps its id its own
+        return self._sent[id(shape)][1]
 
     def sends_nothing(self, nodes: Conjunction) -> bool:
         """No value is valid against all of the producer's *nodes*."""
@@ -261,7 +271,7 @@ class Checker:
         return shape.kind is Kind.OBJECT and self._tags_apart(shape, usable, depth)
 
     def _tags_apart(self, shape: Shape, usable: Mapping[str, Any], depth: int) -> bool:
-        sent, required = Sent(self, shape), usable.get("required", ())
+        sent, required = self.sent(shape), usable.get("required", ())
         if any(sent.nodes(name) is None for name in required):
             return True
         for name, child in usable.get("properties", {}).items():
@@ -276,7 +286,7 @@ class Checker:
         """*shape* cut along a property with few values that the *alternatives* are told apart by; empty if none."""
         if shape.kind is not Kind.OBJECT:
             return []
-        sent = Sent(self, shape)
+        sent = self.sent(shape)
         tags = {name for each in alternatives for name in self._followed(each).usable.get("properties", {})}
         for name in sorted(tags & sent.required):
             shapes = self.unfolder.shapes(sent.nodes(name) or ())
@@ -304,7 +314,7 @@ def accepted(reading: Reading) -> str:
     if "const" in reading.usable:
         return shown(reading.usable["const"])
     if "enum" in reading.usable:
-        return "one of " + shown(list(reading.usable["enum"]))
+        return "one of " + shown(list(reading.usable["enum"][:_SHOWN]))  # thousands would be cut off anyhow
     names = reading.usable.get("type")
     if names:
         limits = {k: v for k, v in reading.usable.items() if k != "type" and isinstance(v, int | float | str)}

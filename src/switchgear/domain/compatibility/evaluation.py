@@ -222,17 +222,20 @@ def _object(document: Document, usable: Mapping[str, Any], value: Any, depth: in
     yield "maxProperties" not in usable or count <= usable["maxProperties"]
     yield all(name in value for name in usable.get("required", ()))
     for name, item in value.items():
-        children, sure = children_of(usable, str(name))
+        children, sure = children_of(document, usable, str(name))
         yield all_of(accepts(document, child, item, depth + 1) for child in children)
         yield sure or None  # a pattern that was not tried may say no
         if "propertyNames" in usable:
             yield accepts(document, usable["propertyNames"], name, depth + 1)
 
 
-def children_of(usable: Mapping[str, Any], name: str) -> tuple[list[Any], bool]:
+def children_of(document: Document, usable: Mapping[str, Any], name: str) -> tuple[list[Any], bool]:
     """The nodes one object schema applies to the property *name*, and whether that is certain (see `matches`)."""
     children = [usable["properties"][name]] if name in usable.get("properties", {}) else []
-    answers = {pattern: matches(str(pattern), name) for pattern in usable.get("patternProperties", {})}
+    answers = {}
+    for pattern in usable.get("patternProperties", {}):
+        document.budget.spend()
+        answers[pattern] = matches(str(pattern), name)
     children += [usable["patternProperties"][pattern] for pattern, answer in answers.items() if answer]
     sure = None not in answers.values()
     if not children and sure and "additionalProperties" in usable:

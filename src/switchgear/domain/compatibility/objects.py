@@ -62,10 +62,17 @@ class Sent:
         shape, document = self._shape, self._checker.producer
         if any(accepts(document, keys, name) is False for keys in shape.all("propertyNames")):
             return None
-        if self.closed and name not in self.names and all(matches(p, name) is False for p in self.patterns):
+        if self.closed and name not in self.names and not self._under_a_pattern(name):
             return None
-        nodes = [node for reading in shape.readings for node in children_of(reading.usable, name)[0]]
+        nodes = [node for reading in shape.readings for node in children_of(document, reading.usable, name)[0]]
         return None if any(node is False for node in nodes) else tuple(nodes)
+
+    def _under_a_pattern(self, name: str) -> bool:
+        for pattern in self.patterns:
+            self._checker.producer.budget.spend()
+            if matches(pattern, name) is not False:
+                return True
+        return False
 
     @property
     def others(self) -> Conjunction:
@@ -92,7 +99,7 @@ def _has_default(node: Any) -> bool:
 
 def object_fits(checker: Checker, shape: Shape, consumer: Reading) -> Iterator[Compatibility]:
     """One object shape against one consumer node."""
-    sent = Sent(checker, shape)
+    sent = checker.sent(shape)
     if any(sent.nodes(name) is None for name in sent.required):
         return  # a required property that can have no value: there is no such object
     for name in consumer.usable.get("required", ()):
@@ -145,7 +152,7 @@ def _names_fit(checker: Checker, sent: Sent, consumer: Reading) -> Iterator[Comp
 
 
 def _property_fits(checker: Checker, name: str, nodes: Conjunction, consumer: Reading) -> Iterator[Compatibility]:
-    children, sure = children_of(consumer.usable, name)
+    children, sure = children_of(checker.consumer, consumer.usable, name)
     for child in children:
         if child is False and not checker.sends_nothing(nodes):
             yield incompatible(

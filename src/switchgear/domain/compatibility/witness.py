@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.domain.compatibility.arrays import item_nodes, longest
 from switchgear.domain.compatibility.evaluation import accepts, all_of
-from switchgear.domain.compatibility.objects import Sent
 from switchgear.domain.compatibility.shapes import Conjunction, Kind, Shape, interval
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def _arrays(checker: Checker, shape: Shape, depth: int) -> list[Any]:
 
 
 def _objects(checker: Checker, shape: Shape, depth: int) -> list[Any]:
-    sent = Sent(checker, shape)
+    sent = checker.sent(shape)
     columns: dict[str, list[Any]] = {}
     for name in sorted(sent.names)[:_LENGTH]:
         nodes = sent.nodes(name)
