@@ -1,0 +1,57 @@
+"""`parse-einvoice`: UBL, CII, ZUGFeRD 1.0 and FatturaPA, alone or embedded in a PDF. Source: INVOICES.md (parse)."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from lxml import etree
+
+from switchgear.invoice.pdf_files import embedded_invoice, open_pdf
+from switchgear.invoice.safe_xml import read_xml, syntax_of
+from switchgear.invoice.types import InvoiceFields, Kind, Media, Structured, Syntax
+from switchgear.modules.parse_einvoice.cii import read_cii
+from switchgear.modules.parse_einvoice.fatturapa import read_fatturapa
+from switchgear.modules.parse_einvoice.tree import Tree
+from switchgear.modules.parse_einvoice.ubl import read_ubl
+from switchgear.sdk import Blob, Context, InputRejected, Module, NotApplicable, Requires, module
+
+#: syntax -> reader, which gives the document's profile and its fields
+_READERS: Final[Mapping[Syntax, Callable[[Tree], tuple[str | None, InvoiceFields]]]] = {
+    Syntax.UBL_INVOICE: read_ubl,
+    Syntax.UBL_CREDIT_NOTE: read_ubl,
+    Syntax.CII: read_cii,
+    Syntax.ZUGFERD_1: read_cii,
+    Syntax.FATTURAPA: read_fatturapa,
+}
+
+
+@module(
+    stage="parse",
+    contract="invoice-parse@1",
+    version="1.0.0",
+    guarantees={"not_empty", "facts_name_their_path"},
+    requires=Requires(packages=("lxml>=5.3", "pypdf>=5.1"), memory_mb=256),
+)
+class ParseEinvoice(Module):
+    """Reads e-invoice XML as it stands; every value names its path, elements that were not read are listed."""
+
+    def run(self, blob: Blob, kind: Kind, ctx: Context) -> Structured:
+        """Read the XML, from the PDF's attachment where it is embedded."""
+        if kind.syntax is None:
+            raise NotApplicable("the document carries no e-invoice XML")
+        root = _root(blob, kind, ctx)
+        syntax = syntax_of(root)
+        if syntax is None:
+            raise InputRejected("unsupported_syntax", f"The XML is no e-invoice known here: its root is {root.tag}.")
+        tree = Tree(root, "parse-einvoice")
+        profile, fields = _READERS[syntax](tree)
+        return Structured(syntax=syntax, profile=profile, fields=fields, unmapped=tree.unmapped())
+
+
+def _root(blob: Blob, kind: Kind, ctx: Context) -> etree._Element:
+    with blob.open() as stream:
+        if kind.media is not Media.PDF:
+            return read_xml(stream.read(), ctx.limits)
+        embedded = embedded_invoice(open_pdf(stream), ctx.limits)
+    if embedded is None:
+        raise InputRejected("corrupt", "The e-invoice inside the PDF cannot be read. Send an intact copy.")
+    return read_xml(embedded.data, ctx.limits)
