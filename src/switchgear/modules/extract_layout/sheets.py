@@ -1,0 +1,142 @@
+"""Sheets whose first row names the fields and whose further rows repeat them, one row for each invoice line."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from switchgear.invoice.amounts import parse_amount, parse_currency, parse_date
+from switchgear.invoice.types import Cell, Fact, InvoiceFields, Line, Party, Payment, Totals
+from switchgear.modules.extract_layout.document import Document
+from switchgear.modules.extract_layout.grid import Row, Token, fact
+from switchgear.modules.extract_layout.labels import column_index, label_index
+
+_FEWEST_FIELDS: Final = 4
+_HEADER_FIELDS: Final = (
+    "number", "issue_date", "due_date", "currency", "net", "tax", "gross", "seller", "buyer", "vat_id", "buyer_vat_id",
+    "iban",
+)  # fmt: skip
+_WEAK: Final = {"number_weak": "number", "issue_date_weak": "issue_date", "gross_weak": "gross", "net_weak": "net"}
+_LINE_COLUMNS: Final = ("description", "quantity", "net_price", "net_amount", "vat_rate", "unit")
+
+Columns = Mapping[str, int]
+
+
+def read_flat(document: Document) -> InvoiceFields | None:
+    """Read a flat table; None when no row is such a heading.
+
+    Only the rows of the first invoice number are read: one document is one invoice.
+    """
+    for number, row in enumerate(document.rows):
+        if not row.tokens or row.tokens[0].cell is None:
+            return None
+        header, lines = _columns(row, document.languages)
+        if len(header) >= _FEWEST_FIELDS and "number" in header and number + 1 < len(document.rows):
+            body = [_cells(other) for other in document.rows[number + 1 :]]
+            return _read(document, body, header, lines)
+    return None
+
+
+def _cells(row: Row) -> dict[int, Cell]:
+    return {token.cell.column: token.cell for token in row.tokens if token.cell is not None}
+
+
+def _columns(row: Row, languages: tuple[str, ...]) -> tuple[Columns, Columns]:
+    header: dict[str, int] = {}
+    lines: dict[str, int] = {}
+    index, columns = label_index(languages), column_index()
+    for start, end in row.segments:
+        cell = row.tokens[start].cell
+        if cell is None:
+            continue
+        joined = "".join(row.norms[start:end])
+        fields = [_WEAK.get(name, name) for name in index.get(joined, ())]
+        # an id of the seller and an amount of tax share the word VAT; a column of ids says so
+        chosen = next((name for name in _prefer_tax(fields) if name in _HEADER_FIELDS and name not in header), None)
+        column = columns.get(joined)
+        if column in _LINE_COLUMNS and (chosen is None or column not in ("vat_rate", "net_amount")):
+            lines.setdefault(str(column), cell.column)
+        elif chosen is not None:
+            header[chosen] = cell.column
+        elif column in _LINE_COLUMNS:
+            lines.setdefault(str(column), cell.column)
+    return header, lines
+
+
+def _prefer_tax(fields: Sequence[str]) -> list[str]:
+    return sorted(fields, key=lambda name: name == "vat_id" and "tax" in fields)
+
+
+def _read(document: Document, body: Sequence[dict[int, Cell]], header: Columns, lines: Columns) -> InvoiceFields | None:
+    first = next((cells for cells in body if header["number"] in cells), None)
+    if first is None:
+        return None
+    number = first[header["number"]].value
+    rows = [cells for cells in body if cells.get(header["number"]) is None or cells[header["number"]].value == number]
+    get = _Reader(document, first, header)
+    return InvoiceFields(
+        number=get.text("number"),
+        issue_date=get.date("issue_date"),
+        due_date=get.date("due_date"),
+        currency=get.currency("currency"),
+        seller=Party(name=get.text("seller"), vat_id=get.text("vat_id")),
+        buyer=Party(name=get.text("buyer"), vat_id=get.text("buyer_vat_id")),
+        payment=Payment(iban=get.text("iban")),
+        totals=Totals(net=get.amount("net"), tax=get.amount("tax"), gross=get.amount("gross")),
+        lines=tuple(_line(document, cells, lines) for cells in rows if any(c in cells for c in lines.values())),
+    )
+
+
+def _line(document: Document, cells: dict[int, Cell], lines: Columns) -> Line:
+    get = _Reader(document, cells, lines)
+    return Line(
+        description=get.text("description"),
+        quantity=get.amount("quantity"),
+        unit=get.text("unit"),
+        net_price=get.amount("net_price"),
+        vat_rate=get.amount("vat_rate"),
+        net_amount=get.amount("net_amount"),
+    )
+
+
+class _Reader:
+    """Reads the cells of one row by field name; a cell that does not fit its field gives nothing."""
+
+    def __init__(self, document: Document, cells: Mapping[int, Cell], columns: Columns) -> None:
+        self._document = document
+        self._cells = cells
+        self._columns = columns
+
+    def _cell(self, name: str) -> Cell | None:
+        column = self._columns.get(name)
+        return None if column is None else self._cells.get(column)
+
+    def text(self, name: str) -> Fact[Any] | None:
+        """The cell as text."""
+        cell = self._cell(name)
+        return None if cell is None else _fact(cell.value.strip(), cell)
+
+    def date(self, name: str) -> Fact[Any] | None:
+        """The cell as a date."""
+        cell = self._cell(name)
+        if cell is None:
+            return None
+        value = parse_date(cell.value, american=self._document.american, languages=self._document.languages)
+        return None if value is None else _fact(value, cell)
+
+    def amount(self, name: str) -> Fact[Any] | None:
+        """The cell as a number."""
+        cell = self._cell(name)
+        if cell is None:
+            return None
+        value: Decimal | None = parse_amount(cell.value, "." if cell.type == "number" else self._document.mark)
+        return None if value is None else _fact(value, cell)
+
+    def currency(self, name: str) -> Fact[Any] | None:
+        """The cell as a currency."""
+        cell = self._cell(name)
+        code = None if cell is None else parse_currency(cell.value)
+        return None if cell is None or code is None else _fact(code, cell)
+
+
+def _fact(value: Any, cell: Cell) -> Fact[Any]:
+    return fact(value, [Token(cell.value, 0, 0, 0, 0, 1, 1.0, "sheet", cell)], 0.98)

@@ -1,0 +1,268 @@
+"""Totals by their labels, confirmed by arithmetic closure: net + tax = gross."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import combinations
+from typing import Any, Final
+
+from switchgear.invoice.types import Fact, Totals, VatBreakdown
+from switchgear.modules.extract_layout.document import Amount, Document
+from switchgear.modules.extract_layout.grid import MODULE_ID, Hit, fact
+
+_CENT: Final = Decimal("0.01")
+_MOST_AMOUNTS: Final = 160
+_HIGHEST_TAX: Final = Decimal("0.35")
+_ROLES: Final = ("gross", "gross_weak", "net", "net_weak", "tax", "payable", "prepaid")
+#: Role and score that a label gives; a payable amount is the gross total unless something was prepaid.
+_SCORES: Final[Mapping[str, tuple[tuple[str, float], ...]]] = {
+    "gross": (("gross", 1.0),),
+    "gross_weak": (("gross", 0.6),),
+    "net": (("net", 1.0),),
+    "net_weak": (("net", 0.6),),
+    "tax": (("tax", 1.0),),
+    "payable": (("payable", 1.0), ("gross", 0.5)),
+    "prepaid": (("prepaid", 1.0),),
+}
+
+Labelled = dict[Decimal, tuple[float, Amount]]
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Three amounts that fit: net + tax = gross, with the label scores that they had."""
+
+    net: Amount
+    tax: Amount | None  #: None when the tax is the sum of several amounts
+    gross: Amount
+    scores: tuple[float, float, float]
+    parts: tuple[Amount, ...] = ()
+
+    @property
+    def rank(self) -> tuple[float, Decimal, int]:
+        """Better closures are greater: labels first, then the larger amount, then the later place."""
+        zero = self.net.value == self.gross.value
+        return (sum(self.scores) - (0.5 if zero else 0.0), abs(self.gross.value), self.gross.row)
+
+
+def find_totals(document: Document) -> Totals:
+    """Net, tax, gross, prepaid and payable; what neither a label nor arithmetic supports stays empty."""
+    labelled = _labelled(document)
+    closure = _close(document, labelled)
+    if closure is None:
+        return _without_closure(labelled)
+    confidence = _closed_confidence(closure)
+    values: dict[str, Fact[Any]] = {
+        "net": fact(closure.net.value, closure.net.tokens, confidence),
+        "gross": fact(closure.gross.value, closure.gross.tokens, confidence),
+    }
+    if closure.tax is not None:
+        values["tax"] = fact(closure.tax.value, closure.tax.tokens, confidence)
+    else:
+        total = sum((part.value for part in closure.parts), Decimal(0))
+        values["tax"] = Fact[Any](value=total, confidence=confidence, source="derived", module=MODULE_ID)
+    return Totals(**values, **_payment(labelled, closure.gross.value))
+
+
+def _closed_confidence(closure: Closure) -> float:
+    if closure.scores[2] >= 0.5:
+        return 0.95 if sum(closure.scores) >= 2 else 0.85
+    return 0.75 if sum(closure.scores) >= 1.5 else 0.62
+
+
+# --- what the labels say --------------------------------------------------------------------------------------------
+
+
+def _labelled(document: Document) -> dict[str, Labelled]:
+    found: dict[str, Labelled] = {"gross": {}, "net": {}, "tax": {}, "payable": {}, "prepaid": {}}
+    for name, hit in document.of_field(*_ROLES):
+        for factor, amount in _amounts_at(document, hit):
+            for role, score in _SCORES[name]:
+                known = found[role].get(amount.value)
+                rated = score * factor
+                # of equal places the later one counts: totals stand at the end
+                if known is None or rated >= known[0]:
+                    found[role][amount.value] = (rated, amount)
+    return found
+
+
+def _amounts_at(document: Document, hit: Hit) -> Iterator[tuple[float, Amount]]:
+    beside = _beside(document, hit)
+    if beside:
+        yield 1.0, beside[-1]
+        for amount in beside[:-1]:
+            yield 0.6, amount
+        return
+    for tokens in document.below(hit, 5):
+        inside = [
+            amount
+            for number in (hit.row + 1 + offset for offset in range(24))
+            for amount in document.amounts_by_row.get(number, ())
+            if amount.money and any(amount.tokens[0] is token for token in tokens)
+        ]
+        if inside:
+            yield 0.75, inside[-1]
+
+
+def _beside(document: Document, hit: Hit) -> list[Amount]:
+    """Amounts to the right of the label, up to the next label that has amounts of its own."""
+    amounts = [a for a in document.amounts_by_row.get(hit.row, ()) if a.start >= hit.end and a.money]
+    for other in document.hits_by_row[hit.row]:
+        if other.start < hit.end or not any(name in _ROLES for name in other.fields):
+            continue
+        before = [amount for amount in amounts if amount.end <= other.start]
+        begins = document.rows[hit.row].segment_of(other.start)[0] == other.start
+        if before or begins:
+            return before
+    return amounts
+
+
+# --- arithmetic -----------------------------------------------------------------------------------------------------
+
+
+def _close(document: Document, labelled: Mapping[str, Labelled]) -> Closure | None:
+    everything: dict[Decimal, Amount] = {}
+    for amount in document.amounts():
+        if amount.money:
+            everything[amount.value] = amount
+    if len(everything) > _MOST_AMOUNTS:
+        kept = sorted(everything, key=abs, reverse=True)[:_MOST_AMOUNTS]
+        named = {value for role in ("gross", "net", "tax") for value in labelled[role]}
+        everything = {value: amount for value, amount in everything.items() if value in named or value in kept}
+    closures = [*_triples(everything, labelled), *_sums_of_taxes(document, labelled)]
+    return max(closures, key=lambda item: item.rank) if closures else None
+
+
+def _triples(everything: Mapping[Decimal, Amount], labelled: Mapping[str, Labelled]) -> Iterator[Closure]:
+    for gross in everything:
+        for net in everything:
+            tax = gross - net
+            if tax not in everything or net == 0 or not _plausible(net, tax):
+                continue
+            scores = tuple(
+                labelled[role].get(value, (0.0, None))[0]
+                for role, value in (("net", net), ("tax", tax), ("gross", gross))
+            )
+            if _supported(scores, zero=tax == 0):
+                place = [
+                    labelled[role][value][1] if value in labelled[role] else everything[value]
+                    for role, value in (("net", net), ("tax", tax), ("gross", gross))
+                ]
+                yield Closure(place[0], place[1], place[2], (scores[0], scores[1], scores[2]))
+
+
+def _plausible(net: Decimal, tax: Decimal) -> bool:
+    return tax == 0 or ((tax > 0) == (net > 0) and abs(tax) <= abs(net) * _HIGHEST_TAX)
+
+
+def _supported(scores: Sequence[float], *, zero: bool) -> bool:
+    """Arithmetic alone proves nothing: two of the three need labels; without tax the gross and another one."""
+    _, tax, gross = scores
+    if zero:
+        return gross >= 0.5 and tax > 0
+    return sum(score > 0 for score in scores) >= 2
+
+
+def _sums_of_taxes(document: Document, labelled: Mapping[str, Labelled]) -> Iterator[Closure]:
+    """Net + several tax amounts (one per rate) = gross, when no line gives the sum of the taxes."""
+    parts = list(labelled["tax"].values())[:12]
+    # one label may have a tax for each rate beside it
+    for net, (net_score, net_amount) in labelled["net"].items():
+        for gross, (gross_score, gross_amount) in labelled["gross"].items():
+            wanted = gross - net
+            if wanted == 0 or not _plausible(net, wanted) or wanted in labelled["tax"]:
+                continue
+            for count in (2, 3, 4):
+                for chosen in combinations(parts, count):
+                    if sum((item[1].value for item in chosen), Decimal(0)) == wanted:
+                        score = min(item[0] for item in chosen)
+                        yield Closure(
+                            net_amount, None, gross_amount, (net_score, score, gross_score),
+                            tuple(item[1] for item in chosen),
+                        )  # fmt: skip
+
+
+# --- without arithmetic ---------------------------------------------------------------------------------------------
+
+
+def _without_closure(labelled: Mapping[str, Labelled]) -> Totals:
+    gross = _best(labelled["gross"])
+    values: dict[str, Fact[Any]] = {}
+    if gross is not None:
+        score, amount = gross
+        values["gross"] = fact(amount.value, amount.tokens, 0.7 if score >= 1 else 0.6 if score >= 0.75 else 0.5)
+        values |= _payment(labelled, amount.value)
+    net, tax = _best(labelled["net"]), _best(labelled["tax"])
+    if net is not None and (gross is None or abs(net[1].value) <= abs(gross[1].value)):
+        values["net"] = fact(net[1].value, net[1].tokens, 0.6 if net[0] >= 1 else 0.45)
+    if tax is not None and net is None and gross is not None and abs(tax[1].value) < abs(gross[1].value):
+        values["tax"] = fact(tax[1].value, tax[1].tokens, 0.5)
+    return Totals(**values)
+
+
+def _best(labelled: Labelled) -> tuple[float, Amount] | None:
+    if not labelled:
+        return None
+    return max(labelled.values(), key=lambda item: (item[0], abs(item[1].value), item[1].row))
+
+
+def _payment(labelled: Mapping[str, Labelled], gross: Decimal) -> dict[str, Fact[Any]]:
+    """Prepaid and payable amounts that fit the gross total; a prepaid amount written with a minus is meant as paid."""
+    for payable, (_, place) in labelled["payable"].items():
+        if payable == gross:
+            return {"payable": fact(payable, place.tokens, 0.9)}
+        for prepaid, (_, source) in labelled["prepaid"].items():
+            if gross - abs(prepaid) == payable:
+                return {
+                    "payable": fact(payable, place.tokens, 0.9),
+                    "prepaid": fact(abs(prepaid), source.tokens, 0.9),
+                }
+    return {}
+
+
+# --- VAT breakdown --------------------------------------------------------------------------------------------------
+
+
+def find_vat(document: Document, totals: Totals) -> tuple[VatBreakdown, ...]:
+    """Rows with a rate, a base and a tax that fit each other, when together they give the totals."""
+    if totals.net is None or totals.tax is None or totals.tax.value == 0:
+        return ()
+    groups: dict[tuple[Decimal, Decimal, Decimal], VatBreakdown] = {}
+    for number, row in enumerate(document.rows):
+        rates = _rates(document, number)
+        money = [amount for amount in document.amounts_by_row[number] if amount.money][:12]
+        for rate, tokens in rates:
+            for base, tax in ((b, t) for b in money for t in money if b is not t):
+                computed = (base.value * rate / 100).quantize(_CENT, ROUND_HALF_UP)
+                if tax.value and abs(computed - tax.value) <= _CENT and row.tokens:
+                    groups[(rate, base.value, tax.value)] = VatBreakdown(
+                        rate=fact(rate, tokens, 0.85),
+                        taxable=fact(base.value, base.tokens, 0.85),
+                        tax=fact(tax.value, tax.tokens, 0.85),
+                    )
+    return _adding_up(groups, totals.net.value, totals.tax.value)
+
+
+def _rates(document: Document, number: int) -> list[tuple[Decimal, tuple[Any, ...]]]:
+    row = document.rows[number]
+    rates: list[tuple[Decimal, tuple[Any, ...]]] = []
+    for index, token in enumerate(row.tokens):
+        text = token.text.rstrip("%").replace(",", ".")
+        percent = token.text.endswith("%") or row.norms[index + 1 : index + 2] == ("%",)
+        if text.replace(".", "", 1).isdigit() and (percent or len(text) <= 4) and 0 < Decimal(text) <= 30:
+            rates.append((Decimal(text), (token,)))
+    return rates[:6]
+
+
+def _adding_up(
+    groups: Mapping[tuple[Decimal, Decimal, Decimal], VatBreakdown], net: Decimal, tax: Decimal
+) -> tuple[VatBreakdown, ...]:
+    keys = list(groups)[:12]
+    for count in range(1, min(4, len(keys)) + 1):
+        for chosen in combinations(keys, count):
+            taxes = sum((key[2] for key in chosen), Decimal(0))
+            bases = sum((key[1] for key in chosen), Decimal(0))
+            distinct = len({key[0] for key in chosen}) == count
+            if distinct and abs(taxes - tax) <= _CENT and abs(bases - net) <= _CENT:
+                return tuple(groups[key] for key in chosen)
+    return ()
