@@ -61,9 +61,12 @@ def read_cii(tree: Tree) -> tuple[str | None, InvoiceFields]:
 
 def _items(tree: Tree, trade: Element | None) -> list[Element]:
     """The lines that are items; ZUGFeRD 1.0 carries pure notes as lines too."""
-    marks = (*_LINE_SETTLEMENT, *_LINE_AGREEMENT, "SpecifiedTradeProduct")
-    lines = tree.each(trade, "IncludedSupplyChainTradeLineItem")
-    return [line for line in lines if any(line.find(mark) is not None for mark in marks)]
+    return [line for line in tree.each(trade, "IncludedSupplyChainTradeLineItem") if _is_item(tree, line)]
+
+
+def _is_item(tree: Tree, line: Element) -> bool:
+    settlement = tree.part(line, *_LINE_SETTLEMENT)
+    return line.find("SpecifiedTradeProduct") is not None or (settlement is not None and len(settlement) > 0)
 
 
 def _type(tree: Tree, document: Element | None) -> Fact[InvoiceType] | None:
