@@ -1,0 +1,299 @@
+"""Reads the fields from lines: a label by pattern, then the value behind it in the same line."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+from switchgear.invoice import rules
+from switchgear.invoice.amounts import (
+    NUMBER,
+    DecimalMark,
+    amount_of,
+    count_currencies,
+    decimal_mark,
+    decimal_mark_of,
+    find_dates,
+    month_first,
+    parse_currency,
+    parse_date,
+)
+from switchgear.invoice.types import Fact, InvoiceFields, InvoiceType, Party, Payment, Totals
+from switchgear.invoice.types import Line as InvoiceLine
+from switchgear.modules.extract_text.lines import MODULE_ID, Line
+from switchgear.modules.extract_text.patterns import FOREIGN, pattern
+
+_NUMBER_SHAPE: Final = re.compile(r"\s*(?:[A-Z]{1,4}\s(?=\d))?(?=\S*\d)[A-Za-z0-9][\w\-/.]*[\w]|\s*\d")
+_CURRENCY: Final = re.compile(r"\s*\(?([A-Z]{3}(?![A-Za-z])|[€$£])")
+_IBAN: Final = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+_ACCOUNT: Final = re.compile(r"[A-Z]{0,2}\d[\d ]{5,33}")
+_VAT_ID: Final = re.compile(r"(?:(?:ATU|CHE-?|[A-Z]{2})[ -]?(?:\d[ .]?){2,12}(?:B\d{2})?|[A-Z]\d{7}[A-Z0-9]|\d{11})")
+_COMPANY: Final = re.compile(
+    r"[^\W\d_][\w&.,'+ -]{1,70}?[ ](?:(?:GmbH|GMBH)(?: & Co\.? KG)?|AG|KG|OHG|UG|e\.V\.|a\.G\.|Ltd\.?|Limited|LLC|PLC"
+    r"|Inc\.?|B\.V\.|BV|N\.V\.|NV|SARL|SAS|S\.A\.|SA|S\.r\.l\.|SRL|S\.p\.A\.|SpA|S\.L\.|SL|AB|AS|Oy|HB)(?![\w])"
+)
+_BANK: Final = re.compile(r"bank|sparkasse|banque|banca|banco", re.IGNORECASE)
+_CREDIT_NOTE: Final = re.compile(
+    r"\b(?:rechnungs-?korrektur|gutschrift|stornorechnung|credit (?:note|memo)|avoir|nota di credito|creditnota)\b",
+    re.I,
+)
+_INVOICE: Final = re.compile(r"\b\w*(?:rechnung|invoice|facture|fattura|factura|factuur)\b", re.IGNORECASE)
+
+Reader = Callable[[Line, int], Fact[Any] | None]
+
+
+class Search:
+    """One document: its lines, languages, and how it writes numbers and dates."""
+
+    def __init__(self, lines: Sequence[Line], languages: tuple[str, ...]) -> None:
+        self._lines = lines
+        self._languages = languages
+        texts = [line.text for line in lines]
+        self._mark: DecimalMark = decimal_mark(texts) or decimal_mark_of(languages[0])
+        self._american = month_first(texts)
+
+    def fields(self) -> InvoiceFields:
+        """Everything that was found."""
+        issued = self._first("issue_date", self._date) or self._any_date()
+        due = self._first("due_date", self._date)
+        if due is not None and issued is not None and due.value < issued.value:
+            due = None
+        seller, buyer = self._parties()
+        return InvoiceFields(
+            type=self._type(),
+            number=self._first("number", self._number),
+            issue_date=issued,
+            due_date=due,
+            currency=self._first("currency", self._currency) or self._voted_currency(),
+            seller=seller,
+            buyer=buyer,
+            payment=Payment(iban=self._first("iban", self._iban) or self._first("iban", self._account)),
+            lines=tuple(self._items()),
+            totals=self._totals(),
+        )
+
+    # --- labels ---
+
+    def _labels(self, field: str) -> Iterator[tuple[Line, re.Match[str]]]:
+        compiled = pattern(field, self._languages)
+        for line in self._lines:
+            for match in compiled.finditer(line.text):
+                if not FOREIGN.search(line.text[: match.start()]):
+                    yield line, match
+
+    def _first(self, field: str, read: Reader) -> Fact[Any] | None:
+        """The first value behind a label; one that follows a colon or a gap counts as well as one that follows it."""
+        for line, match in self._labels(field):
+            fact = read(line, match.end())
+            if fact is not None:
+                return fact
+        return None
+
+    # --- readers of one value ---
+
+    def _number(self, line: Line, start: int) -> Fact[Any] | None:
+        match = _NUMBER_SHAPE.match(line.text, start)
+        if match is None or parse_date(match[0].strip(), american=self._american) is not None:
+            return None
+        value = match[0].strip()
+        if re.fullmatch(r"\d{1,3}(?:[.,]\d{3})*[.,]\d{2}", value):
+            return None
+        return line.fact(value, match.start() + len(match[0]) - len(value), match.end(), 0.8)
+
+    def _date(self, line: Line, start: int) -> Fact[Any] | None:
+        found: list[tuple[date, int, int]] = find_dates(
+            line.text[start : start + 40], american=self._american, languages=self._languages
+        )
+        if not found or found[0][1] > 12:
+            return None
+        value, left, right = found[0]
+        return line.fact(value, start + left, start + right, 0.8)
+
+    def _currency(self, line: Line, start: int) -> Fact[Any] | None:
+        match = _CURRENCY.match(line.text, start)
+        code = parse_currency(match[1]) if match else None
+        return None if match is None or code is None else line.fact(code, match.start(1), match.end(1), 0.85)
+
+    def _iban(self, line: Line, start: int) -> Fact[Any] | None:
+        match = _IBAN.search(line.text, start)
+        return None if match is None else line.fact(match[0].replace(" ", ""), match.start(), match.end(), 0.8)
+
+    def _account(self, line: Line, start: int) -> Fact[Any] | None:
+        match = _ACCOUNT.match(line.text, start)
+        return None if match is None else line.fact(match[0].replace(" ", ""), start, match.end(), 0.6)
+
+    def _vat_id(self, line: Line, start: int) -> Fact[Any] | None:
+        match = _VAT_ID.match(line.text, start + (len(line.text[start:]) - len(line.text[start:].lstrip(" #:"))))
+        if match is None:
+            return None
+        return line.fact(re.sub(r"[^A-Z0-9]", "", match[0]), match.start(), match.end(), 0.8)
+
+    # --- without labels ---
+
+    def _any_date(self) -> Fact[Any] | None:
+        for line in self._lines[:40]:
+            found = find_dates(line.text, american=self._american, languages=self._languages)
+            if found and not pattern("due_date", self._languages).search(line.text):
+                return line.fact(found[0][0], found[0][1], found[0][2], 0.5)
+        return None
+
+    def _voted_currency(self) -> Fact[Any] | None:
+        votes = count_currencies(line.text for line in self._lines)
+        if not votes:
+            return None
+        code = votes.most_common(1)[0][0]
+        for line in self._lines:
+            for match in re.finditer(r"[€$£]|\b[A-Z]{3}\b|\b[Ee]uros?\b|US Dollars?", line.text):
+                if parse_currency(match[0]) == code or (match[0].startswith("US D") and code == "USD"):
+                    return line.fact(code, match.start(), match.end(), 0.75)
+        return None
+
+    def _type(self) -> Fact[Any] | None:
+        for wanted, kind in ((_CREDIT_NOTE, InvoiceType.CREDIT_NOTE), (_INVOICE, InvoiceType.INVOICE)):
+            for line in self._lines[:40]:
+                match = wanted.search(line.text)
+                if match and len(line.text.split()) <= 10:
+                    return line.fact(kind, match.start(), match.end(), 0.8)
+        return None
+
+    # --- parties ---
+
+    def _parties(self) -> tuple[Party, Party]:
+        buyer = self._party_name("buyer")
+        seller = self._party_name("seller") or self._company(buyer) or self._sheet_title()
+        return Party(name=seller, vat_id=self._first("vat_id", self._vat_id)), Party(name=buyer)
+
+    def _party_name(self, field: str) -> Fact[Any] | None:
+        compiled = pattern(field, self._languages)
+        # headings that were joined with what stands below them say it best
+        for index, line in sorted(enumerate(self._lines), key=lambda item: not item[1].made):
+            match = compiled.match(line.text)
+            if match is None or not (match.end() == len(line.text) or re.search(r":|\s{2}", match[0]) or line.made):
+                continue
+            if line.parts[0].source == "sheet" or line.text[match.end() :].strip():
+                found = self._name_in(line, match.end(), strict=line.parts[0].source != "sheet")
+                if found is not None:
+                    return found
+            for below in self._lines[index + 1 : index + 5]:
+                found = self._name_in(below, 0, strict=True)
+                if found is not None:
+                    return found
+        return None
+
+    def _name_in(self, line: Line, start: int, *, strict: bool) -> Fact[Any] | None:
+        group = next(((left, right) for left, right in line.groups if right > start), None)
+        if group is None:
+            return None
+        left, right = max(group[0], start), group[1]
+        text = line.text[left:right].strip(" :,")
+        if line.text[right:].lstrip().startswith(":"):
+            return None
+        if not text or (strict and (re.search(r"\d|:", text) or len(text) < 4)):
+            return None
+        left = line.text.index(text, left)
+        return line.fact(text, left, left + len(text), 0.75)
+
+    def _company(self, buyer: Fact[Any] | None) -> Fact[Any] | None:
+        for line in self._lines:
+            if line.parts[0].source == "sheet":
+                return None
+            for match in _COMPANY.finditer(line.text):
+                name = re.split(r"\s[●•·|-]\s|\s{2,}", match[0])[-1].strip(" ,")
+                if (
+                    not _BANK.search(name)
+                    and len(name) > 4
+                    and name[0].isalpha()
+                    and (buyer is None or buyer.value != name)
+                ):
+                    start = match.end() - len(match[0].rstrip(" ,")) if name == match[0].strip(" ,") else match.start()
+                    return line.fact(name, start, match.end(), 0.6)
+        return None
+
+    def _sheet_title(self) -> Fact[Any] | None:
+        line = self._lines[0]
+        if len(line.parts) == 1 and line.parts[0].source == "sheet" and not re.search(r"\d", line.text):
+            return line.fact(line.text, 0, len(line.text), 0.7)
+        return None
+
+    # --- amounts ---
+
+    def _amounts(self, line: Line, start: int) -> list[tuple[Decimal, int, int]]:
+        """Amounts behind *start*: two decimals, or the number is a cell of its own; a percentage is none."""
+        cells = {span for part, span in zip(line.parts, line.spans, strict=True) if part.source == "sheet"}
+        found: list[tuple[Decimal, int, int]] = []
+        for match in NUMBER.finditer(line.text, start):
+            whole = match.span() in cells
+            mark: DecimalMark = (
+                "." if whole and re.fullmatch(r"-?\d+\.\d+", match[0]) and self._mark == "." else self._mark
+            )
+            value = amount_of(match, mark)
+            if value is None or re.match(r"\s?%", line.text[match.end() :]):
+                continue
+            if whole or value.as_tuple().exponent == -2:
+                found.append((value, match.start(), match.end()))
+        return found
+
+    def _totals(self) -> Totals:
+        gross, net, taxes = (self._labelled_amounts(field) for field in ("gross", "net", "tax"))
+        for big in sorted(gross, key=lambda fact: abs(fact.value), reverse=True):
+            for small in reversed(net):
+                wanted = big.value - small.value
+                exact = next((tax for tax in taxes if tax.value == wanted), None)
+                if exact is not None and (wanted or big.value == small.value):
+                    sure = {"confidence": 0.85}
+                    return Totals(
+                        net=small.model_copy(update=sure),
+                        tax=exact.model_copy(update=sure),
+                        gross=big.model_copy(update=sure),
+                    )
+                parts = list({tax.value: tax for tax in taxes}.values())
+                if len(parts) == 2 and parts[0].value + parts[1].value == wanted != 0:
+                    derived = Fact[Any](value=wanted, confidence=0.8, source="derived", module=MODULE_ID)
+                    return Totals(net=small, tax=derived, gross=big)
+        largest = max(gross, key=lambda fact: abs(fact.value), default=None)
+        values = {fact.value: fact for fact in net if largest is None or abs(fact.value) <= abs(largest.value)}
+        # two different net amounts: nothing says which one is the total
+        return Totals(gross=largest, net=next(iter(values.values())) if len(values) == 1 else None)
+
+    def _labelled_amounts(self, field: str) -> list[Fact[Any]]:
+        facts: list[Fact[Any]] = []
+        for line, match in self._labels(field):
+            amounts = self._amounts(line, match.end())
+            if amounts:
+                value, start, end = amounts[0] if line.made else amounts[-1]
+                facts.append(line.fact(value, start, end, 0.65))
+        return facts
+
+    # --- lines ---
+
+    def _items(self) -> Iterator[InvoiceLine]:
+        """Lines in which quantity x price = amount, before the totals."""
+        for line in self._lines:
+            if line.made or not re.search(r"[^\W\d]{2}", line.text):
+                continue
+            numbers = [(amount_of(match, self._mark), *match.span()) for match in NUMBER.finditer(line.text)]
+            found = _product([(value, start, end) for value, start, end in numbers if value is not None])
+            if found is None or pattern("tax", self._languages).match(line.text):
+                continue
+            quantity, price, amount = found
+            words = max(line.groups, key=lambda group: sum(sign.isalpha() for sign in line.text[group[0] : group[1]]))
+            yield InvoiceLine(
+                description=line.fact(line.text[words[0] : words[1]], words[0], words[1], 0.6),
+                quantity=line.fact(quantity[0], quantity[1], quantity[2], 0.75),
+                net_price=line.fact(price[0], price[1], price[2], 0.75),
+                net_amount=line.fact(amount[0], amount[1], amount[2], 0.75),
+            )
+
+
+Span = tuple[Decimal, int, int]
+
+
+def _product(numbers: Sequence[Span]) -> tuple[Span, Span, Span] | None:
+    for third in range(len(numbers) - 1, 1, -1):
+        for first in range(third - 1):
+            for second in range(first + 1, third):
+                product = numbers[first][0] * numbers[second][0]
+                if product and abs(product - numbers[third][0]) <= rules.TOLERANCE:
+                    return numbers[first], numbers[second], numbers[third]
+    return None
