@@ -25,7 +25,8 @@ _ENCODINGS: Final = re.compile(
     r"^(utf-?8|utf-?16(le|be)?|us-ascii|ascii|iso-?8859-?\d{1,2}|windows-125\d|cp125\d|latin-?1)$"
 )
 _DECLARED: Final = re.compile(r"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
-_CHUNK: Final = 64 * 1024
+#: So little at a time that depth is seen here before the parser's own limit of 2048 levels ends it.
+_CHUNK: Final = 4 * 1024
 
 
 def read_xml(data: bytes, limits: Limits) -> etree._Element:

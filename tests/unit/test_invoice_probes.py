@@ -1,0 +1,183 @@
+"""What a document is, decided from its bytes: tables of good and hostile ones."""
+
+import codecs
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import switchgear.invoice
+from switchgear.invoice.csv_text import decode_text, delimiter_of
+from switchgear.invoice.probes import Form, inspect, signature
+from switchgear.invoice.safe_xml import read_xml
+from switchgear.invoice.types import Kind, Media, Syntax
+from switchgear.sdk import InputRejected, Limits
+
+DEMO = Path(switchgear.invoice.__file__).parent / "samples"
+SAMPLES = Path(__file__).parent.parent / "samples"
+UBL = b"<Invoice xmlns='urn:oasis:names:specification:ubl:schema:xsd:Invoice-2'><ID>%s</ID></Invoice>"
+
+
+def classify(data: bytes, limits: Limits | None = None) -> Kind:
+    return inspect(signature(data), data, limits or Limits())
+
+
+def rejection(data: bytes, limits: Limits | None = None) -> str:
+    with pytest.raises(InputRejected) as caught:
+        classify(data, limits)
+    assert len(caught.value.message) > 20
+    return caught.value.reason_code
+
+
+def outcome(form: Form, data: bytes) -> str:
+    try:
+        return inspect(form, data, Limits()).media
+    except InputRejected as error:
+        return error.reason_code
+
+
+def archive(**members: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "media", "syntax"),
+    [
+        ("hybrid-en16931.pdf", Media.PDF, Syntax.CII),
+        ("text-dutch.pdf", Media.PDF, None),
+        ("xrechnung-ubl.xml", Media.XML, Syntax.UBL_INVOICE),
+        ("xrechnung-cii.xml", Media.XML, Syntax.CII),
+        ("scan.png", Media.IMAGE, None),
+        ("sheet-english.xlsx", Media.SHEET, None),
+        ("sheet-german.csv", Media.SHEET, None),
+    ],
+)
+def test_the_content_says_what_a_document_is(name: str, media: Media, syntax: Syntax | None) -> None:
+    kind = classify((DEMO / name).read_bytes())
+    assert (kind.media, kind.syntax) == (media, syntax)
+
+
+def test_an_owner_password_alone_keeps_nobody_from_reading() -> None:
+    kind = classify((SAMPLES / "pdf-encrypted-owner-only.pdf").read_bytes())
+    assert (kind.media, kind.syntax, kind.page_count) == (Media.PDF, Syntax.ZUGFERD_1, 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "empty"),
+        ((DEMO / "hybrid-en16931.pdf").read_bytes()[:60_000], "truncated"),
+        (b"%PDF-1.7\nnothing of a PDF\n%%EOF\n", "corrupt"),
+        ((SAMPLES / "xml-billion-laughs.xml").read_bytes(), "rejected_xml"),
+        (b"<?xml version='1.0'?><Invoice><ID>1</Invoice>", "corrupt"),
+        (b"<order xmlns='urn:x'/>", "unsupported"),
+        (b"<!DOCTYPE html><html/>", "unsupported"),
+        (b"Dear customer,\nplease wait.\n", "unsupported"),
+        (b"From: a@b.example\r\nTo: c@d.example\r\n\r\nhello", "container_unsupported"),
+        (archive(**{"../../etc/passwd": b"x"}), "container_unsupported"),
+        (archive(bomb=b"\0" * 60_000_000), "unpacked_size"),
+        (archive(**{"[Content_Types].xml": b"<a/>", "word/document.xml": b"<a/>"}), "unsupported"),
+        ((DEMO / "sheet-english.xlsx").read_bytes()[:3000], "truncated"),
+        ((DEMO / "scan.png").read_bytes()[:20_000], "truncated"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "corrupt"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "encrypted"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "__substg1.0_1000".encode("utf-16-le"), "container_unsupported"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 100, "unsupported"),
+        (bytes(range(256)), "unsupported"),
+    ],
+)
+def test_what_nobody_can_process_is_rejected_with_its_reason(data: bytes, code: str) -> None:
+    assert rejection(data) == code
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "code"),
+    [
+        ("hybrid-en16931.pdf", Limits(max_pages=1), "pages"),
+        ("scan.png", Limits(max_pixels=1000), "pixels"),
+        ("sheet-english.xlsx", Limits(max_unpacked_bytes=1000), "unpacked_size"),
+        ("xrechnung-ubl.xml", Limits(max_xml_depth=2), "rejected_xml"),
+        ("xrechnung-ubl.xml", Limits(max_unpacked_bytes=1000), "unpacked_size"),
+    ],
+)
+def test_every_limit_rejects_the_document_that_exceeds_it(name: str, limits: Limits, code: str) -> None:
+    assert rejection((DEMO / name).read_bytes(), limits) == code
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_classified_or_rejected_and_nothing_else(data: bytes) -> None:
+    assert outcome(signature(data), data)
+
+
+@given(st.sampled_from(list(Form)), st.binary(max_size=100))
+def test_a_wrong_guess_of_the_form_is_rejected_not_a_crash(form: Form, data: bytes) -> None:
+    assert outcome(form, data)
+
+
+DOCTYPE = '<!DOCTYPE a [<!ENTITY x "y">]>'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        f"<?xml version='1.0'?>{DOCTYPE}<a>&x;</a>".encode(),
+        f"<?xml version='1.0'?>{DOCTYPE}<a b='&x;'/>".encode(),
+        f"<!-- first --><?pi?>\n{DOCTYPE}<a/>".encode(),
+        f"<?xml version='1.0' encoding='UTF-16'?>{DOCTYPE}<a/>".encode("utf-16"),
+        f"<?xml version='1.0' encoding='UTF-16LE'?>{DOCTYPE}<a/>".encode("utf-16-le"),
+        codecs.BOM_UTF8 + f"{DOCTYPE}<a/>".encode(),
+        f"<?xml version='1.0' encoding='UTF-7'?>{DOCTYPE}<a/>".encode("utf-7"),
+        b'<?xml version="1.0"?><!DOCTYPE a SYSTEM "http://127.0.0.1:9/x.dtd"><a/>',
+    ],
+)
+def test_a_doctype_is_refused_in_every_encoding(data: bytes) -> None:
+    with pytest.raises(InputRejected) as caught:
+        read_xml(data, Limits())
+    assert caught.value.reason_code == "rejected_xml"
+
+
+def test_the_word_doctype_inside_the_document_is_only_text() -> None:
+    root = read_xml(b"<a><![CDATA[<!DOCTYPE html>]]></a>", Limits())
+    assert root.text == "<!DOCTYPE html>"
+
+
+def test_nesting_beyond_the_limit_is_refused_while_it_is_read() -> None:
+    deep = b"<a>" * 10_000 + b"</a>" * 10_000
+    with pytest.raises(InputRejected) as caught:
+        read_xml(deep, Limits())
+    assert caught.value.reason_code == "rejected_xml"
+
+
+def test_a_long_attachment_inside_the_xml_is_read() -> None:
+    root = read_xml(UBL % (b"A" * 11_000_000), Limits())
+    assert len(root[0].text or "") == 11_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter"),
+    [
+        ("a;b\n1;2\n", ";"),
+        ("a\tb\n1\t2\n", "\t"),
+        ("a,b,c\n1,2,3\n", ","),
+        ("Name;Preis\nStuhl, rot;1.234,50\n", ";"),
+        ("Hello, world\nthis, too\n", None),
+        ("one line only;yes\n", None),
+        ("no columns\nhere\n", None),
+        ("", None),
+    ],
+)
+def test_a_table_is_told_from_prose(text: str, delimiter: str | None) -> None:
+    assert delimiter_of(text) == delimiter
+
+
+def test_text_is_decoded_whatever_program_wrote_it() -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252"):
+        assert decode_text("Fällig;Währung €".encode(encoding)) == "Fällig;Währung €"
+    assert decode_text(b"a\x00b\x01") is None
