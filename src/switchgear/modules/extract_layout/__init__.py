@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Pages, Payment
+from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Pages, Payment, Totals
 from switchgear.modules.extract_layout.document import Document
 from switchgear.modules.extract_layout.fields import (
     find_currency,
@@ -91,12 +91,15 @@ def _searched_currency(document: Document) -> Any:
 
 
 def _search(document: Document) -> InvoiceFields:
+    number, totals = find_number(document), find_totals(document)
+    if number is None and totals == Totals():
+        # names and dates stand on every letter; without a number or an amount they do not make an invoice
+        return InvoiceFields()
     seller, buyer = find_parties(document)
     issued = find_issue_date(document)
-    totals = find_totals(document)
     return InvoiceFields(
         type=find_type(document),
-        number=find_number(document),
+        number=number,
         issue_date=issued,
         due_date=find_due_date(document, issued.value if issued is not None else None),
         currency=find_currency(document),

@@ -287,4 +287,6 @@ def label_index(languages: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
 @lru_cache(maxsize=1)
 def column_index() -> Mapping[str, str]:
     """Normal form of each column heading -> column, all languages."""
-    return {norm(phrase): column for column, phrases in reversed(list(COLUMNS.items())) for phrase in phrases.split("|")}
+    return {
+        norm(phrase): column for column, phrases in reversed(list(COLUMNS.items())) for phrase in phrases.split("|")
+    }

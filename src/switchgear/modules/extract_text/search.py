@@ -55,6 +55,10 @@ class Search:
 
     def fields(self) -> InvoiceFields:
         """Everything that was found."""
+        number, totals = self._first("number", self._number), self._totals()
+        if number is None and totals == Totals():
+            # names and dates stand on every letter; without a number or an amount they do not make an invoice
+            return InvoiceFields()
         issued = self._first("issue_date", self._date) or self._any_date()
         due = self._first("due_date", self._date)
         if due is not None and issued is not None and due.value < issued.value:
@@ -62,7 +66,7 @@ class Search:
         seller, buyer = self._parties()
         return InvoiceFields(
             type=self._type(),
-            number=self._first("number", self._number),
+            number=number,
             issue_date=issued,
             due_date=due,
             currency=self._first("currency", self._currency) or self._voted_currency(),
@@ -70,7 +74,7 @@ class Search:
             buyer=buyer,
             payment=Payment(iban=self._first("iban", self._iban) or self._first("iban", self._account)),
             lines=tuple(self._items()),
-            totals=self._totals(),
+            totals=totals,
         )
 
     # --- labels ---

@@ -36,13 +36,20 @@ class ReconcileArithmetic(Module):
 
     def run(self, structured: Structured | None, candidate: Candidate | None) -> Invoice:
         """Return the joined invoice; at least one input is there (the contract says so)."""
-        first = structured.fields if structured is not None else InvoiceFields()
-        second = candidate.fields if candidate is not None else InvoiceFields()
+        first = _plain(structured)
+        second = _plain(candidate)
         findings = disagreements(first, second) if structured is not None and candidate is not None else ()
         joined = merge(first, second)
         joined = joined.model_copy(update={"totals": derive(joined)})
         content = {name: getattr(joined, name) for name in InvoiceFields.model_fields}
         return Invoice(**content, findings=findings)
+
+
+def _plain(source: Structured | Candidate | None) -> InvoiceFields:
+    """The fields of a source, without what a subclass may add."""
+    if source is None:
+        return InvoiceFields()
+    return InvoiceFields(**{name: getattr(source.fields, name) for name in InvoiceFields.model_fields})
 
 
 # --- merging --------------------------------------------------------------------------------------------------------
@@ -61,7 +68,7 @@ def merge(first: InvoiceFields, second: InvoiceFields) -> InvoiceFields:
 
 def _fill(first: Any, second: Any, skip: set[str]) -> Any:
     changes: dict[str, Any] = {}
-    for name in type(first).model_fields:
+    for name in type(second).model_fields:
         own, other = getattr(first, name), getattr(second, name)
         if name in skip or other is None or other == ():
             continue
@@ -139,7 +146,7 @@ def disagreements(first: InvoiceFields, second: InvoiceFields) -> tuple[Finding,
 
 def _compare(first: BaseModel, second: BaseModel, pointer: str) -> list[Finding]:
     findings: list[Finding] = []
-    for name in type(first).model_fields:
+    for name in type(second).model_fields:
         own, other, where = getattr(first, name), getattr(second, name), f"{pointer}/{name}"
         if own is None or other is None:
             continue
