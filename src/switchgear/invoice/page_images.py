@@ -18,7 +18,7 @@ _SHRINK: Final = 8
 _EVEN: Final = 235
 #: Darkest grey that counts as ink, and the share of ink below which a page is blank.
 _INK: Final = 160
-_BLANK_SHARE: Final = 0.0005
+_BLANK_SHARE: Final = 0.0001
 
 
 class PageImage(NamedTuple):
@@ -33,7 +33,7 @@ class PageImage(NamedTuple):
     @property
     def blank(self) -> bool:
         """Whether the page has hardly any ink."""
-        histogram = self.picture.histogram()
+        histogram = self.picture.reduce(2).histogram()  # a speck of one pixel fades, a stroke stays
         return bool(sum(histogram[:_INK]) <= sum(histogram) * _BLANK_SHARE)
 
     def page(self, words: tuple[Word, ...]) -> Page:
