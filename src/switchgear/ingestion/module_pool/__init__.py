@@ -1,0 +1,133 @@
+"""Runs modules in supervised processes of their own, one pool per module and settings. Source: DESIGN 5.
+
+Use: `await pools.warm(use)`, then `await pools.call(use, call)`; `keep` closes what no plan names any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from switchgear.domain.run import AttemptResult
+from switchgear.domain.stage import Lack
+from switchgear.ingestion.module_pool.inline import InlinePool
+from switchgear.ingestion.module_pool.pool import Pool
+from switchgear.ingestion.module_pool.values import (
+    Call,
+    DocumentFile,
+    KeepArtifact,
+    Listener,
+    ModuleUse,
+    StageValue,
+    Surroundings,
+)
+from switchgear.sdk.values import Limits
+
+__all__ = ["Call", "DocumentFile", "ModulePools", "ModuleUse", "StageValue"]
+
+
+class ModulePools:
+    """All pools of one server process.
+
+    Args:
+        folder: Root of the scratch folders; its content is removed at start and at the end.
+        limits: Bounds that modules get as `ctx.limits`; `max_output_bytes` is enforced here.
+        environment: The server's environment; modules get PATH, locale and the names that they asked for.
+        resolve_secret: Reference -> value, or None when it is not there.
+        default_concurrency: Calls at the same time for a selection that says nothing.
+        on_artifact: Keeps a file as an artifact (called in a thread); None refuses artifacts.
+        on_log: Gets what modules log and print; secrets are taken out.
+        import_timeout_s: Longest import of a module, in seconds.
+        open_timeout_s: Longest `open` of a module, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        limits: Limits,
+        environment: Mapping[str, str],
+        resolve_secret: Callable[[str], str | None],
+        default_concurrency: int,
+        on_artifact: KeepArtifact | None = None,
+        on_log: Listener | None = None,
+        import_timeout_s: float = 20.0,
+        open_timeout_s: float = 60.0,
+    ) -> None:
+        self._around = Surroundings(
+            folder=folder.resolve(),
+            limits=limits,
+            environment=environment,
+            resolve_secret=resolve_secret,
+            default_concurrency=default_concurrency,
+            on_artifact=on_artifact,
+            on_log=on_log or (lambda record: None),
+            import_timeout_s=import_timeout_s,
+            open_timeout_s=open_timeout_s,
+        )
+        self._pools: dict[ModuleUse, Pool | InlinePool] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._number = 0
+
+    async def start(self) -> None:
+        """Make the scratch root, empty."""
+        shutil.rmtree(self._around.folder, ignore_errors=True)
+        self._around.folder.mkdir(parents=True, mode=0o700)
+
+    async def close(self) -> None:
+        """End every process of every module; nothing is left when this returns."""
+        pools = list(self._pools.values())
+        self._pools.clear()
+        await asyncio.gather(*(pool.close() for pool in pools))
+        for task in list(self._leaving):
+            task.cancel()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+        shutil.rmtree(self._around.folder, ignore_errors=True)
+
+    def _pool(self, use: ModuleUse) -> Pool | InlinePool:
+        pool = self._pools.get(use)
+        if pool is None:
+            self._number += 1
+            folder = self._around.folder / f"p{self._number}"
+            pool = (InlinePool if use.level == "L0" else Pool)(use, self._around, folder)
+            self._pools[use] = pool
+        return pool
+
+    async def warm(self, use: ModuleUse) -> Lack | None:
+        """Import and open the module in a process that waits for a call.
+
+        Returns:
+            None when it is ready, else why not and what to do.
+        """
+        return await self._pool(use).warm()
+
+    async def call(self, use: ModuleUse, call: Call) -> AttemptResult:
+        """Run one attempt; what the module does never raises, it is the result.
+
+        Cancelling this call ends the module's process.
+
+        Raises:
+            OSError: The stored document cannot be opened.
+        """
+        return await self._pool(use).call(call)
+
+    async def keep(self, uses: Collection[ModuleUse]) -> None:
+        """Close the pools that are not in *uses*, each when its calls have ended; does not wait for that."""
+        for use in [use for use in self._pools if use not in uses]:
+            task = asyncio.create_task(self._leave(self._pools.pop(use)), name=f"close pool {use.module_id}")
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, pool: Pool | InlinePool) -> None:
+        try:
+            await pool.idle.wait()
+        finally:
+            await pool.close()
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Each pool: module, level, workers, busy, calls, recycled, pids."""
+        return [pool.describe() for pool in self._pools.values()]

@@ -1,0 +1,66 @@
+"""The engine's handle on one worker process. Source: DESIGN 5, RELIABILITY 3."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from switchgear.ingestion.module_pool.pipe import Pipe, Printed
+
+
+class WorkerProcess:
+    """A process that has the module opened, or is about to; serves one call at a time."""
+
+    def __init__(self, pid: int, pipe: Pipe, printed: Printed, scratch: Path) -> None:
+        self.pid = pid
+        self.pipe = pipe
+        self.printed = printed
+        self.scratch = scratch
+        self.inputs: tuple[str, ...] = ()
+        self.calls = 0
+        self.killed_for: str | None = None
+        self.exited: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a call may be sent to it."""
+        return self.killed_for is None and not self.exited.done()
+
+    def kill(self, why: str) -> None:
+        """End it and its session now; what left the session is killed by the fork server, which hears of the death."""
+        if self.killed_for is None:
+            self.killed_for = why
+        if self.exited.done():
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def set_exited(self, code: int | None) -> None:
+        """The fork server reported its end, with everything that it had started."""
+        if not self.exited.done():
+            self.exited.set_result(code)
+        self.pipe.close()
+        self.printed.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    async def gone(self, within_s: float) -> bool:
+        """Wait until it is gone; False when that takes longer than *within_s*."""
+        if not self.exited.done():
+            await asyncio.wait([self.exited], timeout=within_s)
+        return self.exited.done()
+
+    def memory_bytes(self) -> int:
+        """Private and shared memory that is resident, without mapped files; 0 where there is no /proc."""
+        try:
+            with open(f"/proc/{self.pid}/status", "rb") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            return 0
+        wanted = (b"RssAnon:", b"RssShmem:")
+        return sum(int(line.split()[1]) for line in lines if line.startswith(wanted)) * 1024

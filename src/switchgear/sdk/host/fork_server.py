@@ -1,0 +1,164 @@
+"""Imports one module, then forks a worker whenever the engine asks for one.
+
+It has one thread and one child per worker. It adopts what dead workers leave behind and kills that, so nothing that a
+module starts outlives it; it ends with the engine and takes its workers along. Source: DESIGN 5, RELIABILITY 4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib.metadata
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any, NoReturn
+
+from switchgear.sdk.errors import DeclarationError
+from switchgear.sdk.host import frames, measures
+from switchgear.sdk.host.worker import work
+from switchgear.sdk.module import Module
+
+
+def load(module_id: str) -> type[Module]:
+    """Import the class behind the entry point *module_id*.
+
+    Raises:
+        DeclarationError: There is no such entry point, or it is no module.
+        Exception: Whatever the import raises.
+    """
+    entries = list(importlib.metadata.entry_points(group="switchgear.modules", name=module_id))
+    if not entries:
+        raise DeclarationError(f"No installed package offers a module named {module_id!r}.")
+    found = entries[0].load()
+    if not (isinstance(found, type) and issubclass(found, Module) and "spec" in vars(found)):
+        raise DeclarationError(f"{entries[0].value} is no module: write @module(...) above the class.")
+    return found
+
+
+def serve(control_number: int, module_id: str, *, lazy: bool = False) -> NoReturn:
+    """Run the fork server on an inherited socket until the engine closes it.
+
+    Args:
+        control_number: Descriptor of the control socket.
+        module_id: Name of the entry point.
+        lazy: Import in each worker instead of here: the module starts threads when it is imported, and forking a
+            process with threads is not safe.
+    """
+    os.environ.pop("PYTHONPATH", None)  # only says where this process finds Switchgear and the module
+    os.set_inheritable(control_number, False)
+    measures.die_with_parent(os.getppid())
+    measures.adopt_orphans()
+    control = socket.socket(fileno=control_number)
+    module: type[Module] | None = None
+    if not lazy:
+        try:
+            module = load(module_id)
+        except BaseException as error:
+            frames.send(control, {"refused": describe_error(error)})
+            os._exit(1)
+        if measures.thread_count() > 1:
+            _start_again(control_number, module_id)
+    frames.send(control, {"ready": os.getpid()})
+    _Server(control, module_id, module).run()
+
+
+def _start_again(control_number: int, module_id: str) -> NoReturn:
+    """Become a fresh process without the module's threads."""
+    os.set_inheritable(control_number, True)
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    arguments = ["-P", "-m", "switchgear.sdk.host", str(control_number), module_id, "lazy"]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """Say in plain data what an exception is; no traceback."""
+    name = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    return {"error": type(error).__name__, "message": str(error)[:2000], "missing": name}
+
+
+class _Server:
+    """The loop: commands from the engine, deaths of workers."""
+
+    def __init__(self, control: socket.socket, module_id: str, module: type[Module] | None) -> None:
+        self._control = control
+        self._module_id = module_id
+        self._module = module
+        self._workers: set[int] = set()
+        self._wake_read, self._wake_write = os.pipe()
+        for descriptor in (self._wake_read, self._wake_write):
+            os.set_blocking(descriptor, False)
+        # The engine's death is a signal now, so that there is time to end the workers and what they started.
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._ending = False
+        gc.collect()
+        gc.freeze()  # shared pages stay shared after a fork
+
+    def _on_term(self, *_: object) -> None:
+        self._ending = True
+
+    def run(self) -> NoReturn:
+        """Serve until the engine goes away: a signal says so, elsewhere than on Linux the closed socket."""
+        measures.die_with_parent(os.getppid(), signal.SIGTERM)
+        while not self._ending:
+            ready, _, _ = select.select([self._control.fileno(), self._wake_read], [], [])
+            if self._wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+                self._reap()
+            if self._control.fileno() in ready:
+                try:
+                    frame = frames.receive(self._control)
+                except (OSError, frames.FrameError):
+                    frame = None
+                if frame is None:
+                    break
+                self._spawn(frame)
+        self._end()
+
+    def _end(self) -> NoReturn:
+        signal.set_wakeup_fd(-1)
+        measures.kill_children()
+        os._exit(0)
+
+    def _reap(self) -> None:
+        ended: list[tuple[int, int]] = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            if pid in self._workers:
+                self._workers.discard(pid)
+                ended.append((pid, os.waitstatus_to_exitcode(status)))
+        # A living worker adopts its own orphans: a child that is no worker was left by a dead one.
+        swept = measures.kill_children(spare=self._workers) if ended else 0
+        for pid, code in ended:
+            with contextlib.suppress(OSError):
+                frames.send(self._control, {"exited": pid, "code": code, "swept": swept})
+
+    def _class(self) -> type[Module]:
+        return self._module or load(self._module_id)
+
+    def _spawn(self, frame: frames.Frame) -> None:
+        pipe_number, output_number = frame.descriptors
+        own = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for descriptor in (self._control.fileno(), self._wake_read, self._wake_write):
+                os.close(descriptor)
+            self._control.detach()
+            work(pipe_number, output_number, own, frame.header, self._class)
+        os.close(pipe_number)
+        os.close(output_number)
+        self._workers.add(pid)
+        with contextlib.suppress(OSError):
+            frames.send(self._control, {"spawned": frame.header["number"], "pid": pid})
