@@ -101,6 +101,11 @@ def find_issue_date(document: Document) -> Fact[Any] | None:
             continue
         score = 0.95 if name == "issue_date" else 0.85 if joins else 0.8
         candidates += _dates_at(document, hit, score)
+        if joins and hit.end == len(document.rows[hit.row].tokens) and hit.row + 1 < len(document.rows):
+            # the sentence goes on in the next line
+            found = _first_date(document, document.rows[hit.row + 1].tokens[:3])
+            if found is not None:
+                candidates.append((0.8, fact(found[0], found[1], 0.8)))
     return _best(candidates) or _unclaimed_date(document)
 
 
@@ -147,13 +152,17 @@ def _first_date(document: Document, tokens: Sequence[Token]) -> tuple[date, list
 
 def _unclaimed_date(document: Document) -> Fact[Any] | None:
     claimed = {"other", "due_date"}
+    first: Fact[Any] | None = None
     for number, row in enumerate(document.rows):
         if any(claimed & set(hit.fields) for hit in document.hits_by_row.get(number, ())):
             continue
         found = _first_date(document, row.tokens)
-        if found is not None:
-            return fact(found[0], found[1], 0.5)
-    return None
+        if found is None:
+            continue
+        if any(name.endswith(INVOICE_TITLES) for name in row.norms):
+            return fact(found[0], found[1], 0.75)  # in one line with the title
+        first = first or fact(found[0], found[1], 0.5)
+    return first
 
 
 # --- currency, type -------------------------------------------------------------------------------------------------

@@ -78,7 +78,9 @@ class Row:
 def _is_gap(left: Token, right: Token) -> bool:
     if left.cell is not None or right.cell is not None:
         return left.cell is not right.cell
-    return right.x0 - left.x1 > max(6.0, 0.9 * (left.bottom - left.top))
+    # boxes of recognised words are tight: their height is less than the size of the face
+    factor = 1.4 if left.source == "ocr" else 0.9
+    return right.x0 - left.x1 > max(6.0, factor * max(left.bottom - left.top, right.bottom - right.top))
 
 
 @dataclass(frozen=True, slots=True)

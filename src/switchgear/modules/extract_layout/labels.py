@@ -47,7 +47,7 @@ LABELS: Final[Mapping[str, Mapping[str, str]]] = {
         "nl": "Factuurdatum|Factuur datum|Datum factuur",
     },
     "issue_date_weak": {
-        "de": "Datum|vom",
+        "de": "Datum|vom|von",
         "en": "Date|Dated",
         "fr": "Date|Le|du",
         "it": "Data|Li|del",

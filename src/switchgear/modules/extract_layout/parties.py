@@ -32,6 +32,10 @@ _NO_NAME: Final = re.compile(
     r"|herrn?|frau|attn|z\.? ?hd|t\.a\.v|stylesheet|amtsgericht|www|http\w*|tel|fax|hrb)\b",
     re.IGNORECASE,
 )
+_STREET: Final = re.compile(
+    r"(?:straße|strasse|str\.|gasse|platz|allee|\bweg|\bstreet|\broad|\blane|straat|laan)$|^(?:rue|via|calle|avenue)\b",
+    re.IGNORECASE,
+)
 #: How far below its label a party's block reaches, in rows.
 _BLOCK_ROWS: Final = 14
 _COLUMN_WIDTH: Final = 60.0
@@ -142,6 +146,8 @@ def _could_be_name(text: str) -> bool:
         and len(text) <= 90
         and not _CONTACT.search(text)
         and not (_NO_NAME.search(text) and not _LEGAL_FORM.search(text))
+        and not (text[0].islower() and len(compact) <= 3)
+        and not _STREET.search(text)
         and compact not in INVOICE_TITLES
         and compact not in CREDIT_NOTE_TITLES
     )
@@ -211,6 +217,8 @@ def _sender_lines(document: Document) -> Iterator[Name]:
             parts = [part.strip() for part in text.split(",")]
         if len(parts) >= 3 and any(_POSTCODE.search(part) for part in parts[1:]) and _could_be_name(parts[0]):
             name = parts[0].strip(" ,")
+            if re.search(r"\d", name) or _BANK.search(name):
+                continue  # a street or a bank: the name is not in this line
             yield Name(name, tuple(group[: max(1, len(name.split()))]), number, 0.85)
 
 
@@ -270,13 +278,17 @@ def _near_identifiers(document: Document, number: int, group: Sequence[Token]) -
 def _heads(document: Document) -> Iterator[Name]:
     """The first groups of the first page: a letterhead without a legal form."""
     found = 0
+    sections = _sections(document)
     for number, start, group in _segments(document):
         text = " ".join(token.text for token in group)
+        if _in_section(document, sections, number, group) == "buyer":
+            continue
         labels = any(hit.start == start for hit in document.hits_by_row.get(number, ()))
         if labels or not _could_be_name(text) or re.search(r"\d", text) or len(text.split()) > 7:
             continue
-        bonus = 0.1 if _near_identifiers(document, number, group) else 0.0
-        address = 0.12 if _address_follows(document, number, group) else 0.0
+        bonus = 0.06 if _near_identifiers(document, number, group) else 0.0
+        address = 0.1 if _address_follows(document, number, group) else 0.0
+        # at most 0.58: a letterhead without a legal form may as well be the recipient's
         yield Name(text.strip(" ,;:"), tuple(group), number, 0.42 - 0.03 * found + bonus + address)
         found += 1
         if found >= 5:
