@@ -245,13 +245,15 @@ def find_vat(document: Document, totals: Totals) -> tuple[VatBreakdown, ...]:
 
 def _rates(document: Document, number: int) -> list[tuple[Decimal, tuple[Any, ...]]]:
     row = document.rows[number]
-    rates: list[tuple[Decimal, tuple[Any, ...]]] = []
+    marked: list[tuple[Decimal, tuple[Any, ...]]] = []
+    plain: list[tuple[Decimal, tuple[Any, ...]]] = []
     for index, token in enumerate(row.tokens):
         text = token.text.rstrip("%").replace(",", ".")
         percent = token.text.endswith("%") or row.norms[index + 1 : index + 2] == ("%",)
         if text.replace(".", "", 1).isdigit() and (percent or len(text) <= 4) and 0 < Decimal(text) <= 30:
-            rates.append((Decimal(text), (token,)))
-    return rates[:6]
+            (marked if percent else plain).append((Decimal(text), (token,)))
+    # a number without a per cent sign is a rate only where no other number has one
+    return (marked or plain)[:6]
 
 
 def _adding_up(
