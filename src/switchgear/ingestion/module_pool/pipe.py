@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from switchgear.sdk.host.frames import PREFIX, Frame, FrameError, pack, unpack_header, unpack_prefix
@@ -38,15 +38,19 @@ class Pipe:
         self._most = most_body_bytes
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
+        self._users = 0
         self.is_closed = False
 
     async def send(
         self, header: Mapping[str, Any], parts: Sequence[bytes] = (), descriptors: Sequence[int] = ()
     ) -> None:
         """Send one frame; a process that is gone is noticed by the next `receive`."""
-        buffers = [pack(header, sum(map(len, parts))), *parts]
+        with self._in_use():
+            await self._send([pack(header, sum(map(len, parts))), *parts], descriptors)
+
+    async def _send(self, buffers: Sequence[bytes], descriptors: Sequence[int]) -> None:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(OSError):
             while True:
                 try:
                     sent = self._connection.sendmsg(buffers[:16], ancillary)
@@ -73,6 +77,10 @@ class Pipe:
             BodyTooLarge: The body is beyond the cap.
             FrameError: What came is no frame.
         """
+        with self._in_use():
+            return await self._receive()
+
+    async def _receive(self) -> Frame | None:
         if not await self._fill(PREFIX.size):
             return None
         header_bytes, body_bytes = unpack_prefix(self._buffer[: PREFIX.size])
@@ -116,10 +124,25 @@ class Pipe:
             have += count
         return bytes(whole)
 
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self.is_closed and not self._users:
+                self._connection.close()
+
     def close(self) -> None:
-        """Close this end; the worker then ends by itself."""
-        if not self.is_closed:
-            self.is_closed = True
+        """Close this end; the process then ends by itself, and who waits here sees the end."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._users:  # the loop forgets a descriptor that is closed while somebody waits for it
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+        else:
             self._connection.close()
 
 

@@ -1,5 +1,6 @@
 """One module per stage that misbehaves as its settings say; with mode `ok` they work like the defaults."""
 
+from collections.abc import Callable
 from typing import Any
 
 from switchgear.sdk import Blob, Context, Module, WarmContext, module
@@ -23,7 +24,7 @@ class _Faulty(Module):
     def open(self, ctx: WarmContext) -> None:
         prepare(self.settings)
 
-    def outcome(self, text: str, good: Any, huge: Any, ctx: Context) -> Any:
+    def outcome(self, text: str, good: Any, huge: Callable[[], Any], ctx: Context) -> Any:
         """Do the deed, then give *good*, or what the mode says instead."""
         if not is_bad_now(self.settings, text):
             return good
@@ -33,7 +34,7 @@ class _Faulty(Module):
             return good
         odd = {"none": None, "wrong_type": {"text": "a dictionary"}, "not_serialisable": _Odd()}
         if mode == "huge":
-            return huge
+            return huge()
         if mode == "low_confidence":
             return good.model_copy(update={"confidence": self.settings.confidence})
         if mode == "broken_guarantee":
@@ -53,7 +54,7 @@ class LoadFaulty(_Faulty):
 
     def run(self, blob: Blob, ctx: Context) -> Text:
         text = read(blob)
-        return self.outcome(text, Text(text=text, loaded_by="load-faulty"), Text(text="x" * _HUGE), ctx)  # type: ignore[no-any-return]
+        return self.outcome(text, Text(text=text, loaded_by="load-faulty"), lambda: Text(text="x" * _HUGE), ctx)  # type: ignore[no-any-return]
 
 
 @module(stage="upper", contract="tiny-upper@1", version="1.0.0", guarantees={"is_upper", "keeps_length"})
@@ -64,7 +65,7 @@ class UpperFaulty(_Faulty):
         good = Upper(text=text.text.upper())
         if self.settings.mode == "mutate":
             object.__setattr__(text, "text", "changed by a later module")
-        return self.outcome(text.text, good, Upper(text="X" * _HUGE), ctx)  # type: ignore[no-any-return]
+        return self.outcome(text.text, good, lambda: Upper(text="X" * _HUGE), ctx)  # type: ignore[no-any-return]
 
 
 @module(stage="count", contract="tiny-count@1", version="1.0.0")
@@ -72,7 +73,7 @@ class CountFaulty(_Faulty):
     """Counts, or misbehaves."""
 
     def run(self, upper: Upper, ctx: Context) -> Count:
-        return self.outcome(upper.text, Count(words=len(upper.text.split())), Count(words=10**9), ctx)  # type: ignore[no-any-return]
+        return self.outcome(upper.text, Count(words=len(upper.text.split())), lambda: Count(words=10**9), ctx)  # type: ignore[no-any-return]
 
 
 @module(stage="check", contract="tiny-check@1", version="1.0.0")
@@ -81,7 +82,7 @@ class CheckFaulty(_Faulty):
 
     def run(self, upper: Upper, count: Count | None, ctx: Context) -> Checked:
         good = Checked(text=upper.text, words=count.words if count else None)
-        return self.outcome(upper.text, good, Checked(text="x" * _HUGE, words=0), ctx)  # type: ignore[no-any-return]
+        return self.outcome(upper.text, good, lambda: Checked(text="x" * _HUGE, words=0), ctx)  # type: ignore[no-any-return]
 
 
 @module(stage="send", contract="tiny-send@1", version="1.0.0")
@@ -90,7 +91,7 @@ class SendFaulty(_Faulty):
 
     def run(self, checked: Checked, ctx: Context) -> Receipt:
         good = Receipt(target="nowhere", key=ctx.idempotency_key("nowhere"))
-        return self.outcome(checked.text, good, Receipt(target="x" * _HUGE, key=""), ctx)  # type: ignore[no-any-return]
+        return self.outcome(checked.text, good, lambda: Receipt(target="x" * _HUGE, key=""), ctx)  # type: ignore[no-any-return]
 
 
 @module(
@@ -105,4 +106,4 @@ class UpperFaultyInline(_Faulty):
 
     def run(self, text: Text, ctx: Context) -> Upper:
         good = Upper(text=text.text.upper())
-        return self.outcome(text.text, good, Upper(text="X" * _HUGE), ctx)  # type: ignore[no-any-return]
+        return self.outcome(text.text, good, lambda: Upper(text="X" * _HUGE), ctx)  # type: ignore[no-any-return]
