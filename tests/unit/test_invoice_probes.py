@@ -111,6 +111,24 @@ def test_every_limit_rejects_the_document_that_exceeds_it(name: str, limits: Lim
     assert rejection((DEMO / name).read_bytes(), limits) == code
 
 
+def test_an_attachment_that_unpacks_to_more_than_the_limit_is_not_unpacked() -> None:
+    import pypdf
+    from pypdf.generic import EncodedStreamObject, StreamObject
+
+    writer = pypdf.PdfWriter()
+    writer.add_blank_page(100, 100)
+    writer.add_attachment("factur-x.xml", b"<a>" + b"x" * 3_000_000 + b"</a>")
+    for index, item in enumerate(writer._objects):
+        if isinstance(item, StreamObject) and item.get("/Type") == "/EmbeddedFile":
+            packed = item.flate_encode()
+            assert isinstance(packed, EncodedStreamObject)
+            writer._objects[index] = packed
+    made = io.BytesIO()
+    writer.write(made)
+    assert len(made.getvalue()) < 20_000
+    assert rejection(made.getvalue(), Limits(max_unpacked_bytes=1_000_000)) == "unpacked_size"
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_classified_or_rejected_and_nothing_else(data: bytes) -> None:
     assert outcome(signature(data), data)

@@ -96,15 +96,16 @@ def _rank(name: str) -> tuple[int, str]:
 
 def _unpack(stream: Any, limits: Limits) -> bytes | None:
     import pypdf.errors
-    import pypdf.filters
 
-    pypdf.filters.ZLIB_MAX_OUTPUT_LENGTH = min(limits.max_unpacked_bytes, 75_000_000)
+    reason = "An attachment of the PDF unpacks to more than the limit."
     try:
         data = stream.get_data()
-    except pypdf.errors.LimitReachedError as error:
-        raise InputRejected("unpacked_size", "An attachment of the PDF unpacks to more than the limit.") from error
+    except pypdf.errors.LimitReachedError as error:  # the library stops at 75 MB by itself
+        raise InputRejected("unpacked_size", reason) from error
     except Exception:  # a broken attachment is no invoice
         return None
+    if len(data) > limits.max_unpacked_bytes:
+        raise InputRejected("unpacked_size", reason)
     return data if isinstance(data, bytes) else None
 
 

@@ -1,5 +1,6 @@
 """`read-pdfplumber`: words with boxes through pdfplumber and pdfminer, pure Python. Source: INVOICES.md (read)."""
 
+import io
 import logging
 from typing import Any
 
@@ -47,7 +48,7 @@ class ReadPdfplumber(Module):
             raise NotApplicable(f"a document of kind {kind.media} has no pages with text")
         logging.getLogger("pdfminer").setLevel(logging.ERROR)  # it warns about every oddity of a readable file
         try:
-            with pdfplumber.open(blob.path) as document:
+            with blob.open() as stream, pdfplumber.open(io.BytesIO(stream.read())) as document:
                 if len(document.pages) > ctx.limits.max_pages:
                     raise InputRejected("pages", f"The PDF has {len(document.pages)} pages, over the limit.")
                 return Pages(pages=tuple(self._page(page, number) for number, page in enumerate(document.pages, 1)))
