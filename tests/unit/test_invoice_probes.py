@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import switchgear.invoice
@@ -129,11 +129,13 @@ def test_an_attachment_that_unpacks_to_more_than_the_limit_is_not_unpacked() -> 
     assert rejection(made.getvalue(), Limits(max_unpacked_bytes=1_000_000)) == "unpacked_size"
 
 
+@settings(deadline=None)  # the first call imports libraries
 @given(st.binary(max_size=300))
 def test_any_bytes_are_classified_or_rejected_and_nothing_else(data: bytes) -> None:
     assert outcome(signature(data), data)
 
 
+@settings(deadline=None)  # the first call imports libraries
 @given(st.sampled_from(list(Form)), st.binary(max_size=100))
 def test_a_wrong_guess_of_the_form_is_rejected_not_a_crash(form: Form, data: bytes) -> None:
     assert outcome(form, data)
