@@ -74,6 +74,27 @@ class PipelineDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """One means of isolation: whether it is there, and why not."""
+
+    name: str
+    is_available: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationReport:
+    """What holds module processes here, measure by measure; `level` names the highest level that they make."""
+
+    level: str  #: L0 or L1
+    measures: tuple[Measure, ...] = ()
+
+    def allows(self, minimum: str) -> bool:
+        """Whether a module that demands *minimum* (`L0` ... `L3`) may run here."""
+        return minimum <= self.level
+
+
+@dataclass(frozen=True, slots=True)
 class Lack:
     """Why a module cannot be used, and the exact line that repairs it."""
 

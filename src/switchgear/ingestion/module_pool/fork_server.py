@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from switchgear.core.module_registry.lacks import lack_of_failure
 from switchgear.domain.errors import Code
 from switchgear.domain.stage import Lack
-from switchgear.ingestion.module_pool.outcomes import lack_of_failure
 from switchgear.ingestion.module_pool.pipe import BodyTooLarge, FrameError, Pipe, Printed
 from switchgear.ingestion.module_pool.values import ModuleUse, StartRefused, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess

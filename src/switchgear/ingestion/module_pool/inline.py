@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-from pydantic import ValidationError
-
+from switchgear.core.module_registry.lacks import lack_of_failure
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import outcomes
 from switchgear.ingestion.module_pool.secrets import Redactor, references, resolve
 from switchgear.ingestion.module_pool.values import Call, DocumentFile, ModuleUse, StartRefused, Surroundings
-from switchgear.sdk.errors import SwitchgearError, Unavailable
+from switchgear.sdk.errors import Unavailable
 from switchgear.sdk.host.context import delivery_key, secret_fix
+from switchgear.sdk.host.failures import failure_of
 from switchgear.sdk.host.fork_server import load
 from switchgear.sdk.module import Module
 from switchgear.sdk.values import Blob, Decision, Earlier, SecretRef
@@ -82,15 +82,7 @@ class InlinePool:
         return None
 
     def _lack(self, error: Exception, step: str) -> Lack:
-        if isinstance(error, Unavailable):
-            failure: dict[str, Any] = {"record": error.record()}
-        else:
-            message = error.message if isinstance(error, SwitchgearError) else str(error)
-            if isinstance(error, ValidationError):
-                message = "; ".join(item["msg"] for item in error.errors(include_input=False, include_url=False)[:5])
-            missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            failure = {"error": type(error).__name__, "message": message, "missing": missing}
-        return outcomes.lack_of_failure(self.use.module_id, self._redactor.plain(failure), step)
+        return lack_of_failure(self.use.module_id, self._redactor.plain(failure_of(error)), step)
 
     async def call(self, call: Call) -> AttemptResult:
         """Run one attempt; never raises for what the module did."""

@@ -110,30 +110,3 @@ def death_detail(code: int | None) -> str:
 def of_lack(lack: Lack) -> AttemptResult:
     """The result of a call for which no process could be made ready."""
     return AttemptResult(Outcome.UNAVAILABLE, str(lack.code), lack.message, facts={"fix": lack.fix} if lack.fix else {})
-
-
-def lack_of_failure(module_id: str, failure: Mapping[str, Any], step: str) -> Lack:
-    """Why a module could not be made ready, from what its process said.
-
-    Args:
-        module_id: The module.
-        failure: `{record}` or `{error, message, missing}`.
-        step: `import`, `settings` or `open`.
-    """
-    if "record" in failure:
-        error = from_record(failure["record"])
-        fix = error.fix if isinstance(error, Unavailable) else None
-        return Lack(Code.MODULE_PROBE_FAILED, f"Module {module_id} cannot start: {error.message}.", fix)
-    if failure.get("missing"):
-        package = str(failure["missing"]).split(".")[0]
-        return Lack(
-            Code.MODULE_IMPORT_ERROR,
-            f"Module {module_id} cannot be imported: package {package} is not installed.",
-            f"pip install {package}",
-        )
-    text = f"{failure.get('error')}: {failure.get('message')}"
-    code, verb = {
-        "import": (Code.MODULE_IMPORT_ERROR, "cannot be imported"),
-        "settings": (Code.MODULE_BAD_SETTINGS, "does not accept its settings"),
-    }.get(step, (Code.MODULE_PROBE_FAILED, "cannot start"))
-    return Lack(code, f"Module {module_id} {verb}: {text}")

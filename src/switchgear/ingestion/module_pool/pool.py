@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from switchgear.core.module_registry.lacks import lack_of_failure
 from switchgear.domain.errors import Code
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack
@@ -173,7 +174,7 @@ class Pool:
         await worker.gone(_REPORT_S)
         if frame is not None and "refused" in frame.header:
             failure = self._redactor.plain(frame.header["refused"])
-            return outcomes.lack_of_failure(self.use.module_id, failure, frame.header.get("while", "open"))
+            return lack_of_failure(self.use.module_id, failure, frame.header.get("while", "open"))
         code = worker.exited.result() if worker.exited.done() else None
         worker.kill("open")
         message = f"Module {self.use.module_id}: its process ended in open ({outcomes.death_detail(code)})."

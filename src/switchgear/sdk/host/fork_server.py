@@ -14,10 +14,11 @@ import select
 import signal
 import socket
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from switchgear.sdk.errors import DeclarationError
 from switchgear.sdk.host import frames, measures
+from switchgear.sdk.host.failures import failure_of
 from switchgear.sdk.host.worker import work
 from switchgear.sdk.module import Module
 
@@ -57,7 +58,7 @@ def serve(control_number: int, module_id: str, *, lazy: bool = False) -> NoRetur
         try:
             module = load(module_id)
         except BaseException as error:
-            frames.send(control, {"refused": describe_error(error)})
+            frames.send(control, {"refused": failure_of(error)})
             os._exit(1)
         if measures.thread_count() > 1:
             _start_again(control_number, module_id)
@@ -71,12 +72,6 @@ def _start_again(control_number: int, module_id: str) -> NoReturn:
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     arguments = ["-P", "-m", "switchgear.sdk.host", str(control_number), module_id, "lazy"]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
-
-
-def describe_error(error: BaseException) -> dict[str, Any]:
-    """Say in plain data what an exception is; no traceback."""
-    name = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
-    return {"error": type(error).__name__, "message": str(error)[:2000], "missing": name}
 
 
 class _Server:

@@ -23,9 +23,10 @@ from typing import Any, Final, NoReturn
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from switchgear.sdk.errors import ModuleError, SwitchgearError
+from switchgear.sdk.errors import ModuleError
 from switchgear.sdk.host import frames, measures
 from switchgear.sdk.host.context import Document, WorkerContext
+from switchgear.sdk.host.failures import failure_of
 from switchgear.sdk.module import Module
 from switchgear.sdk.values import Limits
 
@@ -126,7 +127,7 @@ class _Worker:
             self._adapters = {name: TypeAdapter(item.type) for name, item in cls.spec.inputs.items() if name != "blob"}
         except Exception as error:
             traceback.print_exc()
-            self._say({"refused": _failure(error), "while": error_name})
+            self._say({"refused": failure_of(error), "while": error_name})
             return False
         sys.stdout.flush()
         gc.collect()
@@ -179,7 +180,7 @@ class _Worker:
         except Exception as error:
             if not isinstance(error, ModuleError):
                 traceback.print_exc()
-            return {"raised": _failure(error)}, b""
+            return {"raised": failure_of(error)}, b""
         finally:
             if document is not None:
                 document.close()
@@ -258,20 +259,6 @@ def too_large(size: int, most: int) -> dict[str, Any]:
     """The answer for an output beyond the cap."""
     message = f"The output has {size} bytes; at most {most} are allowed."
     return {"outcome": "contract_violation", "detail": "output_too_large", "message": message}
-
-
-def _failure(error: BaseException) -> dict[str, Any]:
-    """An exception as plain data: a record of the SDK's errors, else class name and text; never a traceback."""
-    if isinstance(error, ModuleError):
-        return {"record": error.record()}
-    message = error.message if isinstance(error, SwitchgearError) else str(error)
-    if isinstance(error, ValidationError):
-        message = "; ".join(
-            f"/{'/'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors(include_input=False, include_url=False)[:5]
-        )
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    return {"error": type(error).__name__, "message": message[:2000], "missing": missing}
 
 
 def _has_children(known: set[int]) -> bool:

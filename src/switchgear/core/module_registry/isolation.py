@@ -1,0 +1,40 @@
+"""Which measures of isolation there are, each tried in a child process. Source: RELIABILITY 4."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from switchgear.core.module_registry.children import child_environment
+from switchgear.domain.stage import IsolationReport, Measure
+
+#: Without these there is no level L1: a module could not be ended together with what it started.
+_NEEDED_FOR_L1: Final = ("own_session",)
+_TIMEOUT_S: Final = 20.0
+
+
+async def probe_isolation(environment: Mapping[str, str]) -> IsolationReport:
+    """Try every measure; a child that does not answer means level L0 only."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "switchgear.sdk.host.measures"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=child_environment(environment),
+    )
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            output, _ = await process.communicate()
+        found = json.loads(output)
+    except (TimeoutError, ValueError):
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        return IsolationReport("L0", (Measure("own_session", False, "the probe gave no answer"),))
+    measures = tuple(Measure(name, not why, why) for name, why in sorted(found.items()))
+    has_all = all(not found.get(name, "missing") for name in _NEEDED_FOR_L1)
+    return IsolationReport("L1" if has_all else "L0", measures)

@@ -1,0 +1,85 @@
+"""Probes of modules with their settings, each in a child process with a time limit. Source: DESIGN 3."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from switchgear.core.module_registry.children import ask, child_environment
+from switchgear.core.module_registry.lacks import lack_of_failure
+from switchgear.domain.configuration import canonical_json
+from switchgear.domain.errors import Code
+from switchgear.domain.stage import Lack, ProbeAnswer
+
+#: An answer serves this long, in microseconds. DESIGN 4: a snapshot is at most 10 s old.
+FRESH_US: Final = 10_000_000
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Probes:
+    """Asks, remembers for a short time, and lets requests for the same thing share one child."""
+
+    environment: Mapping[str, str]
+    clock: Callable[[], int]
+    limit_s: float
+    parallel: int
+    answers: dict[Key, tuple[ProbeAnswer, int]] = field(default_factory=dict)
+    _running: dict[Key, asyncio.Task[ProbeAnswer]] = field(default_factory=dict)
+    _slots: asyncio.Semaphore | None = None
+
+    async def ask(self, key: Key, settings: Mapping[str, Any], variables: tuple[str, ...]) -> ProbeAnswer:
+        """Return an answer that is fresh enough, or ask for one.
+
+        Args:
+            key: Module id and digest of the settings.
+            settings: The settings.
+            variables: Names of environment variables that the module asked for.
+        """
+        known = self.answers.get(key)
+        if known is not None and self.clock() - known[1] < FRESH_US:
+            return known[0]
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.create_task(self._probe(key, settings, variables), name=f"probe {key[0]}")
+            self._running[key] = task
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _probe(self, key: Key, settings: Mapping[str, Any], variables: tuple[str, ...]) -> ProbeAnswer:
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(self.parallel)
+        module_id = key[0]
+        environment = child_environment(self.environment, variables)
+        async with self._slots:
+            found, reason = await ask(
+                "probe", [module_id], environment, limit_s=self.limit_s, text=canonical_json(dict(settings))
+            )
+        answer = ProbeAnswer(module_id, key[1], self._lack(module_id, found.get(module_id), reason))
+        self.answers[key] = (answer, self.clock())
+        return answer
+
+    def _lack(self, module_id: str, found: Mapping[str, Any] | None, reason: str) -> Lack | None:
+        if found is None and reason == "timeout":
+            message = f"Module {module_id}: its probe did not answer within {self.limit_s:g} s."
+            return Lack(Code.MODULE_PROBE_FAILED, message)
+        if found is None:
+            return Lack(Code.MODULE_PROBE_FAILED, f"Module {module_id}: its probe ended with {reason}.")
+        failure = found.get("lack") or found.get("failure")
+        return lack_of_failure(module_id, failure, str(failure.get("while", "probe"))) if failure else None
+
+    def forget(self, module_id: str) -> None:
+        """Drop the answers of a module whose code changed."""
+        for key in [key for key in self.answers if key[0] == module_id]:
+            del self.answers[key]
+
+    async def close(self) -> None:
+        """Stop asking."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

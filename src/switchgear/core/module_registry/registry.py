@@ -1,0 +1,367 @@
+"""The registry: which modules are installed, what each is, and whether it can work here now. Source: T010, DESIGN 3.
+
+Module code is never imported here: child processes describe and probe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from switchgear.core.module_registry.build import duplicate_lack, module_of, pipeline_of
+from switchgear.core.module_registry.children import ask, child_environment, describe_all
+from switchgear.core.module_registry.description_cache import DescriptionCache
+from switchgear.core.module_registry.discovery import MODULES, PIPELINES, Offer, code_signature, offers
+from switchgear.core.module_registry.probes import FRESH_US, Key, Probes
+from switchgear.core.module_registry.requirements import first_lack
+from switchgear.core.module_registry.state import FIRST_LOOK_US, Known, ModuleChange, RunTimeTrouble, Trouble
+from switchgear.domain.configuration import LockEntry, sha256_of
+from switchgear.domain.errors import Code, DomainError, NotFound
+from switchgear.domain.stage import (
+    IsolationReport,
+    Lack,
+    ModuleDescription,
+    ModuleStatus,
+    PipelineDescription,
+    ProbeAnswer,
+    Snapshot,
+)
+
+#: Describing is work for the processor: not more children at once than this.
+_MOST_CHILDREN: Final = 4
+
+
+class PipelineUnavailable(DomainError):
+    """The pipeline that the instance names is not installed or cannot be imported; nothing can run without it."""
+
+    code = Code.MODULE_IMPORT_ERROR
+
+
+class ModuleRegistry:
+    """Finds, describes and watches the modules of one pipeline.
+
+    Args:
+        pipeline: Name in the entry point group `switchgear.pipelines`.
+        cache: Folder for descriptions, so that the next start imports nothing.
+        clock: Microseconds UTC.
+        environment: Variables of the server; children get PATH, locale and what a module asked for.
+        isolation: What holds module processes here; see `probe_isolation`.
+        import_timeout_s: Longest import of one module, in seconds.
+        probe_timeout_s: Longest probe, in seconds.
+        disabled: Ids that a maintainer disabled.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline: str,
+        cache: Path,
+        clock: Callable[[], int],
+        isolation: IsolationReport,
+        environment: Mapping[str, str] = os.environ,
+        import_timeout_s: float = 20.0,
+        probe_timeout_s: float = 5.0,
+        disabled: Collection[str] = (),
+    ) -> None:
+        self._pipeline_name = pipeline
+        self._cache = DescriptionCache(cache)
+        self._clock = clock
+        self._environment = environment
+        self._isolation = isolation
+        self._import_timeout_s = import_timeout_s
+        self._disabled = set(disabled)
+        self._parallel = min(_MOST_CHILDREN, os.cpu_count() or 1)
+        self._pipeline: PipelineDescription | None = None
+        self._known: dict[str, Known] = {}
+        self._probes = Probes(environment, clock, probe_timeout_s, self._parallel)
+        self._reported: dict[Key, RunTimeTrouble] = {}
+        self._shown: dict[str, ModuleDescription] | None = None
+
+    # --- finding ---
+
+    async def start(self) -> None:
+        """Describe the pipeline and every installed module; a module that cannot be described is unavailable.
+
+        Raises:
+            PipelineUnavailable: Without the pipeline nothing can run.
+        """
+        await asyncio.to_thread(self._cache.load)
+        pipeline, answers = await asyncio.gather(self._describe_pipeline(), self._describe(offers(MODULES)))
+        self._pipeline = pipeline
+        for offer, answer in answers:
+            self._known[offer.name] = self._make(offer, answer)
+        await asyncio.to_thread(self._cache.save)
+        await self._check(list(self._known.values()))
+
+    async def _describe_pipeline(self) -> PipelineDescription:
+        name = self._pipeline_name
+        installed = offers(PIPELINES)
+        offer = installed.get(name)
+        if offer is None:
+            raise PipelineUnavailable(
+                f"No installed package offers a pipeline named {name!r}; there are: {', '.join(installed) or 'none'}."
+            )
+        answer = self._cache.get(PIPELINES, offer)
+        if answer is None:
+            environment = child_environment(self._environment)
+            found, reason = await ask("pipeline", [name], environment, limit_s=self._import_timeout_s)
+            answer = found.get(name) or {"failure": {"error": "crash", "message": reason}}
+            self._cache.put(PIPELINES, offer, answer)
+        if "description" not in answer:
+            failure = answer["failure"]
+            raise PipelineUnavailable(
+                f"Pipeline {name} of {offer.distribution} cannot be imported: "
+                f"{failure.get('error')}: {failure.get('message')}"
+            )
+        return pipeline_of(answer["description"])
+
+    async def _describe(self, found: Mapping[str, Offer]) -> list[tuple[Offer, Mapping[str, Any]]]:
+        answers: dict[str, Mapping[str, Any]] = {}
+        for name, offer in found.items():
+            cached = self._cache.get(MODULES, offer)
+            if cached is not None:
+                answers[name] = cached
+        unknown = sorted(set(found) - set(answers), key=lambda name: (found[name].distribution, found[name].value))
+        fresh = await describe_all(
+            unknown,
+            child_environment(self._environment),
+            limit_s=self._import_timeout_s,
+            parallel=self._parallel,
+        )
+        for name, answer in fresh.items():
+            self._cache.put(MODULES, found[name], answer)
+        return [(offer, {**answers, **fresh}[name]) for name, offer in found.items()]
+
+    def _make(self, offer: Offer, answer: Mapping[str, Any]) -> Known:
+        described = answer.get("description") or {}
+        roots = tuple(described.get("code_roots", ()))
+        return Known(
+            offer=offer,
+            base=module_of(offer, answer, self.pipeline),
+            roots=roots,
+            signature=code_signature(roots),
+            has_probe=bool(described.get("has_probe")),
+        )
+
+    async def rescan(self) -> list[ModuleChange]:
+        """Find newly installed, removed and changed modules; what came back is available at once."""
+        before = self._statuses()
+        digests = {name: known.base.code_digest for name, known in self._known.items()}
+        await asyncio.to_thread(self._cache.load)
+        answers = await self._describe(offers(MODULES))
+        await asyncio.to_thread(self._cache.save)
+        again: dict[str, Known] = {}
+        for offer, answer in answers:
+            again[offer.name] = self._make(offer, answer)
+            if again[offer.name].base.code_digest != digests.get(offer.name):
+                self._forget(offer.name)
+        self._known = again
+        await self._check(list(again.values()))
+        changed = {name for name, known in again.items() if known.base.code_digest != digests.get(name)}
+        return self._changes(before, changed)
+
+    def _forget(self, module_id: str) -> None:
+        self._probes.forget(module_id)
+        for key in [key for key in self._reported if key[0] == module_id]:
+            del self._reported[key]
+
+    # --- looking ---
+
+    async def _check(self, some: list[Known]) -> None:
+        """Look at facts (duplicate, import, code, requirements) in a thread; what is found counts at once."""
+        lacks = await asyncio.to_thread(lambda: [self._fact(known) for known in some])
+        now = self._clock()
+        for known, lack in zip(some, lacks, strict=True):
+            known.checked_us = now
+            if lack is None:
+                known.trouble = None
+            elif known.trouble is None:
+                known.trouble = Trouble(lack, now + FIRST_LOOK_US)
+            else:
+                known.trouble.lack = lack
+        self._shown = None
+
+    def _fact(self, known: Known) -> Lack | None:
+        if known.offer.rivals:
+            return duplicate_lack(known.offer)
+        if known.base.lack is not None:
+            return known.base.lack
+        return known.changed_code() or first_lack(known.base, self._environment, self._isolation)
+
+    async def look_again(self, now_us: int) -> list[ModuleChange]:
+        """Look at unavailable modules whose pause is over, and whether available ones still are.
+
+        Two good answers in a row bring a module back. Call it from a loop, a few times a minute.
+        """
+        before = self._statuses()
+        await self._check([known for known in self._known.values() if known.trouble is None])
+        for known in list(self._known.values()):
+            if known.trouble is not None and known.trouble.next_us <= now_us:
+                await self._look_at(known, known.trouble, now_us)
+        for key, reported in list(self._reported.items()):
+            if reported.trouble.next_us <= now_us:
+                await self._ask_again(key, reported, now_us)
+        self._shown = None
+        return self._changes(before)
+
+    async def _look_at(self, known: Known, trouble: Trouble, now_us: int) -> None:
+        name = known.offer.name
+        if known.base.lack is not None and not known.offer.rivals:
+            [(offer, answer)] = await self._describe({name: known.offer})
+            if "description" in answer:
+                made = self._make(offer, answer)
+                made.trouble = trouble
+                self._known[name] = known = made
+        lack = await asyncio.to_thread(self._fact, known)
+        if lack is not None:
+            trouble.bad_again(lack, now_us)
+        elif trouble.good_answer(now_us):
+            known.trouble = None
+
+    async def _ask_again(self, key: Key, reported: RunTimeTrouble, now_us: int) -> None:
+        known = self._known.get(key[0])
+        if known is None or known.trouble is not None:
+            return
+        lack: Lack | None = None
+        if known.has_probe and reported.settings is not None:
+            self._probes.answers.pop(key, None)
+            lack = (await self._probes.ask(key, reported.settings, self._variables(known))).lack
+        if lack is not None:
+            reported.trouble.bad_again(lack, now_us)
+        elif reported.trouble.good_answer(now_us):
+            self._reported.pop(key, None)
+            self._probes.answers.pop(key, None)
+
+    def report_unavailable(
+        self, module_id: str, settings_digest: str, lack: Lack, settings: Mapping[str, Any] | None = None
+    ) -> list[ModuleChange]:
+        """A worker saw at run time that a module with these settings cannot work.
+
+        Args:
+            module_id: The module.
+            settings_digest: SHA-256 of the settings.
+            lack: What the worker saw.
+            settings: With them it is probed later; without, its requirements alone bring it back.
+        """
+        key = (module_id, settings_digest)
+        known = self._reported.get(key)
+        if known is not None:
+            known.trouble.lack = lack
+            known.trouble.good = 0
+            return []
+        self._reported[key] = RunTimeTrouble(Trouble(lack, self._clock() + FIRST_LOOK_US), settings)
+        return [ModuleChange(module_id, ModuleStatus.AVAILABLE, ModuleStatus.UNAVAILABLE, lack)]
+
+    # --- answers ---
+
+    @property
+    def pipeline(self) -> PipelineDescription:
+        """The pipeline; there is none before `start`."""
+        assert self._pipeline is not None, "ModuleRegistry.start() was not called"
+        return self._pipeline
+
+    def current(self) -> Snapshot:
+        """What is known now; does no work."""
+        return self._snapshot({})
+
+    async def snapshot(self, uses: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> Snapshot:
+        """Look now: requirements of all modules, and a probe of each of *uses*; nothing is older than 10 s.
+
+        Args:
+            uses: Module ids with settings.
+        """
+        stale = [known for known in self._known.values() if self._clock() - known.checked_us >= FRESH_US]
+        if stale:
+            await self._check(stale)
+        asked: dict[Key, Mapping[str, Any]] = {}
+        for module_id, settings in uses:
+            known = self._known.get(module_id)
+            if known is not None and known.has_probe and known.trouble is None and module_id not in self._disabled:
+                asked[(module_id, sha256_of(settings))] = settings
+        answers = await asyncio.gather(
+            *(self._probes.ask(key, settings, self._variables(self._known[key[0]])) for key, settings in asked.items())
+        )
+        for (key, settings), answer in zip(asked.items(), answers, strict=True):
+            if answer.lack is not None and key not in self._reported:
+                self._reported[key] = RunTimeTrouble(Trouble(answer.lack, self._clock() + FIRST_LOOK_US), settings)
+        return self._snapshot(dict(zip(asked, answers, strict=True)))
+
+    @staticmethod
+    def _variables(known: Known) -> tuple[str, ...]:
+        return tuple(known.base.requires.get("environment", ()))
+
+    def _snapshot(self, fresh: Mapping[Key, ProbeAnswer]) -> Snapshot:
+        reported = {key: ProbeAnswer(*key, item.trouble.lack) for key, item in self._reported.items()}
+        return Snapshot(self._clock(), self.pipeline, self._descriptions(), {**reported, **fresh})
+
+    def _descriptions(self) -> dict[str, ModuleDescription]:
+        if self._shown is None:
+            self._shown = {
+                name: replace(
+                    known.base,
+                    enabled=name not in self._disabled,
+                    lack=known.trouble.lack if known.trouble else None,
+                )
+                for name, known in self._known.items()
+            }
+        return self._shown
+
+    def set_enabled(self, module_id: str, enabled: bool) -> None:
+        """Enable or disable a module; a disabled one is used by nobody.
+
+        Raises:
+            NotFound: No such module is installed.
+        """
+        if module_id not in self._known:
+            raise NotFound(f"No module {module_id!r} is installed.", module_id=module_id)
+        (self._disabled.discard if enabled else self._disabled.add)(module_id)
+        self._shown = None
+
+    def lock_of(self, module_ids: Iterable[str]) -> dict[str, LockEntry]:
+        """Return version and digest of the code of each module that could be described."""
+        found = {name: self._known[name].base for name in module_ids if name in self._known}
+        return {
+            name: LockEntry(base.version, base.code_digest, base.contract_digest, base.editable)
+            for name, base in found.items()
+            if base.code_digest
+        }
+
+    def stale_entries(self, lock: Mapping[str, LockEntry]) -> list[str]:
+        """Return ids of modules whose installed code is not the locked one; editable ones never are."""
+        now = self.lock_of(lock)
+        return sorted(
+            name
+            for name, entry in now.items()
+            if not entry.editable and replace(lock[name], editable=entry.editable) != entry
+        )
+
+    def _statuses(self) -> dict[str, tuple[ModuleStatus, Lack | None]]:
+        return {name: (item.status, item.lack) for name, item in self._descriptions().items()}
+
+    def _changes(
+        self, before: Mapping[str, tuple[ModuleStatus, Lack | None]], also: Collection[str] = ()
+    ) -> list[ModuleChange]:
+        after = self._statuses()
+        return [
+            ModuleChange(
+                name,
+                before[name][0] if name in before else None,
+                after[name][0] if name in after else None,
+                after[name][1] if name in after else None,
+            )
+            for name in sorted({*before, *after})
+            if _in_short(before.get(name)) != _in_short(after.get(name)) or name in also
+        ]
+
+    async def close(self) -> None:
+        """End probes that still run."""
+        await self._probes.close()
+
+
+def _in_short(state: tuple[ModuleStatus, Lack | None] | None) -> tuple[ModuleStatus, Code | None] | None:
+    """Status and reason code: another figure in the same sentence is no change."""
+    return state and (state[0], state[1].code if state[1] else None)

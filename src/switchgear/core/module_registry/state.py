@@ -1,0 +1,99 @@
+"""What the registry remembers about one module, and when it looks again. Source: DESIGN 3 (30 s, growing to 5 min)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from switchgear.core.module_registry.discovery import Offer, Signature, code_signature
+from switchgear.domain.errors import Code
+from switchgear.domain.stage import Lack, ModuleDescription, ModuleStatus
+from switchgear.sdk.describe import code_digest
+
+FIRST_LOOK_US: Final = 30_000_000
+LONGEST_WAIT_US: Final = 300_000_000
+#: So many good answers in a row bring a module back.
+GOOD_ANSWERS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleChange:
+    """A module's status before and after; None where it was or is not installed. For audit, metrics and logs."""
+
+    module_id: str
+    before: ModuleStatus | None
+    after: ModuleStatus | None
+    lack: Lack | None
+
+
+@dataclass(slots=True)
+class Trouble:
+    """A lack that is looked at again, with growing pauses."""
+
+    lack: Lack
+    next_us: int
+    wait_us: int = FIRST_LOOK_US
+    good: int = 0
+
+    def bad_again(self, lack: Lack, now_us: int) -> None:
+        """Still not there: wait twice as long."""
+        self.lack = lack
+        self.good = 0
+        self.wait_us = min(2 * self.wait_us, LONGEST_WAIT_US)
+        self.next_us = now_us + self.wait_us
+
+    def good_answer(self, now_us: int) -> bool:
+        """It is there; returns whether that was often enough."""
+        self.good += 1
+        self.wait_us = FIRST_LOOK_US
+        self.next_us = now_us + self.wait_us
+        return self.good >= GOOD_ANSWERS
+
+
+@dataclass(slots=True)
+class Known:
+    """One installed module: its description as of the last scan, and what it lacks now.
+
+    Attributes:
+        offer: Who offers it.
+        base: The description; its `lack` is a failed import.
+        roots: Files and folders of its code.
+        signature: State of those files when it was described.
+        has_probe: Whether the module has a probe of its own.
+        checked_us: When its requirements were last looked at.
+        trouble: What it lacks, or None.
+    """
+
+    offer: Offer
+    base: ModuleDescription
+    roots: tuple[str, ...] = ()
+    signature: Signature = ()
+    has_probe: bool = False
+    checked_us: int = 0
+    trouble: Trouble | None = None
+
+    def changed_code(self) -> Lack | None:
+        """Whether its code is another one than was described; stat first, digest only when that differs."""
+        if not self.roots or self.offer.is_editable:
+            return None
+        signature = code_signature(self.roots)
+        if signature == self.signature:
+            return None
+        try:
+            digest = code_digest(self.roots)
+        except OSError:
+            digest = ""
+        if digest == self.base.code_digest:
+            self.signature = signature
+            return None
+        message = f"The code of module {self.offer.name} was changed or removed while the server runs."
+        return Lack(Code.MODULE_VERSION_CHANGED, message, "switchgear modules rescan")
+
+
+@dataclass(slots=True)
+class RunTimeTrouble:
+    """A lack of a module with certain settings, from a probe or seen by a worker."""
+
+    trouble: Trouble
+    settings: Mapping[str, Any] | None = field(default=None)

@@ -1,0 +1,275 @@
+"""Describes modules and pipelines as JSON from a process of its own, so that the engine never imports their code.
+
+    python -m switchgear.sdk.describe module NAME [NAME...]     one line of JSON for each
+    python -m switchgear.sdk.describe pipeline NAME
+    python -m switchgear.sdk.describe probe NAME                settings as JSON on standard input
+
+What modules print goes to standard error, never into the answer. Source: DESIGN 3 (discovery, module lock), T010.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, TypeAdapter
+
+from switchgear.sdk.errors import DeclarationError
+from switchgear.sdk.host import measures
+from switchgear.sdk.host.failures import failure_of
+from switchgear.sdk.module import Module, ModuleSpec
+from switchgear.sdk.pipeline import Pipeline, Stage
+
+#: The schema of `blob` inputs: the document itself, which never travels as JSON.
+BLOB_SCHEMA: Final = {"x-blob": True}
+_NOT_CODE: Final = ("__pycache__",)
+
+
+def describe_module(entry: importlib.metadata.EntryPoint) -> dict[str, Any]:
+    """Import the module behind *entry* and return all that the engine needs to know about it.
+
+    Raises:
+        DeclarationError: It is no module.
+        Exception: Whatever the import raises.
+    """
+    cls = entry.load()
+    if not (isinstance(cls, type) and issubclass(cls, Module) and isinstance(getattr(cls, "spec", None), ModuleSpec)):
+        raise DeclarationError(f"{entry.value} is no module: write @module(...) above the class.")
+    spec = cls.spec
+    settings_schema = cls.Settings.model_json_schema()
+    roots = [str(root) for root in code_roots(entry.module, cls.__module__)]
+    return {
+        "version": spec.version,
+        "stage_id": spec.stage,
+        "contract": spec.contract,
+        "guarantees": sorted(spec.guarantees),
+        "requires": spec.requires.model_dump(mode="json"),
+        "min_isolation": spec.min_isolation,
+        "deprecated": spec.deprecated,
+        "title": (inspect.getdoc(cls) or "").split("\n")[0],
+        "code_roots": roots,
+        "code_digest": code_digest(roots),
+        "has_probe": cls.probe.__func__ is not Module.probe.__func__,  # type: ignore[attr-defined]
+        "settings_schema": settings_schema,
+        "secret_pointers": secret_pointers(settings_schema),
+        "inputs": {
+            name: {"schema": _schema(name, item.type, "validation"), "optional": item.optional}
+            for name, item in spec.inputs.items()
+        },
+        "output_schema": _schema("", spec.output, "serialization"),
+        "watched": _watched(entry.module, [spec.output, *(item.type for item in spec.inputs.values())]),
+    }
+
+
+def describe_pipeline(entry: importlib.metadata.EntryPoint) -> dict[str, Any]:
+    """Import the pipeline behind *entry* and return it as data, contracts with schemas and digests included.
+
+    Raises:
+        DeclarationError: It is no pipeline.
+        Exception: Whatever the import raises.
+    """
+    pipeline = entry.load()
+    if not isinstance(pipeline, Pipeline):
+        raise DeclarationError(f"{entry.value} is no switchgear.sdk.Pipeline.")
+    outputs = {stage.contract.output_name: stage.contract.output for stage in pipeline.stages}
+    return {
+        "name": pipeline.name,
+        "stages": [_stage(stage, outputs) for stage in pipeline.stages],
+        "result": pipeline.result,
+        "identity": list(pipeline.identity),
+        "default_configuration": dict(pipeline.default_configuration),
+        "watched": _watched(entry.module, list(outputs.values())),
+    }
+
+
+def _stage(stage: Stage, outputs: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    contract = stage.contract
+    described: dict[str, Any] = {
+        "name": contract.name,
+        "version": contract.version,
+        "inputs": {
+            name: {"schema": _schema(name, outputs.get(name), "serialization"), "optional": contract.is_optional(name)}
+            for name in contract.inputs
+        },
+        "any_of": [list(group) for group in contract.any_of],
+        "output_name": contract.output_name,
+        "output_schema": _schema("", contract.output, "validation"),
+        "output_sent_schema": _schema("", contract.output, "serialization"),
+        "guarantees": sorted(contract.guarantees),
+        "confidence": contract.confidence,
+        "effects": contract.effects,
+    }
+    described["digest"] = _sha256_of(described)
+    return {
+        "id": stage.id,
+        "order": stage.order,
+        "required": stage.required,
+        "contract": described,
+        "limits": stage.limits.model_dump(mode="json"),
+    }
+
+
+def _schema(name: str, kind: Any, mode: Any) -> dict[str, Any]:
+    return dict(BLOB_SCHEMA) if name == "blob" else TypeAdapter(kind).json_schema(mode=mode)
+
+
+def _sha256_of(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- secrets in settings ---
+
+
+def secret_pointers(schema: Mapping[str, Any]) -> list[str]:
+    """Return JSON pointers of all settings that hold a secret reference; `*` stands for every item or key."""
+    return sorted(set(_secrets(schema, schema, "", ())))
+
+
+def _secrets(root: Mapping[str, Any], node: Any, pointer: str, seen: tuple[str, ...]) -> Iterator[str]:
+    if not isinstance(node, Mapping):
+        return
+    reference = node.get("$ref")
+    if isinstance(reference, str) and reference not in seen:
+        target: Any = root
+        for part in reference.removeprefix("#/").split("/"):
+            target = target.get(part, {})
+        yield from _secrets(root, target, pointer, (*seen, reference))
+    if node.get("format") == "secret-reference":
+        yield pointer
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        for option in node.get(keyword, ()):
+            yield from _secrets(root, option, pointer, seen)
+    for name, child in node.get("properties", {}).items():
+        yield from _secrets(root, child, f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}", seen)
+    for child in (node.get("items"), node.get("additionalProperties"), *node.get("prefixItems", ())):
+        yield from _secrets(root, child, f"{pointer}/*", seen)
+
+
+# --- code ---
+
+
+def code_roots(*names: str) -> list[Path]:
+    """Return the files or folders that hold the code of imported modules: a package's own folder, else the folder
+    of the package around the file, else the file."""
+    roots: list[Path] = []
+    for name in names:
+        found = sys.modules[name]
+        if hasattr(found, "__path__"):
+            roots += [Path(folder) for folder in found.__path__]
+        elif "." in name:
+            roots += [Path(folder) for folder in sys.modules[name.rpartition(".")[0]].__path__]
+        elif found.__file__:
+            roots.append(Path(found.__file__))
+    return sorted(set(roots))
+
+
+def code_files(roots: Iterable[str | Path]) -> Iterator[tuple[str, Path]]:
+    """Yield (relative path, file) of everything that counts as code or data below *roots*, in a fixed order."""
+    for root in map(Path, roots):
+        if root.is_file():
+            yield root.name, root
+            continue
+        for folder, folders, files in os.walk(root):
+            folders[:] = sorted(name for name in folders if name not in _NOT_CODE)
+            for name in sorted(files):
+                if not name.endswith(".pyc"):
+                    path = Path(folder, name)
+                    yield f"{root.name}/{path.relative_to(root).as_posix()}", path
+
+
+def code_digest(roots: Iterable[str | Path]) -> str:
+    """SHA-256 over relative paths and bytes of a module's code and data files, hexadecimal; "" without files."""
+    digest = hashlib.sha256()
+    count = 0
+    for name, path in sorted(code_files(roots)):
+        data = path.read_bytes()
+        digest.update(f"{name}\0{len(data)}\0".encode())
+        digest.update(data)
+        count += 1
+    return digest.hexdigest() if count else ""
+
+
+def _watched(module_name: str, types: Sequence[Any]) -> list[str]:
+    """Source files on which this description depends: the packages of the module, of its types, and of Switchgear."""
+    tops = {module_name.partition(".")[0], "switchgear"}
+    tops |= {str(getattr(kind, "__module__", "")).partition(".")[0] for kind in types}
+    files = (
+        getattr(found, "__file__", None)
+        for name, found in list(sys.modules.items())
+        if name.partition(".")[0] in tops - {"builtins", "typing", ""}
+    )
+    return sorted({str(file) for file in files if file})
+
+
+def _watched_in_vain(module_name: str) -> list[str]:
+    """The same for a module that cannot be imported: what was imported, and its own file."""
+    files = set(_watched(module_name, ()))
+    with contextlib.suppress(Exception):
+        found = importlib.util.find_spec(module_name)
+        if found is not None and found.origin:
+            files.add(found.origin)
+    return sorted(files)
+
+
+# --- the process ---
+
+
+def probe(entry: importlib.metadata.EntryPoint, settings_json: str) -> dict[str, Any] | None:
+    """Ask the module whether it can work here with these settings; None means yes."""
+    step = "import"
+    try:
+        cls: type[Module] = entry.load()
+        step = "settings"
+        settings = cls.Settings.model_validate_json(settings_json)
+        step = "probe"
+        cls.probe(settings)
+    except BaseException as error:  # the answer says what it was; this process ends anyhow
+        return {**failure_of(error), "while": step}
+    return None
+
+
+def _entry(group: str, name: str) -> importlib.metadata.EntryPoint:
+    for entry in importlib.metadata.entry_points(group=group, name=name):
+        return entry
+    raise DeclarationError(f"No installed package offers {name!r} in the group {group}.")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Answer on the descriptor that was standard output at the start."""
+    measures.die_with_parent(os.getppid())
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    command, names = arguments[0], arguments[1:]
+    settings_json = sys.stdin.read() if command == "probe" else ""
+    answer: dict[str, Any]
+    group = "switchgear.pipelines" if command == "pipeline" else "switchgear.modules"
+    for name in names:
+        module_name = ""
+        try:
+            entry = _entry(group, name)
+            module_name = entry.module
+            if command == "probe":
+                answer = {"id": name, "lack": probe(entry, settings_json)}
+            else:
+                describe = describe_pipeline if command == "pipeline" else describe_module
+                answer = {"id": name, "description": describe(entry)}
+        except BaseException as error:
+            answer = {"id": name, "failure": failure_of(error), "watched": _watched_in_vain(module_name)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+    sys.stdout.flush()
+    os._exit(0)  # whatever threads an import started do not hold this process
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
