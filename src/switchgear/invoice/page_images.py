@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+import pypdfium2
+from PIL import Image, ImageFilter, ImageMath, ImageOps, ImageSequence
+
 from switchgear.invoice.types import Kind, Media, Page, Pages, Word
 from switchgear.sdk import Blob, InputRejected, Limits
 
@@ -68,8 +71,6 @@ def page_images(blob: Blob, kind: Kind, pages: Pages | None, limits: Limits) -> 
 
 
 def _pdf(blob: Blob, wanted: list[int] | None, limits: Limits) -> Iterator[PageImage]:
-    import pypdfium2
-
     with blob.open() as stream:
         data = stream.read()
     try:
@@ -92,8 +93,6 @@ def _pdf(blob: Blob, wanted: list[int] | None, limits: Limits) -> Iterator[PageI
 
 
 def _image_file(blob: Blob, limits: Limits) -> Iterator[PageImage]:
-    from PIL import Image, ImageOps, ImageSequence
-
     try:
         with blob.open() as stream, Image.open(stream, formats=["PNG", "JPEG", "TIFF"]) as image:
             for number, frame in enumerate(ImageSequence.Iterator(image), start=1):
@@ -128,8 +127,6 @@ def _sized(number: int, picture: Any, resolution: float) -> PageImage:
 
 def even_light(picture: Any) -> Any:
     """Divide a grey picture by its paper, so that a shadow over a photographed page does not count as ink."""
-    from PIL import ImageFilter, ImageMath
-
     small = picture.resize((max(1, picture.size[0] // _SHRINK), max(1, picture.size[1] // _SHRINK)), 4)  # box average
     paper = small.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.GaussianBlur(4)).resize(picture.size, 2)
     if paper.getextrema()[0] > _EVEN:

@@ -4,6 +4,9 @@ import logging
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, NamedTuple
 
+import pypdf
+import pypdf.errors
+
 from switchgear.invoice.safe_xml import read_xml, syntax_of
 from switchgear.invoice.types import Syntax
 from switchgear.sdk import InputRejected, Limits
@@ -41,8 +44,6 @@ def open_pdf(stream: BinaryIO) -> Any:
     Raises:
         InputRejected: `encrypted` when a password is needed, `corrupt` when it cannot be opened.
     """
-    import pypdf
-
     try:
         reader = pypdf.PdfReader(stream, strict=False)
         if reader.is_encrypted and not reader.decrypt(""):
@@ -95,8 +96,6 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _unpack(stream: Any, limits: Limits) -> bytes | None:
-    import pypdf.errors
-
     reason = "An attachment of the PDF unpacks to more than the limit."
     try:
         data = stream.get_data()

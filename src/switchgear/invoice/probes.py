@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
+from PIL import Image, UnidentifiedImageError
+
 from switchgear.invoice.archives import inspect_archive, inspect_compound
 from switchgear.invoice.csv_text import decode_text, delimiter_of
 from switchgear.invoice.pdf_files import count_pages, embedded_invoice, open_pdf, refuse_truncated
@@ -131,8 +133,6 @@ def _xml(data: bytes, limits: Limits) -> Kind:
 
 
 def _image(data: bytes, limits: Limits) -> Kind:
-    from PIL import Image, UnidentifiedImageError
-
     try:
         with Image.open(io.BytesIO(data), formats=list(_IMAGE_TYPES)) as image:
             name, (width, height) = str(image.format), image.size

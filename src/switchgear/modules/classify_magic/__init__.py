@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import puremagic
+
 from switchgear.invoice.probes import Form, inspect, signature
 from switchgear.invoice.types import Kind
 from switchgear.sdk import Blob, Context, Module, Requires, module
@@ -39,8 +41,6 @@ class ClassifyMagic(Module):
 
 
 def _media_type(data: bytes) -> str:
-    import puremagic
-
     if not data:
         return ""
     try:

@@ -209,6 +209,8 @@ _VAT_ID: Final = re.compile(
     r"|XI\d{9}|CHE\d{9}(?:MWST|TVA|IVA)?|NO\d{9}(?:MVA)?"
 )
 _LABELLED_VAT_ID: Final = re.compile(r"(?=(?:.*\d){6})[A-Z]{2,3}[A-Z0-9]{6,14}|[A-Z]\d{7}[A-Z0-9]")
+#: With spaces, dots and dashes; also keeps the patterns from running over endless words.
+_LONGEST_VAT_ID: Final = 40
 _IBAN_LENGTHS: Final = {
     "AT": 20, "BE": 16, "BG": 22, "CH": 21, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "EE": 20, "ES": 24, "FI": 18,
     "FR": 27, "GB": 22, "GR": 27, "HR": 21, "HU": 28, "IE": 22, "IT": 27, "LI": 21, "LT": 20, "LU": 20, "LV": 21,
@@ -240,6 +242,8 @@ def vat_ids(document: Document) -> Iterator[tuple[str, list[Token], float, int]]
 def _leading(tokens: Sequence[Token], pattern: re.Pattern[str], most: int) -> list[Token] | None:
     """The shortest run of tokens from the start whose letters and digits match *pattern* completely."""
     for length in range(1, min(most, len(tokens)) + 1):
+        if sum(len(token.text) for token in tokens[:length]) > _LONGEST_VAT_ID:
+            break
         if pattern.fullmatch(_compact(tokens[:length])):
             following = _compact(tokens[length : length + 1])
             if not (following.isdigit() and pattern.fullmatch(_compact(tokens[: length + 1]))):

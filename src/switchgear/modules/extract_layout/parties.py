@@ -226,6 +226,7 @@ def _companies(document: Document) -> Iterator[Name]:
     """Groups of words that end in a legal form; better near the top or the foot than in the middle of a text."""
     sections = _sections(document)
     last = document.rows[-1].page if document.rows else 1
+    spans = _page_spans(document)
     for number, _, group in _segments(document):
         text = _BULLET.split(" ".join(token.text for token in group))[0].strip(" ,;:")
         match = _LEGAL_FORM.search(text)
@@ -240,13 +241,22 @@ def _companies(document: Document) -> Iterator[Name]:
         if len(text.split()) > 8 or _in_section(document, sections, number, group) == "buyer":
             continue
         row = document.rows[number]
-        first_page_rows = [r for r in document.rows if r.page == row.page]
-        place = first_page_rows.index(row) / max(1, len(first_page_rows))
+        first, count = spans[row.page]
+        place = (number - first) / count
         score = 0.72 if (row.page == 1 and place < 0.25) else 0.66 if place > 0.8 and row.page in (1, last) else 0.58
         if _near_identifiers(document, number, group):
             score += 0.1
         name = Name(text, tuple(group[: max(1, len(text.split()))]), number, score)
         yield _with_line_above(document, name) if place < 0.1 else name
+
+
+def _page_spans(document: Document) -> dict[int, tuple[int, int]]:
+    """Page -> its first row and how many it has."""
+    spans: dict[int, tuple[int, int]] = {}
+    for number, row in enumerate(document.rows):
+        first, count = spans.get(row.page, (number, 0))
+        spans[row.page] = (first, count + 1)
+    return spans
 
 
 def _with_line_above(document: Document, name: Name) -> Name:

@@ -12,6 +12,7 @@ from switchgear.modules.extract_layout.grid import MODULE_ID, Hit, fact
 
 _CENT: Final = Decimal("0.01")
 _MOST_AMOUNTS: Final = 160
+_MOST_PARTS: Final = 12
 _HIGHEST_TAX: Final = Decimal("0.35")
 _ROLES: Final = ("gross", "gross_weak", "net", "net_weak", "tax", "payable", "prepaid")
 #: Role and score that a label gives; a payable amount is the gross total unless something was prepaid.
@@ -165,10 +166,9 @@ def _supported(scores: Sequence[float], *, zero: bool) -> bool:
 
 def _sums_of_taxes(document: Document, labelled: Mapping[str, Labelled]) -> Iterator[Closure]:
     """Net + several tax amounts (one per rate) = gross, when no line gives the sum of the taxes."""
-    parts = list(labelled["tax"].values())[:12]
-    # one label may have a tax for each rate beside it
-    for net, (net_score, net_amount) in labelled["net"].items():
-        for gross, (gross_score, gross_amount) in labelled["gross"].items():
+    parts = list(labelled["tax"].values())[-_MOST_PARTS:]
+    for net, (net_score, net_amount) in _strongest(labelled["net"]):
+        for gross, (gross_score, gross_amount) in _strongest(labelled["gross"]):
             wanted = gross - net
             if wanted == 0 or not _plausible(net, wanted) or wanted in labelled["tax"]:
                 continue
@@ -180,6 +180,11 @@ def _sums_of_taxes(document: Document, labelled: Mapping[str, Labelled]) -> Iter
                             net_amount, None, gross_amount, (net_score, score, gross_score),
                             tuple(item[1] for item in chosen),
                         )  # fmt: skip
+
+
+def _strongest(labelled: Labelled) -> list[tuple[Decimal, tuple[float, Amount]]]:
+    """The best labelled amounts, few enough to try all combinations."""
+    return sorted(labelled.items(), key=lambda item: (item[1][0], item[1][1].row), reverse=True)[:_MOST_PARTS]
 
 
 # --- without arithmetic ---------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ _NR: Final = r"(?:\s?-?\s?(?:nr|no|num(?:mer|ber|éro|ero)?|n[°º]|#|id)\.?)"
 
 PATTERNS: Final[Mapping[str, Mapping[str, str]]] = {
     "number": {
-        "de": rf"\w*(?:rechnung|gutschrift|korrektur|faktura|beleg)s?{_NR}"
-        r"|\w*rechnung\b[^:\d]{0,40}?\bnr\.?|rechnung\s#",
+        "de": rf"\w{0,30}(?:rechnung|gutschrift|korrektur|faktura|beleg)s?{_NR}"
+        r"|\w{0,30}rechnung\b[^:\d]{0,40}?\bnr\.?|rechnung\s#",
         "en": rf"(?:tax )?(?:invoice|credit note|credit memo|bill|document){_NR}|invoice(?=\s+\S*\d)",
         "fr": rf"(?:facture|avoir){_NR}|(?:num[ée]ro|n[°º]|no)\s?(?:de )?(?:facture|l'avoir)|facture(?=\s+\S*\d)",
         "it": rf"(?:fattura|nota di credito)\s?(?:n\.?|{_NR})|numero (?:fattura|documento)|n\.? fattura",
@@ -18,7 +18,7 @@ PATTERNS: Final[Mapping[str, Mapping[str, str]]] = {
         "nl": rf"(?:factuur|creditnota){_NR}",
     },
     "issue_date": {
-        "de": r"(?:rechnungs|beleg|ausstellungs)-?datum|\w*(?:rechnung|korrektur|gutschrift)\b"
+        "de": r"(?:rechnungs|beleg|ausstellungs)-?datum|\w{0,30}(?:rechnung|korrektur|gutschrift)\b"
         r"(?:(?!gemäß|bestell|liefer).){0,60}?\bvo[mn]\b|\bdatum",
         "en": r"invoice date|date of issue|issue date|invoice issued|issued (?:on|at)|billing date|\bdate",
         "fr": r"date (?:de )?(?:la )?(?:facture|facturation|d'émission)|facture du|\bdate",

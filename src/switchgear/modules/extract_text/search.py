@@ -33,12 +33,13 @@ _COMPANY: Final = re.compile(
     r"[^\W\d_][\w&.,'+ -]{1,70}?[ ](?:(?:GmbH|GMBH)(?: & Co\.? KG)?|AG|KG|OHG|UG|e\.V\.|a\.G\.|Ltd\.?|Limited|LLC|PLC"
     r"|Inc\.?|B\.V\.|BV|N\.V\.|NV|SARL|SAS|S\.A\.|SA|S\.r\.l\.|SRL|S\.p\.A\.|SpA|S\.L\.|SL|AB|AS|Oy|HB)(?![\w])"
 )
+_MOST_AMOUNTS: Final = 40
 _BANK: Final = re.compile(r"bank|sparkasse|banque|banca|banco", re.IGNORECASE)
 _CREDIT_NOTE: Final = re.compile(
     r"\b(?:rechnungs-?korrektur|gutschrift|stornorechnung|credit (?:note|memo)|avoir|nota di credito|creditnota)\b",
     re.I,
 )
-_INVOICE: Final = re.compile(r"\b\w*(?:rechnung|invoice|facture|fattura|factura|factuur)\b", re.IGNORECASE)
+_INVOICE: Final = re.compile(r"\b\w{0,30}(?:rechnung|invoice|facture|fattura|factura|factuur)\b", re.IGNORECASE)
 
 Reader = Callable[[Line, int], Fact[Any] | None]
 
@@ -251,8 +252,7 @@ class Search:
                         tax=exact.model_copy(update=sure),
                         gross=big.model_copy(update=sure),
                     )
-                parts = list({tax.value: tax for tax in taxes}.values())
-                if len(parts) == 2 and parts[0].value + parts[1].value == wanted != 0:
+                if len(taxes) == 2 and taxes[0].value + taxes[1].value == wanted != 0:
                     derived = Fact[Any](value=wanted, confidence=0.8, source="derived", module=MODULE_ID)
                     return Totals(net=small, tax=derived, gross=big)
         largest = max(gross, key=lambda fact: abs(fact.value), default=None)
@@ -261,13 +261,15 @@ class Search:
         return Totals(gross=largest, net=next(iter(values.values())) if len(values) == 1 else None)
 
     def _labelled_amounts(self, field: str) -> list[Fact[Any]]:
-        facts: list[Fact[Any]] = []
+        facts: dict[Decimal, Fact[Any]] = {}
         for line, match in self._labels(field):
             amounts = self._amounts(line, match.end())
             if amounts:
                 value, start, end = amounts[0] if line.made else amounts[-1]
-                facts.append(line.fact(value, start, end, 0.65))
-        return facts
+                facts.pop(value, None)
+                facts[value] = line.fact(value, start, end, 0.65)
+        # totals stand at the end, and all combinations are tried
+        return list(facts.values())[-_MOST_AMOUNTS:]
 
     # --- lines ---
 

@@ -1,8 +1,6 @@
 """`parse-eu-einvoice`: UBL and CII through the library eu-einvoice, alone or in a PDF. Source: INVOICES.md (parse)."""
 
-import importlib
-from typing import Any
-
+from eu_einvoice.parse import parse_cii, parse_ubl
 from lxml import etree
 
 from switchgear.invoice.pdf_files import embedded_invoice, open_pdf
@@ -39,8 +37,7 @@ class ParseEuEinvoice(Module):
         syntax = syntax_of(root)
         if syntax not in (Syntax.UBL_INVOICE, Syntax.UBL_CREDIT_NOTE, Syntax.CII):
             raise ModuleError(f"eu-einvoice reads UBL and CII, not {syntax}; select parse-einvoice for it.")
-        reader: Any = importlib.import_module("eu_einvoice.parse")
-        model, _notes = reader.parse_cii(root) if syntax is Syntax.CII else reader.parse_ubl(root)
+        model, _notes = parse_cii(root) if syntax is Syntax.CII else parse_ubl(root)
         mapper = Mapper(syntax)
         fields = mapper.fields(model)
         unmapped = tuple(path for path in leaf_paths(root) if path not in mapper.paths)[:200]

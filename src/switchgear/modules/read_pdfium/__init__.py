@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
+import pypdfium2
 from pydantic import Field
+from pypdfium2 import raw
 
 from switchgear.invoice.types import Kind, Media, Page, Pages, Word
 from switchgear.sdk import (
@@ -55,8 +57,6 @@ class ReadPdfium(Module):
 
     def run(self, blob: Blob, kind: Kind, ctx: Context) -> Pages:
         """Read every page, in the order of the document."""
-        import pypdfium2
-
         if kind.media is not Media.PDF:
             raise NotApplicable(f"a document of kind {kind.media} has no pages with text")
         with blob.open() as stream:
@@ -150,8 +150,6 @@ def _word(glyphs: list[_Glyph], width: float, height: float) -> Iterator[Word]:
 
 def _glyphs(page: Any) -> Iterator[_Glyph | None]:
     """Give every glyph with its box from the top left corner; None between words."""
-    from pypdfium2 import raw
-
     textpage = page.get_textpage()
     place, turned = _placer(page), math.radians(page.get_rotation())
     rectangle = raw.FS_RECTF()

@@ -4,6 +4,8 @@ import io
 import logging
 from typing import Any
 
+import pdfplumber
+from pdfminer.pdfdocument import PDFPasswordIncorrect
 from pydantic import Field
 
 from switchgear.invoice.types import Kind, Media, Page, Pages, Word
@@ -41,9 +43,6 @@ class ReadPdfplumber(Module):
 
     def run(self, blob: Blob, kind: Kind, ctx: Context) -> Pages:
         """Read every page, in the order of the document."""
-        import pdfplumber
-        from pdfminer.pdfdocument import PDFPasswordIncorrect
-
         if kind.media is not Media.PDF:
             raise NotApplicable(f"a document of kind {kind.media} has no pages with text")
         logging.getLogger("pdfminer").setLevel(logging.ERROR)  # it warns about every oddity of a readable file

@@ -1,8 +1,10 @@
 """`tabulate-calamine`: cells of XLSX, XLS and ODS through calamine, and of CSV. Source: INVOICES.md (tabulate)."""
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
+import python_calamine
 from pydantic import Field
 
 from switchgear.invoice.sheet_values import cell, csv_cells, refuse_too_many
@@ -47,10 +49,6 @@ class TabulateCalamine(Module):
         return self._workbook(data)
 
     def _workbook(self, data: bytes) -> Cells:
-        import io
-
-        import python_calamine
-
         try:
             book = python_calamine.load_workbook(io.BytesIO(data))
             names = tuple(book.sheet_names)

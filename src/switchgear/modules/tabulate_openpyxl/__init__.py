@@ -5,6 +5,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+import openpyxl
+from openpyxl.utils.exceptions import InvalidFileException
 from pydantic import Field
 
 from switchgear.invoice.sheet_values import cell, csv_cells, refuse_too_many
@@ -52,9 +54,6 @@ class TabulateOpenpyxl(Module):
         return self._workbook(data)
 
     def _workbook(self, data: bytes) -> Cells:
-        import openpyxl
-        from openpyxl.utils.exceptions import InvalidFileException
-
         try:
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
             names = tuple(sheet.title for sheet in book.worksheets)
