@@ -1,5 +1,6 @@
 """The layout search on made-up invoices in six languages, and what it refuses to guess."""
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -263,3 +264,21 @@ def test_the_best_sheet_of_a_workbook_is_read() -> None:
     assert fields.number is not None
     assert fields.number.evidence is not None
     assert (fields.number.evidence.sheet, fields.number.evidence.address) == ("Form", "B3")
+
+
+@pytest.mark.parametrize("module", [ExtractLayout, ExtractText])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            "Rechnung " + "1" * 100_000 + "\nUSt-IdNr " + "A" * 100_000 + "12345\nTotal 5,00", id="endless words"
+        ),
+        pytest.param(
+            "\n".join(f"Netto {i * 7},01   MwSt {i},13   Brutto {i * 9},55" for i in range(1, 400)), id="many totals"
+        ),
+    ],
+)
+def test_hostile_text_takes_bounded_time(module: Any, page: str) -> None:
+    started = time.process_time()
+    extracted(pages(page), module)
+    assert time.process_time() - started < 20

@@ -250,7 +250,7 @@ def parse_currency(text: str) -> str | None:
 
 
 _BESIDE: Final = re.compile(
-    rf"(?P<before>{_MONEY})\s?[-+]?\d|\d[.,'\d]*(?:-|,-)?\s?(?P<behind>{_MONEY})(?![\w])|\b(?P<common>[A-Z]{{3}})\b"
+    rf"(?P<before>{_MONEY})\s?[-+]?\d|(?<![\d.,'])\d[.,'\d]{{0,30}}(?:-|,-)?\s?(?P<behind>{_MONEY})(?![\w])|\b(?P<common>[A-Z]{{3}})\b"
     r"|(?P<sign>[€£])|\b(?P<name>[Ee]uros?|US Dollars?)\b"
 )
 

@@ -9,7 +9,7 @@ _NR: Final = r"(?:\s?-?\s?(?:nr|no|num(?:mer|ber|éro|ero)?|n[°º]|#|id)\.?)"
 
 PATTERNS: Final[Mapping[str, Mapping[str, str]]] = {
     "number": {
-        "de": rf"\w{0,30}(?:rechnung|gutschrift|korrektur|faktura|beleg)s?{_NR}"
+        "de": rf"\w{{0,30}}(?:rechnung|gutschrift|korrektur|faktura|beleg)s?{_NR}"
         r"|\w{0,30}rechnung\b[^:\d]{0,40}?\bnr\.?|rechnung\s#",
         "en": rf"(?:tax )?(?:invoice|credit note|credit memo|bill|document){_NR}|invoice(?=\s+\S*\d)",
         "fr": rf"(?:facture|avoir){_NR}|(?:num[ée]ro|n[°º]|no)\s?(?:de )?(?:facture|l'avoir)|facture(?=\s+\S*\d)",
