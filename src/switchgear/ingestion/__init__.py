@@ -1,0 +1,1 @@
+"""Documents and runs: intake, orchestration, module processes, results. Knows no invoices."""
