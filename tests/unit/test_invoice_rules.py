@@ -135,3 +135,12 @@ def test_a_wrong_vat_id_says_what_is_wrong(vat_id: str, reason: str) -> None:
 
 def test_a_vat_id_of_an_unknown_country_passes() -> None:
     assert check_vat_id("XX12") is None
+
+
+@pytest.mark.parametrize(
+    ("tax", "severity"), [("28.52", None), ("28.53", "warning"), ("29.49", "warning"), ("29.50", "error")]
+)
+def test_vat_by_rate_is_an_error_only_from_one_unit_on(tax: str, severity: str | None) -> None:
+    group = VatBreakdown(rate=fact(Decimal(19)), taxable=fact(Decimal(150)), tax=fact(Decimal(tax)))
+    found = rules.vat_by_rate(Invoice(vat=(group,)))
+    assert [finding.severity for finding in found] == ([] if severity is None else [severity])

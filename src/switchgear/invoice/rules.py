@@ -132,14 +132,21 @@ def payable_total(fields: InvoiceFields) -> list[Finding]:
 
 
 def vat_by_rate(fields: InvoiceFields) -> list[Finding]:
-    """BR-CO-17: VAT of a group = taxable amount x rate, rounded to cents."""
+    """BR-CO-17: VAT of a group = taxable amount x rate, rounded to cents.
+
+    The official rule allows a difference of less than one unit (some currencies round to whole ones): below that a
+    difference is a warning, from one unit on an error.
+    """
     findings: list[Finding] = []
     for index, group in enumerate(fields.vat):
         taxable, rate, tax = _amount(group.taxable), _amount(group.rate), _amount(group.tax)
         if taxable is None or rate is None or tax is None:
             continue
         computed = (taxable * rate / 100).quantize(_CENT, ROUND_HALF_UP)
-        findings += _compare("BR-CO-17", f"VAT at {rate} %", tax, computed, f"/vat/{index}/tax", ROUNDING_TOLERANCE)
+        found = _compare("BR-CO-17", f"VAT at {rate} %", tax, computed, f"/vat/{index}/tax", ROUNDING_TOLERANCE)
+        if abs(tax - computed) < 1:
+            found = [finding.model_copy(update={"severity": "warning"}) for finding in found]
+        findings += found
     return findings
 
 

@@ -76,7 +76,7 @@ def check_digits(fields: InvoiceFields) -> list[Finding]:
         try:
             IBAN(iban.value)
         except SchwiftyException as error:
-            message = f"The IBAN ending in {iban.value[-4:]} is not valid: {error}."
+            message = f"The account ending in {iban.value[-4:].strip()} is no valid IBAN: {error}."
             findings.append(_warning("NAT-IBAN", message, "/payment/iban"))
     for side, party in (("seller", fields.seller), ("buyer", fields.buyer)):
         reason = check_vat_id(party.vat_id.value) if party.vat_id is not None else None
