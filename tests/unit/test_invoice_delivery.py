@@ -94,22 +94,30 @@ def test_a_changed_result_is_a_new_file_that_names_the_old_one(out: Path) -> Non
     assert len(files(out)) == 4
 
 
-def test_a_crash_before_the_receipt_leads_to_the_same_file(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["documents", "keys"])
+def test_a_crash_before_a_receipt_leads_to_the_same_file_and_receipt(
+    step: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import switchgear.modules.deliver_files as deliver_files
 
+    ctx = KeyedContext()
+    first = delivered(ctx, formats=("json",)).receipts[0]
+    ctx.result = "b"
     whole = deliver_files.write_atomically
 
     def crashing(path: Path, content: bytes) -> None:
-        if ".receipts" in path.parts:
+        if path.parent.name == step:
             raise KeyboardInterrupt
         whole(path, content)
 
     monkeypatch.setattr(deliver_files, "write_atomically", crashing)
     with pytest.raises(KeyboardInterrupt):
-        delivered(KeyedContext(), formats=("json",))
+        delivered(ctx, formats=("json",))
     after_crash = files(out)
     monkeypatch.setattr(deliver_files, "write_atomically", whole)
-    assert [delivered(KeyedContext(), formats=("json",)).receipts[0].location] == after_crash == files(out)
+    second = delivered(ctx, formats=("json",)).receipts[0]
+    assert files(out) == after_crash == sorted([first.location, second.location])
+    assert second.supersedes == first.key
 
 
 def test_no_text_of_a_document_becomes_a_path(out: Path) -> None:

@@ -140,18 +140,13 @@ def _deliver(root: Path, target: str, key: str, place: PurePosixPath, content: b
             latest = ledger / "documents" / f"{_digest(f'{document_id}|{target}')}.json"
             if known.exists():
                 return Receipt.model_validate_json(known.read_bytes())
-            previous = json.loads(latest.read_bytes())["key"] if latest.exists() else None
+            entry = json.loads(latest.read_bytes()) if latest.exists() else {}
+            # after a crash between the two writes below, the entry already names this key
+            previous = entry.get("supersedes") if entry.get("key") == key else entry.get("key")
             write_atomically(root / place, content)
-            receipt = Receipt(
-                target=target,
-                key=key,
-                location=str(place),
-                status="delivered",
-                supersedes=previous if previous != key else None,
-            )
-            # a crash before the first of these two repeats the same file and gives the same receipt
+            receipt = Receipt(target=target, key=key, location=str(place), status="delivered", supersedes=previous)
+            write_atomically(latest, json.dumps({"key": key, "supersedes": previous}).encode())
             write_atomically(known, receipt.model_dump_json().encode())
-            write_atomically(latest, json.dumps({"key": key}).encode())
             return receipt
     except PermissionError as error:
         raise Unavailable(f"{root} cannot be written: {error.strerror}.", fix=f"chown -R $(id -un) {root}") from error
