@@ -23,6 +23,7 @@ class DescriptionCache:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "descriptions.json"
         self._key = ""
+        self._is_changed = False
         self._entries: dict[str, dict[str, Any]] = {}
 
     def load(self) -> None:
@@ -52,9 +53,13 @@ class DescriptionCache:
             return
         watched = answer.get("watched") or (answer.get("description") or {}).get("watched") or []
         self._entries[f"{group} {offer.key}"] = {"answer": answer, "watched": signature_of(watched)}
+        self._is_changed = True
 
     def save(self) -> None:
-        """Write the file in one step; a full disk costs only the cache."""
+        """Write the file in one step if there is something new; a full disk costs only the cache."""
+        if not self._is_changed:
+            return
+        self._is_changed = False
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             number, name = tempfile.mkstemp(dir=self._file.parent, prefix="descriptions-")

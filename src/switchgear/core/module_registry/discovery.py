@@ -43,15 +43,17 @@ def offers(group: str) -> dict[str, Offer]:
     """Return every entry point of *group* by name; a name that several packages offer names its rivals."""
     importlib.invalidate_caches()
     found: dict[str, list[Offer]] = {}
-    editable: dict[str, bool] = {}
-    for entry in importlib.metadata.entry_points(group=group):
-        distribution = entry.dist
-        name = distribution.name if distribution else "?"
-        if distribution is not None and name not in editable:
-            editable[name] = _is_editable(distribution)
-        version = distribution.version if distribution else ""
-        offer = Offer(entry.name, entry.value, name, version, editable.get(name, False))
-        found.setdefault(entry.name, []).append(offer)
+    origins: dict[int, tuple[str, str, bool]] = {}  # metadata is parsed at every access: once is enough
+    entries = importlib.metadata.entry_points(group=group)
+    for entry in entries:
+        if entry.dist is None:
+            continue
+        origin = origins.get(id(entry.dist))
+        if origin is None:
+            metadata = entry.dist.metadata
+            origin = (metadata["Name"], metadata["Version"], _is_editable(entry.dist))
+            origins[id(entry.dist)] = origin
+        found.setdefault(entry.name, []).append(Offer(entry.name, entry.value, *origin))
     result: dict[str, Offer] = {}
     for key, candidates in found.items():
         first, *others = sorted(candidates, key=lambda offer: offer.distribution)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -44,7 +46,7 @@ def _packages(module_id: str, requires: Mapping[str, Any], environment: Mapping[
             continue
         fix = requires.get("install") or f"pip install '{text}'"
         try:
-            version = importlib.metadata.version(requirement.name)
+            version = _version(requirement.name, _path_state())
         except importlib.metadata.PackageNotFoundError:
             message = f"Module {module_id} needs package {requirement.name}, which is not installed."
             return Lack(Code.MODULE_MISSING_PACKAGE, message, fix)
@@ -52,6 +54,20 @@ def _packages(module_id: str, requires: Mapping[str, Any], environment: Mapping[
             message = f"Module {module_id} needs {text}; installed is {requirement.name} {version}."
             return Lack(Code.MODULE_MISSING_PACKAGE, message, fix)
     return None
+
+
+def _path_state() -> tuple[int, ...]:
+    """Changes when a package is installed or removed."""
+    found: list[int] = []
+    for folder in sys.path:
+        with contextlib.suppress(OSError):
+            found.append(os.stat(folder or ".").st_mtime_ns)
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _version(name: str, _state: tuple[int, ...]) -> str:
+    return importlib.metadata.version(name)
 
 
 def _binaries(module_id: str, requires: Mapping[str, Any], environment: Mapping[str, str]) -> Lack | None:

@@ -25,6 +25,7 @@ class ModuleUse:
         level: `L0` runs in this process, `L1` in processes of its own.
         environment: Names of the variables that the module asked for; nothing else is handed over.
         secret_pointers: JSON pointers into the settings; `*` stands for every item.
+        code_digest: Digest of the module's code: after an upgrade the same use gets processes of its own.
     """
 
     module_id: str
@@ -33,10 +34,11 @@ class ModuleUse:
     level: Literal["L0", "L1"] = "L1"
     environment: tuple[str, ...] = ()
     secret_pointers: tuple[str, ...] = ()
+    code_digest: str = ""
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
-        parts = (self.module_id, self.settings_json, self.level, self.environment, self.secret_pointers)
+        parts = (self.module_id, self.settings_json, self.level, self.environment, self.code_digest)
         object.__setattr__(self, "_hash", hash(parts))
 
     def __hash__(self) -> int:  # once, not per call: an inline stage takes microseconds
