@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from switchgear.domain.errors import Code, DomainError
 
@@ -95,3 +96,48 @@ def transition(state: State, event: Event) -> State:
             event=str(event),
         )
     return after
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationRequest:
+    """What a caller asks of an activation or rollback; None takes the default of its kind. Seconds."""
+
+    message: str = ""
+    mode: Mode = Mode.DRAIN
+    max_wait_s: float | None = None
+    on_expiry: OnExpiry = OnExpiry.SWITCH
+    replace_pending: bool = False
+    accept_degraded: bool = False
+    accept_base_moved: bool = False
+    unblock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredActivation:
+    """An activation as it stands in the database. Times are microseconds UTC."""
+
+    id: str
+    configuration_id: str
+    configuration_version: int
+    from_id: str | None
+    from_version: int | None
+    kind: Kind
+    mode: Mode
+    state: State
+    max_wait_s: float
+    on_expiry: OnExpiry
+    options: Mapping[str, Any]
+    actor: str
+    message: str
+    requested_at: int
+    warming_at: int | None = None
+    draining_at: int | None = None
+    switch_now: bool = False
+    ended_at: int | None = None
+    why: Mapping[str, Any] | None = None
+    acknowledgements: tuple[Mapping[str, Any], ...] = field(default=())
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it may still change something."""
+        return self.state in PENDING

@@ -219,3 +219,32 @@ def content_from_json(body: Mapping[str, Any]) -> Content:
         for item in body.get("fallback_policies") or ()
     )
     return Content(selections, policies)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConfiguration:
+    """A configuration as it stands in the database. Times are microseconds UTC.
+
+    Everything but `status`, `activated_at`, `left_at` and `findings` is immutable.
+    """
+
+    id: str
+    version: int
+    pipeline: str
+    status: Status
+    content: Content
+    lock: Mapping[str, LockEntry]
+    digest: str
+    lock_digest: str
+    base_id: str | None
+    message: str
+    created_by: str
+    created_at: int
+    activated_at: int | None = None
+    left_at: int | None = None
+    findings: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """`v12`."""
+        return f"v{self.version}"

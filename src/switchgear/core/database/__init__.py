@@ -60,6 +60,7 @@ class Database:
         self.url = make_url(url)
         self.dialect: str = self.url.get_backend_name()
         self.deadline_s = deadline_s
+        self.clock = clock
         self.engine: AsyncEngine = self._make_engine(pool_size)
         self.narrow: Narrow
         if self.dialect == "sqlite":

@@ -1,0 +1,95 @@
+"""One transaction with everything that may change in it: configurations, activations, audit, access. Source: STYLE 2.
+
+    async with units() as unit:              # a writer; leaving without commit() rolls back
+        configuration = await unit.configurations.get("v12")
+        await unit.audit.append(...)
+        await unit.commit()
+
+Runs are reached through `unit.statements`, on the same connection, so that a change that touches runs and audit is one
+transaction (DESIGN 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cached_property
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from switchgear.core.access_repository import AccessRepository
+from switchgear.core.activation_repository import ActivationRepository
+from switchgear.core.audit_trail import AuditTrail
+from switchgear.core.configuration_repository import ConfigurationRepository
+from switchgear.core.database import Database, Statements, UnitStatements
+
+
+class UnitOfWork:
+    """An open transaction and the repositories that work in it."""
+
+    def __init__(self, connection: AsyncConnection, database: Database, clock: Callable[[], int]) -> None:
+        self._connection = connection
+        self._database = database
+        self._clock = clock
+        self.session = AsyncSession(bind=connection, expire_on_commit=False, autoflush=True)
+
+    async def now_us(self) -> int:
+        """The time in microseconds UTC: on PostgreSQL the database's own, unless a clock was given."""
+        rows = await self.statements.query("SELECT now_us()")
+        return int(rows[0][0])
+
+    @cached_property
+    def statements(self) -> Statements:
+        """Plain statements inside this transaction, for runs."""
+        return UnitStatements(self._connection, self._database.narrow, self._database.clock)
+
+    @cached_property
+    def configurations(self) -> ConfigurationRepository:
+        """Stored configurations and the catalogue of stages and modules."""
+        return ConfigurationRepository(self.session)
+
+    @cached_property
+    def activations(self) -> ActivationRepository:
+        """Activations, acknowledgements, workers, and the admission row."""
+        return ActivationRepository(self.session)
+
+    @cached_property
+    def audit(self) -> AuditTrail:
+        """The audit trail; appending takes its lock."""
+        return AuditTrail(self.session, self._clock)
+
+    @cached_property
+    def access(self) -> AccessRepository:
+        """Tokens and idempotency keys."""
+        return AccessRepository(self.session)
+
+    async def lock_switch(self) -> None:
+        """Take the switch lock alone; must come before anything is read (DESIGN 4)."""
+        await self._database.lock_switch(self._connection)
+
+    async def commit(self) -> None:
+        """Make everything durable."""
+        await self.session.flush()
+        await self._connection.commit()
+
+
+class Units:
+    """Makes units of work; `bootstrap` binds it to the database."""
+
+    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
+        self.database = database
+        self.clock = clock
+
+    @asynccontextmanager
+    async def __call__(self, *, write: bool = True) -> AsyncIterator[UnitOfWork]:
+        """Open a unit of work; readers pass `write=False`.
+
+        Raises:
+            DatabaseUnreachable: The database did not answer in time; nothing was changed.
+        """
+        async with self.database.transaction(write=write) as connection:
+            unit = UnitOfWork(connection, self.database, self.clock)
+            try:
+                yield unit
+            finally:
+                await unit.session.close()
