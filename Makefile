@@ -1,0 +1,48 @@
+# What a newcomer needs: make demo, make test. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+WORKERS ?= auto
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check unit bench lock mutation clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: ## Install, then run real invoices through the pipeline, break a module, swap it, roll back (ARGS=--no-serve ends by itself)
+	@$(PYTHON) tools/environment.py runtime
+	@$(BIN)/switchgear demo $(ARGS)
+
+serve: ## Install, then serve an instance in ./switchgear-data
+	@$(PYTHON) tools/environment.py runtime
+	@$(BIN)/switchgear serve $(ARGS)
+
+test: check ## Check style, types and floors, then run all tests on SQLite and PostgreSQL
+	@echo "switchgear: running the tests with $(WORKERS) workers"
+	@rm -f .coverage .coverage.*
+	@COVERAGE_PROCESS_START=pyproject.toml $(BIN)/coverage run -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --format=total > .coverage-total && echo "switchgear: coverage of all code `cat .coverage-total` %, at least 80" && rm .coverage-total
+	@$(BIN)/coverage report --fail-under=80 > /dev/null
+	@$(BIN)/coverage report --include='src/switchgear/domain/*,src/switchgear/core/*' --fail-under=90
+
+check: ## Check style, types and import layers
+	@$(PYTHON) tools/environment.py test
+	@echo "switchgear: checking style" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "switchgear: checking types" && $(BIN)/mypy
+	@echo "switchgear: checking import layers" && $(BIN)/lint-imports
+
+unit: ## Run the unit tests only
+	@$(PYTHON) tools/environment.py test
+	@$(BIN)/pytest tests/unit $(ARGS)
+
+bench: ## Print the measured figures beside their limits
+	@$(PYTHON) tools/environment.py test
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## Resolve the dependencies anew
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group test -o requirements/test.txt
+
+clean: ## Remove what the commands above made, but no instance
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist build
