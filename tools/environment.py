@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST = (3, 11)
-INSTALLER = "uv==0.11.8"
+INSTALLER = "uv==0.13.9"
 
 
 def main(kind: str) -> int:

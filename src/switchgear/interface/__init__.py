@@ -1,0 +1,1 @@
+"""The surfaces: REST, console page and command line."""
