@@ -129,6 +129,40 @@ def test_an_attachment_that_unpacks_to_more_than_the_limit_is_not_unpacked() -> 
     assert rejection(made.getvalue(), Limits(max_unpacked_bytes=1_000_000)) == "unpacked_size"
 
 
+def attached(name: str, data: bytes) -> bytes:
+    import pypdf
+
+    writer = pypdf.PdfWriter()
+    writer.add_blank_page(100, 100)
+    writer.add_attachment(name, data)
+    made = io.BytesIO()
+    writer.write(made)
+    return made.getvalue()
+
+
+def test_an_attached_invoice_is_found_whatever_its_name() -> None:
+    assert classify(attached("readme.txt", UBL % b"1")).syntax is Syntax.UBL_INVOICE
+    assert classify(attached("order.xml", b"<order/>")).syntax is None
+    assert classify(attached("photo.png", b"\x89PNG\r\n")).syntax is None
+
+
+def test_a_damaged_invoice_inside_a_pdf_is_not_passed_over_in_silence() -> None:
+    assert rejection(attached("factur-x.xml", b"<Invoice><ID>1</Invoice>")) == "corrupt"
+    assert rejection(attached("factur-x.xml", DOCTYPE.encode() + b"<a/>")) == "rejected_xml"
+
+
+@settings(deadline=None, max_examples=60)  # the first call imports libraries
+@given(st.data())
+def test_a_damaged_document_is_classified_or_rejected(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(["hybrid-factur-x.pdf", "xrechnung-cii.xml", "sheet-english.xlsx", "scan.png"]))
+    document = bytearray((DEMO / name).read_bytes())
+    for _ in range(data.draw(st.integers(0, 20))):
+        document[data.draw(st.integers(0, len(document) - 1))] = data.draw(st.integers(0, 255))
+    start = data.draw(st.integers(0, len(document) - 1))
+    del document[start : start + data.draw(st.integers(0, 500))]
+    assert outcome(signature(bytes(document)), bytes(document))
+
+
 @settings(deadline=None)  # the first call imports libraries
 @given(st.binary(max_size=300))
 def test_any_bytes_are_classified_or_rejected_and_nothing_else(data: bytes) -> None:

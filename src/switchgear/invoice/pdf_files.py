@@ -6,6 +6,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 import pypdf
 import pypdf.errors
+from pypdf.generic import NullObject
 
 from switchgear.invoice.safe_xml import read_xml, syntax_of
 from switchgear.invoice.types import Syntax
@@ -70,11 +71,17 @@ def embedded_invoice(reader: Any, limits: Limits) -> EmbeddedInvoice | None:
     """Find the attachment that is an e-invoice; decided by content, the usual names are looked at first.
 
     Raises:
-        InputRejected: `unpacked_size` when an attachment unpacks to more than the limit.
+        InputRejected: `unpacked_size` when an attachment unpacks to more than the limit, `corrupt` when the list of
+            attachments or the e-invoice is damaged: reading on without it would hide what the sender meant.
     """
-    found = sorted(_attachments(reader), key=lambda item: _rank(item[0]))
+    try:
+        found = sorted(_attachments(reader), key=lambda item: _rank(item[0]))
+    except Exception as error:  # the library raises many kinds for broken files
+        raise InputRejected("corrupt", "The attachments of the PDF are damaged. Send an intact copy.") from error
     for name, stream in found[:_MOST_ATTACHMENTS]:
         data = _unpack(stream, limits)
+        if data is None and name.lower() in _USUAL_NAMES:
+            raise InputRejected("corrupt", "The e-invoice inside the PDF is damaged. Send an intact copy.")
         if data is None or b"<" not in data[:200]:
             continue
         try:
@@ -138,4 +145,6 @@ def _leaves(node: Any, depth: int) -> Iterator[Any]:
 
 
 def _resolved(item: Any) -> Any:
-    return item.get_object() if hasattr(item, "get_object") else item
+    """Follow a reference; a null stands for an absent entry."""
+    found = item.get_object() if hasattr(item, "get_object") else item
+    return {} if isinstance(found, NullObject) else found

@@ -63,16 +63,13 @@ class ReadPdfium(Module):
             data = stream.read()
         try:
             document = pypdfium2.PdfDocument(data)
+            if len(document) > ctx.limits.max_pages:
+                raise InputRejected("pages", f"The PDF has {len(document)} pages, over the limit.")
+            return Pages(pages=tuple(self._page(document[index], index + 1) for index in range(len(document))))
         except pypdfium2.PdfiumError as error:
             if "password" in str(error).lower():
                 raise InputRejected("encrypted", "The PDF needs a password to be read.") from error
             raise InputRejected("corrupt", "The PDF cannot be opened. Send an intact copy.") from error
-        try:
-            if len(document) > ctx.limits.max_pages:
-                raise InputRejected("pages", f"The PDF has {len(document)} pages, over the limit.")
-            return Pages(pages=tuple(self._page(document[index], index + 1) for index in range(len(document))))
-        finally:
-            document.close()
 
     def _page(self, page: Any, number: int) -> Page:
         width, height = page.get_size()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pdfplumber
 from pdfminer.pdfdocument import PDFPasswordIncorrect
+from pdfplumber.utils.exceptions import MalformedPDFException, PdfminerException
 from pydantic import Field
 
 from switchgear.invoice.types import Kind, Media, Page, Pages, Word
@@ -55,7 +56,7 @@ class ReadPdfplumber(Module):
             raise
         except PDFPasswordIncorrect as error:
             raise InputRejected("encrypted", "The PDF needs a password to be read.") from error
-        except pdfplumber.utils.exceptions.PdfminerException as error:
+        except (PdfminerException, MalformedPDFException) as error:
             if error.args and isinstance(error.args[0], PDFPasswordIncorrect):
                 raise InputRejected("encrypted", "The PDF needs a password to be read.") from error
             raise InputRejected("corrupt", "The PDF cannot be read. Send an intact copy.") from error

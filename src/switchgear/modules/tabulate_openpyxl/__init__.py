@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,7 +60,7 @@ class TabulateOpenpyxl(Module):
             names = tuple(sheet.title for sheet in book.worksheets)
             found = tuple(refuse_too_many(self._cells(book), self.settings.max_cells))
             book.close()
-        except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, SyntaxError) as error:
+        except (InvalidFileException, zipfile.BadZipFile, zlib.error, KeyError, ValueError, SyntaxError) as error:
             raise InputRejected("corrupt", "The sheet cannot be opened. Send an intact copy.") from error
         return Cells(cells=found, sheets=names)
 
