@@ -128,6 +128,13 @@ def sample_line(number: str, name: str, quantity: str, price: str, net: str, rat
     )
 
 
+def sample_vat(taxable: str, tax: str, rate: str = "19") -> VatBreakdown:
+    """One group of the VAT breakdown; amounts are decimal text."""
+    return VatBreakdown(
+        category=fact("S"), rate=fact(Decimal(rate)), taxable=fact(Decimal(taxable)), tax=fact(Decimal(tax))
+    )
+
+
 def sample_invoice(**changes: Any) -> Invoice:
     """A complete and valid German invoice of 150.00 net, 28.50 VAT, 178.50 gross; *changes* replace fields."""
     fields: dict[str, Any] = {
@@ -151,14 +158,7 @@ def sample_invoice(**changes: Any) -> Invoice:
             sample_line("1", "Trennblätter A4", "10", "5.00", "50.00"),
             sample_line("2", "Aktenschrank", "1", "100.00", "100.00"),
         ),
-        "vat": (
-            VatBreakdown(
-                category=fact("S"),
-                rate=fact(Decimal(19)),
-                taxable=fact(Decimal("150.00")),
-                tax=fact(Decimal("28.50")),
-            ),
-        ),
+        "vat": (sample_vat("150.00", "28.50"),),
         "totals": Totals(
             lines=fact(Decimal("150.00")),
             net=fact(Decimal("150.00")),
