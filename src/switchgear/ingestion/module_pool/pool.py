@@ -52,7 +52,7 @@ class Pool:
         self._generations = 0
         self._ready: list[WorkerProcess] = []
         self._busy: set[WorkerProcess] = set()
-        self._starting: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[Any] | None] = set()
         self._waiting: deque[asyncio.Future[WorkerProcess]] = deque()
         self._is_closed = False
         self._redactor = Redactor()
@@ -111,18 +111,25 @@ class Pool:
         for _ in range(min(wanted - len(self._starting), room)):
             task = asyncio.create_task(self._start_one(), name=f"start {self.use.module_id}")
             self._starting.add(task)
-            task.add_done_callback(self._starting.discard)
+            task.add_done_callback(self._starting.discard)  # when it is cancelled
 
     async def _start_one(self) -> None:
+        worker: WorkerProcess | None = None
+        lack: Lack | None = None
         try:
             worker = await self._start_worker()
         except StartRefused as refused:
-            self._refuse(refused.lack)
+            lack = refused.lack
         except (OSError, ValueError) as error:  # no descriptors or processes left, or settings that are no JSON
             message = f"Module {self.use.module_id}: no process could be started: {error}"
-            self._refuse(Lack(Code.MODULE_PROBE_FAILED, message))
-        else:
+            lack = Lack(Code.MODULE_PROBE_FAILED, message)
+        self._starting.discard(asyncio.current_task())  # before a waiting call goes on and counts
+        if worker is not None:
             self._give_back(worker)
+        elif lack is not None:
+            self._refuse(lack)
+        if self._waiting:
+            self._fill()
 
     def _refuse(self, lack: Lack) -> None:
         self._log("warning", "module.start_refused", code=str(lack.code), message=lack.message)
@@ -149,7 +156,16 @@ class Pool:
         names = references(settings, self.use.secret_pointers)
         secrets = resolve(self.use.module_id, names, self._around.resolve_secret)
         self._redactor = Redactor(secrets.values())
-        worker = await (await self._running_server()).spawn()
+        for is_last in (False, True):
+            server = await self._running_server()
+            try:
+                return await self._open(await server.spawn(), settings, secrets)
+            except StartRefused:
+                if is_last or server.is_alive:
+                    raise  # else a call killed the fork server meanwhile: not this call's fault
+        raise AssertionError("unreachable")
+
+    async def _open(self, worker: WorkerProcess, settings: Any, secrets: Mapping[str, str]) -> WorkerProcess:
         limits = self._around.limits.model_dump(mode="json")
         try:
             async with asyncio.timeout(self._around.open_timeout_s):
@@ -383,13 +399,14 @@ class Pool:
     async def close(self) -> None:
         """End every process; calls that still run get the outcome `cancelled`."""
         self._is_closed = True
-        for task in list(self._starting):
+        starting = [task for task in self._starting if task is not None]
+        for task in starting:
             task.cancel()
         for worker in [*self._ready, *self._busy]:
             worker.kill("cancelled")
         self._ready.clear()
-        if self._starting:
-            await asyncio.wait(self._starting)
+        if starting:
+            await asyncio.wait(starting)
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_exception(StartRefused(Lack(Code.MODULE_PROBE_FAILED, "The server is stopping.")))
