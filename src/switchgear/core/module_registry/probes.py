@@ -59,7 +59,10 @@ class Probes:
                 "probe", [module_id], environment, limit_s=self.limit_s, text=canonical_json(dict(settings))
             )
         answer = ProbeAnswer(module_id, key[1], self._lack(module_id, found.get(module_id), reason))
-        self.answers[key] = (answer, self.clock())
+        now = self.clock()
+        for old in [old for old, (_, at) in self.answers.items() if now - at >= FRESH_US]:
+            del self.answers[old]
+        self.answers[key] = (answer, now)
         return answer
 
     def _lack(self, module_id: str, found: Mapping[str, Any] | None, reason: str) -> Lack | None:

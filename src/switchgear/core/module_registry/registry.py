@@ -18,7 +18,14 @@ from switchgear.core.module_registry.description_cache import DescriptionCache
 from switchgear.core.module_registry.discovery import MODULES, PIPELINES, Offer, code_signature, offers
 from switchgear.core.module_registry.probes import FRESH_US, Key, Probes
 from switchgear.core.module_registry.requirements import first_lack
-from switchgear.core.module_registry.state import FIRST_LOOK_US, Known, ModuleChange, RunTimeTrouble, Trouble
+from switchgear.core.module_registry.state import (
+    FIRST_LOOK_US,
+    FORGOTTEN_AFTER_US,
+    Known,
+    ModuleChange,
+    RunTimeTrouble,
+    Trouble,
+)
 from switchgear.domain.configuration import LockEntry, sha256_of
 from switchgear.domain.errors import Code, DomainError, NotFound
 from switchgear.domain.stage import (
@@ -203,8 +210,10 @@ class ModuleRegistry:
             if known.trouble is not None and known.trouble.next_us <= now_us:
                 await self._look_at(known, known.trouble, now_us)
         for key, reported in list(self._reported.items()):
-            if reported.trouble.next_us <= now_us:
-                await self._ask_again(key, reported, now_us)
+            if reported.expires_us is not None and reported.expires_us <= now_us:
+                del self._reported[key]
+        due = [(key, item) for key, item in self._reported.items() if item.trouble.next_us <= now_us]
+        await asyncio.gather(*(self._ask_again(key, item, now_us) for key, item in due))
         self._shown = None
         return self._changes(before)
 
@@ -285,9 +294,14 @@ class ModuleRegistry:
         answers = await asyncio.gather(
             *(self._probes.ask(key, settings, self._variables(self._known[key[0]])) for key, settings in asked.items())
         )
+        now = self._clock()
         for (key, settings), answer in zip(asked.items(), answers, strict=True):
-            if answer.lack is not None and key not in self._reported:
-                self._reported[key] = RunTimeTrouble(Trouble(answer.lack, self._clock() + FIRST_LOOK_US), settings)
+            known_trouble = self._reported.get(key)
+            if known_trouble is not None and known_trouble.expires_us is not None:
+                known_trouble.expires_us = now + FORGOTTEN_AFTER_US
+            elif known_trouble is None and answer.lack is not None:
+                trouble = Trouble(answer.lack, now + FIRST_LOOK_US)
+                self._reported[key] = RunTimeTrouble(trouble, settings, now + FORGOTTEN_AFTER_US)
         return self._snapshot(dict(zip(asked, answers, strict=True)))
 
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from switchgear.core.module_registry.discovery import Offer, Signature, code_signature
@@ -13,6 +13,8 @@ from switchgear.sdk.describe import code_digest
 
 FIRST_LOOK_US: Final = 30_000_000
 LONGEST_WAIT_US: Final = 300_000_000
+#: A lack that only a validation asked about is forgotten after this time.
+FORGOTTEN_AFTER_US: Final = 600_000_000
 #: So many good answers in a row bring a module back.
 GOOD_ANSWERS: Final = 2
 
@@ -93,7 +95,14 @@ class Known:
 
 @dataclass(slots=True)
 class RunTimeTrouble:
-    """A lack of a module with certain settings, from a probe or seen by a worker."""
+    """A lack of a module with certain settings, from a probe or seen by a worker.
+
+    Attributes:
+        trouble: What it lacks, and when to look again.
+        settings: For the next probe; None when only their digest is known.
+        expires_us: When it is forgotten unless somebody asks again; None for what a worker saw.
+    """
 
     trouble: Trouble
-    settings: Mapping[str, Any] | None = field(default=None)
+    settings: Mapping[str, Any] | None = None
+    expires_us: int | None = None
