@@ -1,0 +1,42 @@
+"""Ids: a prefix that says what it is, then 26 characters that sort by time. Source: INTERFACES 2."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+#: Crockford's alphabet in lower case: no i, l, o, u; it sorts like the numbers it stands for.
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_TIME_CHARACTERS: Final = 11
+_RANDOM_CHARACTERS: Final = 15
+#: How many random bytes an id takes; 75 bits of them are used.
+RANDOM_BYTES: Final = 10
+
+
+def make_id(prefix: str, now_us: int, random_bytes: bytes) -> str:
+    """Return an id such as `cfg_01kb3x...`: ids made later sort later, and no two are alike.
+
+    Args:
+        prefix: What the id stands for: cfg, act, run, doc, evt, tok, wrk.
+        now_us: Time in microseconds UTC.
+        random_bytes: `RANDOM_BYTES` random bytes.
+    """
+    random_part = int.from_bytes(random_bytes[:RANDOM_BYTES], "big")
+    return f"{prefix}_{_base32(now_us, _TIME_CHARACTERS)}{_base32(random_part, _RANDOM_CHARACTERS)}"
+
+
+def new_id(
+    prefix: str, *, clock_ns: Callable[[], int] = time.time_ns, random: Callable[[int], bytes] = os.urandom
+) -> str:
+    """Return a new id of this moment; *clock_ns* gives nanoseconds UTC, *random* as many random bytes as asked."""
+    return make_id(prefix, clock_ns() // 1000, random(RANDOM_BYTES))
+
+
+def _base32(number: int, characters: int) -> str:
+    digits = []
+    for _ in range(characters):
+        number, digit = divmod(number, 32)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
