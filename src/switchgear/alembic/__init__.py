@@ -1,0 +1,1 @@
+"""Migrations of the database, inside the package: an installed wheel migrates itself. Source: DESIGN 2."""
