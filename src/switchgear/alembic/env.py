@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 
-from switchgear.core.configuration_models import Base
-from switchgear.ingestion import run_models
-
-assert run_models.Base is Base, "every table must stand in the same metadata"
+from switchgear.ingestion.run_models import Run
 
 connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
-    target_metadata=Base.metadata,
+    target_metadata=Run.metadata,  # the one metadata: its module imports the tables of core
     render_as_batch=connection.dialect.name == "sqlite",
     transactional_ddl=True,  # SQLite can, once we say BEGIN ourselves: a killed migration leaves nothing behind
 )

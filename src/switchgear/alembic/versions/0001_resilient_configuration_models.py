@@ -9,20 +9,8 @@ Revises: nothing
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Double,
-    Float,
-    ForeignKey,
-    Integer,
-    String,
-    Text,
-    text,
-)
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Float, ForeignKey, Integer, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0001"
@@ -30,7 +18,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-JSON_DOCUMENT = JSON().with_variant(JSONB(), "postgresql")
+JSON_DOCUMENT = sa.JSON().with_variant(JSONB(), "postgresql")
 SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 
 #: In the order in which they are made; each refers to earlier ones only.
@@ -38,18 +26,20 @@ TABLES = """
     capability_contracts processing_stages modules module_configurations module_selections fallback_policies
     blocked_digests activations worker_acknowledgements admission workers configuration_change_events api_tokens
     idempotency_keys documents runs stage_attempts stage_outputs deliveries
-""".split()
+""".split()  # noqa: SIM905
 
 
 def upgrade() -> None:
     _create_catalogue()
     _create_configurations()
+    _create_selections()
     _create_activations()
     _create_workers()
     _create_audit()
     _create_access()
     _create_documents()
     _create_runs()
+    _index_runs()
     _create_attempts()
     _create_deliveries()
     _protect_audit_rows()
@@ -125,6 +115,9 @@ def _create_configurations() -> None:
         sqlite_where=text("status = 'active'"),
         postgresql_where=text("status = 'active'"),
     )
+
+
+def _create_selections() -> None:
     op.create_table(
         "module_selections",
         Column("configuration_id", String(40), ForeignKey("module_configurations.id"), primary_key=True),
@@ -189,6 +182,9 @@ def _create_activations() -> None:
         sqlite_where=text("state IN ('queued', 'warming', 'draining')"),
         postgresql_where=text("state IN ('queued', 'warming', 'draining')"),
     )
+
+
+def _create_workers() -> None:
     op.create_table(
         "worker_acknowledgements",
         Column("activation_id", String(40), ForeignKey("activations.id"), primary_key=True),
@@ -198,9 +194,6 @@ def _create_activations() -> None:
         Column("answered_at", BigInteger, nullable=False),
         CheckConstraint("answer IN ('ready', 'refused')", name="answer"),
     )
-
-
-def _create_workers() -> None:
     op.create_table(
         "admission",
         Column("pipeline", String(64), primary_key=True),
@@ -315,16 +308,6 @@ def _create_runs() -> None:
         CheckConstraint("status <> 'running' OR configuration_id IS NOT NULL", name="running_has_configuration"),
         CheckConstraint("status IN ('queued', 'running', 'succeeded', 'failed', 'parked', 'cancelled')", name="status"),
     )
-    op.create_index("ix_runs_ended_at", "runs", ["ended_at", "id"], unique=False)
-    op.create_index(
-        "ix_runs_identity",
-        "runs",
-        ["identity"],
-        unique=False,
-        sqlite_where=text("identity IS NOT NULL"),
-        postgresql_where=text("identity IS NOT NULL"),
-    )
-    op.create_index("ix_runs_queue", "runs", ["status", "available_at", "id"], unique=False)
 
 
 def _create_attempts() -> None:
@@ -345,7 +328,7 @@ def _create_attempts() -> None:
         Column("message", Text, nullable=False),
         Column("limits", Text, nullable=False),
         Column("rules_not_matched", Text, nullable=False),
-        Column("confidence", Double),
+        Column("confidence", sa.Double),
         Column("started_at", BigInteger, nullable=False),
         Column("duration_us", BigInteger, nullable=False),
     )
@@ -363,6 +346,18 @@ def _create_attempts() -> None:
         Column("size_bytes", BigInteger, nullable=False),
         Column("committed_at", BigInteger, nullable=False),
     )
+
+
+def _index_runs() -> None:
+    op.create_index("ix_runs_ended_at", "runs", ["ended_at", "id"])
+    op.create_index(
+        "ix_runs_identity",
+        "runs",
+        ["identity"],
+        sqlite_where=text("identity IS NOT NULL"),
+        postgresql_where=text("identity IS NOT NULL"),
+    )
+    op.create_index("ix_runs_queue", "runs", ["status", "available_at", "id"])
 
 
 def _create_deliveries() -> None:
