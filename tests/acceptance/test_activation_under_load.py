@@ -1,0 +1,160 @@
+"""An activation waits for running work, is applied although nobody calls again, and survives the death of processes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from factories.server import Answer, RunningServer, Start, until
+
+
+def waiting_upper(gate: Path) -> Answer:
+    """A selection whose calls go on when *gate* exists, for documents that say so."""
+    settings = {"mode": "wait", "file": str(gate), "only_if": "slow"}
+    return {"stage_id": "upper", "module_id": "upper-faulty", "settings": settings}
+
+
+NORMAL: Answer = {"stage_id": "upper", "module_id": "upper-other", "settings": {}}
+
+
+def is_running(server: RunningServer, run_id: str) -> bool:
+    return bool(server.run(run_id)["status"] == "running")
+
+
+def is_draining(server: RunningServer, activation_id: str) -> bool:
+    return bool(server.activation(activation_id)["state"] == "draining")
+
+
+def test_a_drain_is_applied_after_the_last_run_although_nobody_calls_again(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    old = server.switch_to(waiting_upper(gate))
+    slow = server.send("slow document")["run"]["id"]
+    until(lambda: is_running(server, slow), what="the slow run")
+    new = server.change(NORMAL)
+    activation = server.activate(new["id"])["id"]
+    until(lambda: is_draining(server, activation), what="draining")
+    waiting = [server.send(f"document {number}")["run"]["id"] for number in range(3)]
+    seen = server.activation(activation)
+    assert seen["runs_remaining"] == 1
+    assert seen["runs_held"] == 3
+    assert [server.run(run)["status"] for run in waiting] == ["queued"] * 3
+    assert server.run(waiting[0])["why"]["code"] == "waiting.drain"
+    assert server.get("/configurations/active")["id"] == old["id"]
+
+    gate.touch()
+
+    server.applied(activation)
+    assert server.ended(slow)["configuration"]["id"] == old["id"]
+    for run in waiting:
+        ended = server.ended(run)
+        assert ended["status"] == "succeeded"
+        assert ended["configuration"]["id"] == new["id"]
+        assert {attempt["configuration_version"] for attempt in ended["attempts"]} == {new["version"]}
+    assert server.get("/audit/verify")["ok"] is True
+
+
+def test_rolling_switches_at_once_and_running_work_keeps_its_version(server: RunningServer, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    old = server.switch_to(waiting_upper(gate))
+    slow = server.send("slow document")["run"]["id"]
+    until(lambda: is_running(server, slow), what="the slow run")
+    new = server.switch_to(NORMAL, mode="rolling")
+    quick = server.ended(server.send("another")["run"]["id"])
+    gate.touch()
+    assert quick["configuration"]["id"] == new["id"]
+    assert server.ended(slow)["configuration"]["id"] == old["id"]
+
+
+def test_max_wait_ends_a_drain(server: RunningServer, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    old = server.switch_to(waiting_upper(gate))
+    slow = server.send("slow document")["run"]["id"]
+    until(lambda: is_running(server, slow), what="the slow run")
+    new = server.change(NORMAL)
+    cancelled = server.activate(new["id"], max_wait_s=1, on_expiry="cancel")["id"]
+    until(lambda: server.activation(cancelled)["state"] == "expired", what="expiry")
+    assert server.activation(cancelled)["why"]["code"] == "activation.expired"
+    assert server.get("/configurations/active")["id"] == old["id"]
+    server.applied(server.activate(new["id"], max_wait_s=1)["id"])
+    assert is_running(server, slow)
+    gate.touch()
+    assert server.ended(slow)["configuration"]["id"] == old["id"]
+
+
+def test_an_activation_survives_the_death_of_the_process_that_took_it(start: Start, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    first = start(LEASE_S="3")
+    first.switch_to(waiting_upper(gate))
+    slow = first.send("slow document")["run"]["id"]
+    until(lambda: is_running(first, slow), what="the slow run")
+    new = first.change(NORMAL)
+    activation = first.activate(new["id"])["id"]
+    first.kill()
+    gate.touch()
+    second = start()
+    second.applied(activation)
+    ended = second.ended(slow)
+    assert ended["status"] == "succeeded"
+    assert ended["configuration"]["id"] != new["id"]  # a run never changes its version
+    assert any(attempt["outcome"] == "lost" for attempt in ended["attempts"])
+    assert second.get("/audit/verify")["ok"] is True
+
+
+@pytest.fixture
+def pair(start: Start, postgres_url: str) -> tuple[RunningServer, RunningServer]:
+    """Two server processes on one home and one PostgreSQL."""
+    return start(DATABASE_URL=postgres_url), start(DATABASE_URL=postgres_url)
+
+
+def test_fifty_concurrent_activators_leave_one_active_and_one_pending_at_most(
+    pair: tuple[RunningServer, RunningServer], tmp_path: Path
+) -> None:
+    one, two = pair
+    gate = tmp_path / "gate"
+    one.switch_to(waiting_upper(gate))
+    slow = one.send("slow document")["run"]["id"]
+    until(lambda: is_running(one, slow), what="the slow run")
+    candidates = [
+        one.change({"stage_id": "upper", "module_id": "upper-faulty", "settings": {"seconds": float(number + 1)}})["id"]
+        for number in range(50)
+    ]
+
+    def attempt(number: int) -> int:
+        server = pair[number % 2]
+        response: httpx2.Response = server.request("POST", f"/configurations/{candidates[number]}/activate", json={})
+        return response.status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = sorted(pool.map(attempt, range(50)))
+    assert statuses == [202] + [409] * 49
+    pending = [a for a in two.get("/activations?limit=200")["items"] if a["state"] in ("queued", "warming", "draining")]
+    assert len(pending) == 1
+    gate.touch()
+    two.applied(pending[0]["id"])
+    active = [c for c in two.get("/configurations?limit=200")["items"] if c["status"] == "active"]
+    assert [c["id"] for c in active] == [pending[0]["configuration_id"]]
+    assert two.get("/audit/verify")["ok"] is True
+
+
+def test_a_killed_worker_process_holds_no_drain_back(pair: tuple[RunningServer, RunningServer], tmp_path: Path) -> None:
+    one, two = pair
+    gate = tmp_path / "gate"
+    old = one.switch_to(waiting_upper(gate))
+    runs = [one.send(f"slow {number}")["run"]["id"] for number in range(8)]
+    until(lambda: all(is_running(two, run) for run in runs), what="eight running runs")
+    new = one.change(NORMAL)
+    activation = one.activate(new["id"])["id"]
+    until(lambda: is_draining(two, activation), what="draining")
+    one.kill()
+    gate.touch()
+    two.applied(activation)
+    for run in runs:
+        ended = two.ended(run)
+        assert ended["status"] == "succeeded"
+        assert ended["configuration"]["id"] == old["id"]
+    assert two.ended(two.send("afterwards")["run"]["id"])["configuration"]["id"] == new["id"]
