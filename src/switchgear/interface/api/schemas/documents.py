@@ -1,0 +1,130 @@
+"""Documents, runs, results. Source: T008, INTERFACES 2."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from switchgear.domain.run import Outcome, RunStatus
+from switchgear.interface.api.schemas.common import MAX_MESSAGE, Message, Request, Time, View, WhyView
+
+
+class RetryBody(Request):
+    """Retry a run: on the version it holds, on the active one, or on a named one."""
+
+    configuration: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
+        "original", description="`original`, `active`, or a configuration"
+    )
+    from_: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
+        "failed", alias="from", description="`failed`, `start`, or a stage"
+    )
+    message: Message = ""
+
+
+class CancelBody(Request):
+    """Cancel a run."""
+
+    message: Message = ""
+
+
+class DecisionBody(Request):
+    """A person's decision on a run that waits for review."""
+
+    message: Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE)]
+
+
+class DocumentView(View):
+    """An accepted document. `name` is for display only."""
+
+    id: str
+    sha256: str
+    size_bytes: int
+    name: str
+    media_type: str
+    received_at: Time
+    last_run_id: str | None = None
+    last_run_status: RunStatus | None = None
+
+
+class RunSummary(View):
+    """One run."""
+
+    id: str
+    document_id: str
+    document_name: str = ""
+    status: RunStatus
+    degraded: bool
+    configuration_id: str | None = Field(None, description="Held from the first claim on")
+    configuration_version: int | None = None
+    stage_id: str | None = Field(None, description="Where it is, or where it goes on")
+    losses: int = 0
+    retry_of: str | None = None
+    accepted_at: Time
+    started_at: Time | None = None
+    ended_at: Time | None = None
+    why: WhyView | None = None
+
+
+class AttemptView(View):
+    """One try of one module on one stage."""
+
+    stage_id: str
+    candidate: int = Field(description="0 is the selection, then the chain")
+    try_number: int
+    module_id: str | None = None
+    module_version: str | None = None
+    code_digest: str | None = None
+    configuration_id: str
+    configuration_version: int
+    outcome: Outcome
+    detail: str = ""
+    message: str = ""
+    limits: dict[str, Any] = Field(default_factory=dict)
+    rules_not_matched: list[Any] = Field(default_factory=list)
+    confidence: float | None = None
+    started_at: Time
+    duration_us: int
+
+
+class StageOutputView(View):
+    """Which module served a stage, what was wanted, and why that was not used."""
+
+    stage_id: str
+    outcome: Outcome
+    module_id: str | None = None
+    wanted_module_id: str | None = None
+    degraded: bool
+    why: WhyView | None = None
+    value: Any = Field(None, description="The output; null when it is stored as a file")
+    artifact_sha256: str | None = None
+    size_bytes: int
+    committed_at: Time
+
+
+class RunView(RunSummary):
+    """A run with its stages, its attempts and the reason for where it stands."""
+
+    stages: list[StageOutputView]
+    attempts: list[AttemptView]
+    decision: dict[str, Any] | None = None
+    cancel_requested: bool = False
+
+
+class AcceptedView(View):
+    """A document that is stored durably, and its run."""
+
+    document: DocumentView
+    run: RunSummary
+    duplicate_of: str | None = Field(None, description="The same bytes were known already; `run` is the last one")
+
+
+class ResultEntry(View):
+    """One accepted result, for systems that pull."""
+
+    run_id: str
+    document_id: str
+    configuration_version: int | None = None
+    degraded: bool
+    ended_at: Time
+    invoice: Any
