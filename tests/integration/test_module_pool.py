@@ -128,7 +128,7 @@ class Desk:
 
     def processes(self) -> list[int]:
         """Every living process that was started below the pools, orphans included."""
-        mark = f"SWITCHGEAR_OUT={self.folder / 'scratch'}".encode()
+        mark = f"TMPDIR={self.folder / 'scratch'}".encode()
         found: list[int] = []
         for name in os.listdir("/proc"):
             with contextlib.suppress(OSError):

@@ -31,17 +31,17 @@ _GRACE_S: Final = 2.0
 
 
 def child_environment(environment: Mapping[str, str], names: tuple[str, ...], folder: Path) -> dict[str, str]:
-    """What a module process sees: PATH, locale, its folder, and the variables that it asked for.
+    """What a module process sees: PATH, locale, its folder, the folder for results, and what it asked for.
 
     PYTHONPATH is for the start only; the process removes it before the module's code runs.
     """
     kept = {
         name: value
         for name, value in environment.items()
-        if name in ("PATH", "LANG", "TZ") or name.startswith("LC_") or name in names
+        if name in ("PATH", "LANG", "TZ", "SWITCHGEAR_OUT") or name.startswith("LC_") or name in names
     }
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {**_ONE_THREAD, **kept, "SWITCHGEAR_OUT": str(folder), "TMPDIR": str(folder), "PYTHONPATH": path}
+    return {**_ONE_THREAD, **kept, "TMPDIR": str(folder), "PYTHONPATH": path}
 
 
 class ForkServer:
@@ -203,7 +203,7 @@ class ForkServer:
 
 def kill_leftovers(folder: Path) -> int:
     """Kill every process that was started below the fork server of *folder*, when that one cannot do it any more."""
-    mark = f"SWITCHGEAR_OUT={folder}".encode()
+    mark = f"TMPDIR={folder}".encode()
     killed = 0
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):

@@ -87,7 +87,6 @@ def _confine(output_number: int, parent: int, start: Mapping[str, Any]) -> None:
     scratch = Path(start["scratch"])
     (scratch / "tmp").mkdir(parents=True, exist_ok=True)
     os.chdir(scratch)
-    os.environ["SWITCHGEAR_OUT"] = str(scratch)
     os.environ["TMPDIR"] = str(scratch / "tmp")
     tempfile.tempdir = None
     os.umask(0o077)
