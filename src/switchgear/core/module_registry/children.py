@@ -59,27 +59,33 @@ async def ask(
     )
     answers: dict[str, dict[str, Any]] = {}
     reason = ""
-    assert process.stdin is not None
-    assert process.stdout is not None
     try:
-        process.stdin.write(text.encode())
-        process.stdin.close()
-        for name in names:
-            async with asyncio.timeout(limit_s):
-                line = await process.stdout.readline()
-            if not line.endswith(b"\n"):
-                reason = "died"
-                break
-            answers[name] = json.loads(line)
+        await _converse(process, names, limit_s, text, answers)
     except TimeoutError:
         reason = "timeout"
     except (ValueError, OSError):
         reason = "died"
     finally:
         await _end(process)
-    if reason == "died":
-        reason = _death(process.returncode)
-    return answers, reason
+    return answers, _death(process.returncode) if reason == "died" else reason
+
+
+async def _converse(
+    process: asyncio.subprocess.Process,
+    names: Sequence[str],
+    limit_s: float,
+    text: str,
+    answers: dict[str, dict[str, Any]],
+) -> None:
+    """Fill *answers* as they come; raises ValueError when the child ends too early."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(text.encode())
+    process.stdin.close()
+    for name in names:
+        async with asyncio.timeout(limit_s):
+            line = await process.stdout.readline()
+        answers[name] = json.loads(line)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
