@@ -1,0 +1,292 @@
+"""Keeps documents and large outputs on disk under the digest of their bytes. Source: DESIGN 5, RELIABILITY I12.
+
+A file is written beside its place, synced, renamed, and its folder synced: after a power cut it is there whole or not
+at all. Files are read-only and never changed. The name that a sender gave is never part of a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, NoReturn
+
+from switchgear.core.database import DiskFull, ReadOnly
+from switchgear.domain.errors import Code, DomainError, NotFound
+from switchgear.sdk.values import Blob
+
+#: Bytes that are collected before a thread writes them.
+_CHUNK: Final = 1 << 20
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
+_TEMPORARY: Final = "tmp"
+
+
+class TooLarge(DomainError):
+    """More bytes than allowed; nothing was kept."""
+
+    code = Code.REQUEST_TOO_LARGE
+
+
+class DiskLow(DomainError):
+    """Less space is free than must stay free; nothing was kept."""
+
+    code = Code.SYSTEM_DISK_LOW
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A kept file: hexadecimal SHA-256, length in bytes, and where it stands."""
+
+    sha256: str
+    size_bytes: int
+    path: Path
+
+
+class ArtifactStore:
+    """A folder of files by digest: `ab/cd/<sha256>`.
+
+    Args:
+        folder: Its root.
+        min_free_bytes: What must stay free on the disk; below it `put` refuses new documents.
+        free_bytes: Says how many bytes are free; for tests.
+    """
+
+    def __init__(
+        self, folder: Path, *, min_free_bytes: int = 0, free_bytes: Callable[[Path], int] | None = None
+    ) -> None:
+        self._folder = folder
+        self._min_free_bytes = min_free_bytes
+        self._durable: set[Path] = set()  #: folders whose names are known to survive a power cut
+        self._free_bytes = free_bytes or (lambda path: shutil.disk_usage(path).free)
+
+    async def start(self) -> None:
+        """Make the folders."""
+        await asyncio.to_thread(self._make)
+
+    def _make(self) -> None:
+        (self._folder / _TEMPORARY).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def free_bytes(self) -> int:
+        """Bytes that are free on the store's disk."""
+        return self._free_bytes(self._folder)
+
+    @property
+    def is_low(self) -> bool:
+        """Whether new documents are refused until space is freed."""
+        return self.free_bytes() < self._min_free_bytes
+
+    # --- keeping ---
+
+    async def put(self, stream: AsyncIterator[bytes], *, max_bytes: int) -> Stored:
+        """Keep a new document durably; when this returns it survives a power cut.
+
+        Raises:
+            TooLarge: The stream has more than *max_bytes* bytes.
+            DiskLow: Too little space is free.
+            DiskFull: There was no room left.
+            ReadOnly: The folder cannot be written.
+        """
+        if await asyncio.to_thread(lambda: self.is_low):
+            raise DiskLow(
+                f"Less than {self._min_free_bytes} bytes are free, so no document is taken. "
+                "Free some space on the disk of HOME, or lower MIN_FREE_BYTES.",
+                free_bytes=self.free_bytes(),
+            )
+        writer = _Writer(self._folder, self._durable)
+        try:
+            async for chunk in _collected(stream):
+                if writer.size_bytes + len(chunk) > max_bytes:
+                    raise TooLarge(f"The document is larger than {max_bytes} bytes.", max_bytes=max_bytes)
+                await asyncio.to_thread(writer.write, chunk)
+            return await asyncio.to_thread(writer.finish)
+        finally:
+            writer.discard()
+
+    async def put_bytes(self, data: bytes) -> Stored:
+        """Keep a large output; running work may still write when little space is free. Raises as `put`."""
+        return await asyncio.to_thread(self._put_all, data)
+
+    def _put_all(self, data: bytes) -> Stored:
+        writer = _Writer(self._folder, self._durable)
+        try:
+            writer.write(data)
+            return writer.finish()
+        finally:
+            writer.discard()
+
+    def put_file(self, path: Path, media_type: str) -> Blob:
+        """Keep a copy of a module's file; blocks, so call it in a thread. Raises as `put`."""
+        writer = _Writer(self._folder, self._durable)
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    writer.write(chunk)
+            stored = writer.finish()
+        finally:
+            writer.discard()
+        return Blob(sha256=stored.sha256, size_bytes=stored.size_bytes, media_type=media_type, file_name=path.name)
+
+    # --- reading ---
+
+    def path(self, sha256: str) -> Path:
+        """Where the file with this digest stands, whether or not it is there.
+
+        Raises:
+            NotFound: That is no digest.
+        """
+        if not _DIGEST.match(sha256):
+            raise NotFound("That is no SHA-256 digest.")
+        return _place(self._folder, sha256)
+
+    def open(self, sha256: str) -> BinaryIO:
+        """Open it for reading.
+
+        Raises:
+            NotFound: It is not there.
+        """
+        try:
+            return self.path(sha256).open("rb")
+        except FileNotFoundError:
+            raise NotFound(f"The file {sha256} is missing from the store.", sha256=sha256) from None
+
+    async def read(self, sha256: str) -> bytes:
+        """Read it whole, and check that it is what was stored.
+
+        Raises:
+            NotFound: It is not there.
+            CorruptArtifact: Its bytes are other ones.
+        """
+
+        def read() -> bytes:
+            with self.open(sha256) as file:
+                data = file.read()
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise CorruptArtifact(f"The stored file {sha256} has been changed or damaged.", sha256=sha256)
+            return data
+
+        return await asyncio.to_thread(read)
+
+    async def verify(self, sha256: str) -> bool:
+        """Whether the file is there and its bytes are those that were stored."""
+
+        def verify() -> bool:
+            try:
+                with self.open(sha256) as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            except (NotFound, OSError):
+                return False
+
+        return await asyncio.to_thread(verify)
+
+    async def sweep_temporary(self, max_age_s: float = 3600.0) -> int:
+        """Remove what interrupted uploads left behind; returns how many files."""
+        return await asyncio.to_thread(self._sweep, max_age_s)
+
+    def _sweep(self, max_age_s: float) -> int:
+        removed = 0
+        for path in (self._folder / _TEMPORARY).glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime >= max_age_s:
+                    path.unlink()
+                    removed += 1
+        return removed
+
+
+class CorruptArtifact(DomainError):
+    """A stored file is not what was stored."""
+
+    code = Code.PARKED_CORRUPT_ARTIFACT
+
+
+def _place(folder: Path, sha256: str) -> Path:
+    return folder / sha256[:2] / sha256[2:4] / sha256
+
+
+async def _collected(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Join small chunks, so that a small document costs one write."""
+    waiting = bytearray()
+    async for chunk in stream:
+        waiting += chunk
+        if len(waiting) >= _CHUNK:
+            yield bytes(waiting)
+            waiting.clear()
+    if waiting:
+        yield bytes(waiting)
+
+
+class _Writer:
+    """One file on its way into the store; every method blocks."""
+
+    def __init__(self, folder: Path, durable: set[Path]) -> None:
+        self._folder = folder
+        self._durable = durable
+        self._temporary = folder / _TEMPORARY / os.urandom(16).hex()
+        self._file: BinaryIO | None = None
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, chunk: bytes) -> None:
+        with _disk_errors():
+            if self._file is None:
+                self._file = self._temporary.open("xb")
+            self._file.write(chunk)
+        self._digest.update(chunk)
+        self.size_bytes += len(chunk)
+
+    def finish(self) -> Stored:
+        sha256 = self._digest.hexdigest()
+        place = _place(self._folder, sha256)
+        with _disk_errors():
+            if self._file is None:
+                self._file = self._temporary.open("xb")
+            self._file.flush()
+            os.fchmod(self._file.fileno(), 0o400)
+            os.fsync(self._file.fileno())
+            self._file.close()
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._temporary.replace(place)
+            _sync_folder(place.parent)
+            for folder in (place.parent, place.parent.parent):  # whoever made it may not have synced it yet
+                if folder not in self._durable:
+                    _sync_folder(folder.parent)
+                    self._durable.add(folder)
+        return Stored(sha256, self.size_bytes, place)
+
+    def discard(self) -> None:
+        """Remove what is left of it; nothing after `finish`."""
+        if self._file is not None:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _raise_for(error)
+
+
+def _raise_for(error: OSError) -> NoReturn:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise DiskFull("The disk is full; nothing was kept. Free some space and try again.") from error
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        raise ReadOnly("The folder of documents cannot be written. Make it writable and try again.") from error
+    raise error
