@@ -148,9 +148,7 @@ class RunShares(View):
     running: int
     queued: int
     degraded: int
-    success_share: float | None = Field(
-        None, description="Succeeded of what ended or is on hold; null without any"
-    )
+    success_share: float | None = Field(None, description="Succeeded of what ended or is on hold; null without any")
     fallback_share: float | None = Field(None, description="Degraded of those that succeeded; null without any")
 
 
