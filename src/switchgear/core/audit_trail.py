@@ -165,9 +165,7 @@ class AuditTrail:
         if cursor is not None:
             yield row.sequence < _sequence_of(cursor)
         if action is not None:
-            found.append(
-                row.action == action if "." in action else row.action.startswith(action + ".", autoescape=True)
-            )
+            yield row.action == action if "." in action else row.action.startswith(action + ".", autoescape=True)
         if actor is not None:
             yield row.actor == actor
         if subject is not None:

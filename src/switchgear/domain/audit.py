@@ -1,8 +1,8 @@
 """The audit trail's rules: what is recorded, how entries are chained, and how the chain is checked.
 
 Every entry's hash covers all of its fields and the hash before it, and the sequence has no gaps. So an edit, a
-deletion, an insertion or a reordering shows in the chain itself; a cut-off tail shows only against a head that was exported
-earlier. Source: DESIGN 6.6, RELIABILITY I26, I27.
+deletion, an insertion or a reordering shows in the chain itself; a cut-off tail shows only against a head that was
+exported earlier. Source: DESIGN 6.6, RELIABILITY I26, I27.
 """
 
 from __future__ import annotations
