@@ -241,7 +241,7 @@ async def test_a_module_sees_what_the_context_promises_and_no_more(desk: Desk) -
     seen = json.loads(output(await desk.run(use, decision=decision, delivery_base="base"))["text"])
     again = json.loads(output(await desk.run(use))["text"])
 
-    allowed = {"PATH", "LANG", "TZ", "SWITCHGEAR_OUT", "TMPDIR", "LC_CTYPE"}
+    allowed = {"PATH", "LANG", "SWITCHGEAR_OUT", "TMPDIR", "LC_CTYPE"}
     threads = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"}
     assert set(seen["environment"]) - {name for name in os.environ if name.startswith("LC_")} <= allowed | threads
     assert seen["data"] == 512 << 20
@@ -561,6 +561,35 @@ async def test_a_fork_server_that_dies_is_replaced(desk: Desk) -> None:
         return (await desk.run(use)).outcome is Outcome.SUCCEEDED
 
     await until(works)
+
+
+async def test_what_a_dead_server_left_is_removed_and_a_living_one_keeps_its_own(desk: Desk, tmp_path: Path) -> None:
+    root = tmp_path / "scratch"
+    gone = subprocess.Popen(["/bin/true"])
+    gone.wait()
+    dead, alive, foreign = root / f"{gone.pid}-ab", root / f"{os.getppid()}-ab", root / "notes"
+    for folder in (dead, alive, foreign):
+        folder.mkdir(parents=True)
+    other = ModulePools(
+        folder=root, limits=Limits(), environment={}, resolve_secret=lambda _: None, default_concurrency=1
+    )
+    await other.start()
+    await other.close()
+
+    assert not dead.exists()
+    assert alive.exists()
+    assert foreign.exists()
+    assert output(await desk.run(use_of("upper-text")))["text"] == "HELLO"
+
+
+async def test_what_an_import_prints_is_in_the_log(desk: Desk, site: Path) -> None:
+    (site / "loud.py").write_text("print('loud import')\nraise RuntimeError('no')\n")
+    write_distribution(site, "loud", "1", {"upper-loud": "loud:Loud"})
+    lack = await desk.pools.warm(use_of("upper-loud"))
+
+    assert lack is not None
+    assert "RuntimeError: no" in lack.message
+    await until(lambda: any("loud import" in record.get("text", "") for record in desk.logs))
 
 
 #: A server process that dies without a word while a module hangs and has children of its own.

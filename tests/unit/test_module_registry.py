@@ -260,6 +260,8 @@ async def test_a_snapshot_notices_changed_code_when_its_facts_are_older_than_ten
     lack = (await made.snapshot()).modules["upper-text"].lack
     assert lack is not None
     assert lack.code is Code.MODULE_VERSION_CHANGED
+    [change] = await made.look_again(bench.clock())  # found by a snapshot, announced here
+    assert (change.module_id, change.after) == ("upper-text", ModuleStatus.UNAVAILABLE)
 
 
 async def test_a_touched_file_with_the_same_bytes_is_no_change(bench: Bench) -> None:
@@ -304,10 +306,12 @@ async def test_what_a_worker_saw_holds_until_two_good_probes(bench: Bench) -> No
     assert made.report_unavailable("upper-faulty", digest, lack) == []
     assert made.current().lack_of("upper-faulty", digest) == lack
     assert made.current().lack_of("upper-faulty", sha256_of({"mode": "hang"})) is None
+    announced: list[ModuleChange] = []
     for _ in range(2):
         assert made.current().lack_of("upper-faulty", digest) == lack
         bench.clock.now_us += 30 * SECOND
-        await made.look_again(bench.clock())
+        announced += await made.look_again(bench.clock())
+    assert announced == [ModuleChange("upper-faulty", ModuleStatus.UNAVAILABLE, ModuleStatus.AVAILABLE, None)]
     assert made.current().lack_of("upper-faulty", digest) is None
 
 
@@ -387,6 +391,7 @@ async def test_a_disabled_module_is_used_by_nobody_until_it_is_enabled(bench: Be
         lack = made.current().lack_of(name, "")
         assert lack is not None
         assert lack.fix == f"switchgear modules enable {name}"
+    assert await made.look_again(bench.clock()) == []  # who disabled it knows
     made.set_enabled("upper-text", True)
     assert made.current().modules["upper-text"].status is ModuleStatus.AVAILABLE
     with pytest.raises(NotFound, match="no-such-module"):

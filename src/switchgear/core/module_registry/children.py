@@ -23,7 +23,7 @@ def child_environment(environment: Mapping[str, str], names: Collection[str] = (
     kept = {
         name: value
         for name, value in environment.items()
-        if name in ("PATH", "LANG", "TZ") or name.startswith("LC_") or name in names
+        if name in ("PATH", "LANG") or name.startswith("LC_") or name in names
     }
     return {**kept, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
 

@@ -38,6 +38,7 @@ from switchgear.domain.stage import (
     Snapshot,
 )
 
+_State = tuple[ModuleStatus, Lack | None]
 #: Describing is work for the processor: not more children at once than this.
 _MOST_CHILDREN: Final = 4
 
@@ -87,6 +88,7 @@ class ModuleRegistry:
         self._probes = Probes(environment, clock, probe_timeout_s, self._parallel)
         self._reported: dict[Key, RunTimeTrouble] = {}
         self._shown: dict[str, ModuleDescription] | None = None
+        self._announced: dict[str, _State] = {}
 
     # --- finding ---
 
@@ -103,6 +105,7 @@ class ModuleRegistry:
             self._known[offer.name] = self._make(offer, answer)
         await asyncio.to_thread(self._cache.save)
         await self._check(list(self._known.values()))
+        self._announced = self._states()
 
     async def _describe_pipeline(self) -> PipelineDescription:
         name = self._pipeline_name
@@ -156,7 +159,6 @@ class ModuleRegistry:
 
     async def rescan(self) -> list[ModuleChange]:
         """Find newly installed, removed and changed modules; what came back is available at once."""
-        before = self._statuses()
         digests = {name: known.base.code_digest for name, known in self._known.items()}
         await asyncio.to_thread(self._cache.load)
         answers = await self._describe(offers(MODULES))
@@ -169,7 +171,7 @@ class ModuleRegistry:
         self._known = again
         await self._check(list(again.values()))
         changed = {name for name, known in again.items() if known.base.code_digest != digests.get(name)}
-        return self._changes(before, changed)
+        return self._announce(changed)
 
     def _forget(self, module_id: str) -> None:
         self._probes.forget(module_id)
@@ -203,8 +205,10 @@ class ModuleRegistry:
         """Look at unavailable modules whose pause is over, and whether available ones still are.
 
         Two good answers in a row bring a module back. Call it from a loop, a few times a minute.
+
+        Returns:
+            Every change since the last announcement, those that a snapshot found included.
         """
-        before = self._statuses()
         await self._check([known for known in self._known.values() if known.trouble is None])
         for known in list(self._known.values()):
             if known.trouble is not None and known.trouble.next_us <= now_us:
@@ -213,9 +217,9 @@ class ModuleRegistry:
             if reported.expires_us is not None and reported.expires_us <= now_us:
                 del self._reported[key]
         due = [(key, item) for key, item in self._reported.items() if item.trouble.next_us <= now_us]
-        await asyncio.gather(*(self._ask_again(key, item, now_us) for key, item in due))
+        back = await asyncio.gather(*(self._ask_again(key, item, now_us) for key, item in due))
         self._shown = None
-        return self._changes(before)
+        return [*self._announce(), *(change for change in back if change is not None)]
 
     async def _look_at(self, known: Known, trouble: Trouble, now_us: int) -> None:
         name = known.offer.name
@@ -231,10 +235,10 @@ class ModuleRegistry:
         elif trouble.good_answer(now_us):
             known.trouble = None
 
-    async def _ask_again(self, key: Key, reported: RunTimeTrouble, now_us: int) -> None:
+    async def _ask_again(self, key: Key, reported: RunTimeTrouble, now_us: int) -> ModuleChange | None:
         known = self._known.get(key[0])
         if known is None or known.trouble is not None:
-            return
+            return None
         lack: Lack | None = None
         if known.has_probe and reported.settings is not None:
             self._probes.answers.pop(key, None)
@@ -244,6 +248,9 @@ class ModuleRegistry:
         elif reported.trouble.good_answer(now_us):
             self._reported.pop(key, None)
             self._probes.answers.pop(key, None)
+            if reported.expires_us is None:  # a worker's report was announced, so its end is
+                return ModuleChange(key[0], ModuleStatus.UNAVAILABLE, self._descriptions()[key[0]].status, None)
+        return None
 
     def report_unavailable(
         self, module_id: str, settings_digest: str, lack: Lack, settings: Mapping[str, Any] | None = None
@@ -255,15 +262,21 @@ class ModuleRegistry:
             settings_digest: SHA-256 of the settings.
             lack: What the worker saw.
             settings: With them it is probed later; without, its requirements alone bring it back.
+
+        Returns:
+            The change, unless it was known.
         """
         key = (module_id, settings_digest)
         known = self._reported.get(key)
-        if known is not None:
+        if known is not None and known.expires_us is None:
             known.trouble.lack = lack
             known.trouble.good = 0
             return []
         self._reported[key] = RunTimeTrouble(Trouble(lack, self._clock() + FIRST_LOOK_US), settings)
-        return [ModuleChange(module_id, ModuleStatus.AVAILABLE, ModuleStatus.UNAVAILABLE, lack)]
+        module = self._descriptions().get(module_id)
+        if module is None or not module.is_usable:
+            return []
+        return [ModuleChange(module_id, module.status, ModuleStatus.UNAVAILABLE, lack)]
 
     # --- answers ---
 
@@ -334,6 +347,7 @@ class ModuleRegistry:
             raise NotFound(f"No module {module_id!r} is installed.", module_id=module_id)
         (self._disabled.discard if enabled else self._disabled.add)(module_id)
         self._shown = None
+        self._announced[module_id] = self._states()[module_id]  # the caller knows
 
     def lock_of(self, module_ids: Iterable[str]) -> dict[str, LockEntry]:
         """Return version and digest of the code of each module that could be described."""
@@ -353,13 +367,13 @@ class ModuleRegistry:
             if not entry.editable and replace(lock[name], editable=entry.editable) != entry
         )
 
-    def _statuses(self) -> dict[str, tuple[ModuleStatus, Lack | None]]:
+    def _states(self) -> dict[str, _State]:
         return {name: (item.status, item.lack) for name, item in self._descriptions().items()}
 
-    def _changes(
-        self, before: Mapping[str, tuple[ModuleStatus, Lack | None]], also: Collection[str] = ()
-    ) -> list[ModuleChange]:
-        after = self._statuses()
+    def _announce(self, also: Collection[str] = ()) -> list[ModuleChange]:
+        """Return what changed since the last time, and the modules in *also* whether they did or not."""
+        before, after = self._announced, self._states()
+        self._announced = after
         return [
             ModuleChange(
                 name,
@@ -376,6 +390,6 @@ class ModuleRegistry:
         await self._probes.close()
 
 
-def _in_short(state: tuple[ModuleStatus, Lack | None] | None) -> tuple[ModuleStatus, Code | None] | None:
+def _in_short(state: _State | None) -> tuple[ModuleStatus, Code | None] | None:
     """Status and reason code: another figure in the same sentence is no change."""
     return state and (state[0], state[1].code if state[1] else None)

@@ -6,6 +6,8 @@ Use: `await pools.warm(use)`, then `await pools.call(use, call)`; `keep` closes 
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -33,7 +35,8 @@ class ModulePools:
     """All pools of one server process.
 
     Args:
-        folder: Root of the scratch folders; its content is removed at start and at the end.
+        folder: Root of the scratch folders; each server process has a folder of its own there. What a dead one left
+            is removed at start.
         limits: Bounds that modules get as `ctx.limits`; `max_output_bytes` is enforced here.
         environment: The server's environment; modules get PATH, locale and the names that they asked for.
         resolve_secret: Reference -> value, or None when it is not there.
@@ -58,7 +61,7 @@ class ModulePools:
         open_timeout_s: float = 60.0,
     ) -> None:
         self._around = Surroundings(
-            folder=folder.resolve(),
+            folder=folder.resolve() / f"{os.getpid()}-{secrets.token_hex(4)}",
             limits=limits,
             environment=environment,
             resolve_secret=resolve_secret,
@@ -73,8 +76,8 @@ class ModulePools:
         self._number = 0
 
     async def start(self) -> None:
-        """Make the scratch root, empty."""
-        shutil.rmtree(self._around.folder, ignore_errors=True)
+        """Make the scratch root; remove those of servers that are gone."""
+        await asyncio.to_thread(_remove_left_over, self._around.folder.parent)
         self._around.folder.mkdir(parents=True, mode=0o700)
 
     async def close(self) -> None:
@@ -131,3 +134,17 @@ class ModulePools:
     def describe(self) -> list[dict[str, Any]]:
         """Each pool: module, level, workers, busy, calls, recycled, pids."""
         return [pool.describe() for pool in self._pools.values()]
+
+
+def _remove_left_over(root: Path) -> None:
+    """Remove the folders of processes that do not live any more; another server may share *root*."""
+    for folder in root.glob("*-*"):
+        number = folder.name.partition("-")[0]
+        if not number.isdigit():
+            continue
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue

@@ -16,7 +16,7 @@ from switchgear.ingestion.module_pool import outcomes
 from switchgear.ingestion.module_pool.fork_server import ForkServer
 from switchgear.ingestion.module_pool.listener import Listener
 from switchgear.ingestion.module_pool.pipe import BodyTooLarge, FrameError
-from switchgear.ingestion.module_pool.secrets import Redactor, references, resolve
+from switchgear.ingestion.module_pool.redaction import Redactor, references, resolve
 from switchgear.ingestion.module_pool.values import ModuleUse, StartRefused, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess
 from switchgear.sdk.host.frames import Frame
@@ -161,12 +161,12 @@ class Crew:
             raise
         if frame is not None and "opened" in frame.header:
             worker.inputs = tuple(frame.header["inputs"])
-            self._listener.say_printed(worker, None)
+            self._listener.say_printed(worker.printed, None)
             return worker
         raise StartRefused(await self._why_refused(worker, frame))
 
     async def _why_refused(self, worker: WorkerProcess, frame: Frame | None) -> Lack:
-        self._listener.say_printed(worker, None)
+        self._listener.say_printed(worker.printed, None)
         await worker.gone(REPORT_S)
         if frame is not None and "refused" in frame.header:
             failure = self._listener.redactor.plain(frame.header["refused"])
@@ -185,7 +185,10 @@ class Crew:
                     await self._server.close(at_once=True)
                 self._generations += 1
                 server = ForkServer(self._use, self._around, self._folder / f"g{self._generations}")
-                await server.start()
+                try:
+                    await server.start()
+                finally:
+                    self._listener.say_printed(server.printed, None)
                 self._server = server
             return self._server
 

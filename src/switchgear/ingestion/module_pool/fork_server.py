@@ -101,8 +101,9 @@ class ForkServer:
 
     def _execute(self, control: socket.socket) -> subprocess.Popen[bytes]:
         # The kernel ties the child's life to the thread that makes it: this must be the event loop's own.
+        arguments = [str(control.fileno()), self._use.module_id, str(self._use.limits.memory_mb)]
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "switchgear.sdk.host", str(control.fileno()), self._use.module_id],
+            [sys.executable, "-P", "-m", "switchgear.sdk.host", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=self.printed.write,
             stderr=self.printed.write,

@@ -18,7 +18,7 @@ from switchgear.core.module_registry.lacks import lack_of_failure
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import outcomes
-from switchgear.ingestion.module_pool.secrets import Redactor, references, resolve
+from switchgear.ingestion.module_pool.redaction import Redactor, references, resolve
 from switchgear.ingestion.module_pool.values import Call, DocumentFile, ModuleUse, StartRefused, Surroundings
 from switchgear.sdk.errors import Unavailable
 from switchgear.sdk.host.context import delivery_key, secret_fix

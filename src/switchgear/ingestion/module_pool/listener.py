@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from switchgear.domain.run import AttemptResult, Outcome
-from switchgear.ingestion.module_pool.secrets import Redactor
+from switchgear.ingestion.module_pool.pipe import Printed
+from switchgear.ingestion.module_pool.redaction import Redactor
 from switchgear.ingestion.module_pool.values import Call, KeepArtifact, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess
 from switchgear.sdk.host.frames import Frame
@@ -69,9 +70,9 @@ class Listener:
         who = {"run_id": call.run_id, "document_id": call.document_id} if call else {}
         self._around.on_log({"level": level, "event": event, "module": self._module_id, **who, **fields})
 
-    def say_printed(self, worker: WorkerProcess, call: Call | None) -> None:
+    def say_printed(self, printed: Printed, call: Call | None) -> None:
         """Log what the process printed since the last time."""
-        text, was_cut = worker.printed.take()
+        text, was_cut = printed.take()
         if text:
             self.log("info", "module.printed", call, text=self.redactor.text(text), was_cut=was_cut)
 

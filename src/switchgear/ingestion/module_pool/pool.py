@@ -148,7 +148,7 @@ class Pool:
             timer.cancel()
             reserve.cancel()
             watch.stop()
-            self._listener.say_printed(worker, call)
+            self._listener.say_printed(worker.printed, call)
             self._crew.busy.discard(worker)
             if is_reusable and worker.is_usable:
                 self._crew.give_back(worker)

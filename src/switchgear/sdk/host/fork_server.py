@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from typing import NoReturn
 
 from switchgear.sdk.errors import DeclarationError
@@ -39,12 +40,13 @@ def load(module_id: str) -> type[Module]:
     return found
 
 
-def serve(control_number: int, module_id: str, *, lazy: bool = False) -> NoReturn:
+def serve(control_number: int, module_id: str, memory_mb: int, *, lazy: bool = False) -> NoReturn:
     """Run the fork server on an inherited socket until the engine closes it.
 
     Args:
         control_number: Descriptor of the control socket.
         module_id: Name of the entry point.
+        memory_mb: Cap of this process and of each worker, in MiB.
         lazy: Import in each worker instead of here: the module starts threads when it is imported, and forking a
             process with threads is not safe.
     """
@@ -52,25 +54,29 @@ def serve(control_number: int, module_id: str, *, lazy: bool = False) -> NoRetur
     os.set_inheritable(control_number, False)
     measures.die_with_parent(os.getppid())
     measures.adopt_orphans()
+    measures.limit_resources(memory_mb)
     control = socket.socket(fileno=control_number)
     module: type[Module] | None = None
     if not lazy:
         try:
             module = load(module_id)
         except BaseException as error:
+            traceback.print_exc()
+            sys.stdout.flush()
             frames.send(control, {"refused": failure_of(error)})
             os._exit(1)
+        sys.stdout.flush()
         if measures.thread_count() > 1:
-            _start_again(control_number, module_id)
+            _start_again(control_number, module_id, memory_mb)
     frames.send(control, {"ready": os.getpid()})
     _Server(control, module_id, module).run()
 
 
-def _start_again(control_number: int, module_id: str) -> NoReturn:
+def _start_again(control_number: int, module_id: str, memory_mb: int) -> NoReturn:
     """Become a fresh process without the module's threads."""
     os.set_inheritable(control_number, True)
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    arguments = ["-P", "-m", "switchgear.sdk.host", str(control_number), module_id, "lazy"]
+    arguments = ["-P", "-m", "switchgear.sdk.host", str(control_number), module_id, str(memory_mb), "lazy"]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
 
 
