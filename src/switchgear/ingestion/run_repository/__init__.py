@@ -1,0 +1,58 @@
+"""The narrow path for documents, runs, attempts and outputs: plain statements, one group per transition.
+
+`RunRepository(database.narrow, pipeline)` commits each call; `repository.on(unit.statements)` works inside a unit of
+work. Source: DESIGN 5, 7.
+"""
+
+from __future__ import annotations
+
+from switchgear.core.database import Statements
+from switchgear.ingestion.run_repository.claims import Claims
+from switchgear.ingestion.run_repository.records import (
+    AcceptedDocument,
+    AttemptRow,
+    ClaimedRun,
+    Counts,
+    DeliveryRow,
+    DocumentRow,
+    Heartbeat,
+    LostRun,
+    OutputRow,
+    Page,
+    ResultRow,
+    RunFilter,
+    RunRow,
+    Stop,
+    StoredAttempt,
+    StoredOutput,
+    WorkerRow,
+)
+
+__all__ = [
+    "AcceptedDocument",
+    "AttemptRow",
+    "ClaimedRun",
+    "Counts",
+    "DeliveryRow",
+    "DocumentRow",
+    "Heartbeat",
+    "LostRun",
+    "OutputRow",
+    "Page",
+    "ResultRow",
+    "RunFilter",
+    "RunRepository",
+    "RunRow",
+    "Stop",
+    "StoredAttempt",
+    "StoredOutput",
+    "WorkerRow",
+]
+
+
+class RunRepository(Claims):
+    """Everything that is read from and written to the tables of runs; see its parts."""
+
+    def on(self, statements: Statements) -> RunRepository:
+        """The same inside an open unit of work: pass `unit.statements`."""
+        return RunRepository(statements, self.pipeline, result_stage=self.result_stage)

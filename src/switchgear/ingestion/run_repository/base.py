@@ -1,0 +1,58 @@
+"""What the parts of the run repository share: the connection, and how values become columns. Source: DESIGN 7."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from switchgear.core.database import Statements
+
+#: Longest texts of an attempt that are kept, in characters.
+_MAX_DETAIL: Final = 128
+_MAX_MESSAGE: Final = 2_000
+
+
+class RepositoryPart:
+    """Base of the parts.
+
+    Args:
+        statements: The narrow path, or a unit of work's statements.
+        pipeline: Name of the instance's pipeline.
+        result_stage: Stage whose output is the run's result.
+    """
+
+    def __init__(self, statements: Statements, pipeline: str, *, result_stage: str = "") -> None:
+        self._statements = statements
+        self.pipeline = pipeline
+        self.result_stage = result_stage
+
+
+def to_json(value: Any) -> str:
+    """JSON text without spaces; escapes keep it free of characters that a database refuses."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def to_json_or_none(value: Mapping[str, Any] | None) -> str | None:
+    """As `to_json`; None stays None."""
+    return None if value is None else to_json(value)
+
+
+def from_json(text: str | None) -> Any:
+    """The value of JSON text; None stays None."""
+    return None if text is None else json.loads(text)
+
+
+def detail_text(text: str) -> str:
+    """A detail as it can be stored."""
+    return _storable(text)[:_MAX_DETAIL]
+
+
+def message_text(text: str) -> str:
+    """A message as it can be stored; what modules say may be long and contain anything."""
+    return _storable(text)[:_MAX_MESSAGE]
+
+
+def _storable(text: str) -> str:
+    """Without NUL and lone surrogates, which PostgreSQL and UTF-8 refuse."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

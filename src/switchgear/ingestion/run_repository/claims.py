@@ -1,0 +1,394 @@
+"""Claims and everything that a worker writes about a run that it holds. One group of statements per transition.
+
+There is one lease: the claimed row. Each write first touches that row under status and fencing token; when another
+worker holds the run by now, no row changes and the whole group is undone (`Refused`). Source: DESIGN 5, RELIABILITY
+I13-I15, I18.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from switchgear.core.database import SWITCH_LOCK, Refused, Row, Statement
+from switchgear.domain.errors import Code, NextAction, Why
+from switchgear.domain.run import MAX_LOSSES, RunEvent, RunStatus, transition
+from switchgear.ingestion.run_repository.base import (
+    RepositoryPart,
+    detail_text,
+    from_json,
+    message_text,
+    to_json,
+    to_json_or_none,
+)
+from switchgear.ingestion.run_repository.records import (
+    AttemptRow,
+    ClaimedRun,
+    DeliveryRow,
+    Heartbeat,
+    LostRun,
+    OutputRow,
+)
+
+#: A first claim needs a version to pin, and no drain may hold first claims; a run that holds a version goes on.
+_CLAIMABLE: Final = """
+    SELECT id FROM runs
+    WHERE status = 'queued' AND available_at <= now_us()
+      AND (configuration_id IS NOT NULL
+           OR (NOT EXISTS (SELECT 1 FROM admission WHERE pipeline = :pipeline
+                           AND held_by IS NOT NULL AND held_until > now_us())
+               AND (pinned_configuration_id IS NOT NULL
+                    OR EXISTS (SELECT 1 FROM admission WHERE pipeline = :pipeline
+                               AND active_configuration_id IS NOT NULL))))
+    ORDER BY available_at, id LIMIT 1"""
+_PINNED: Final = """COALESCE(configuration_id, pinned_configuration_id,
+        (SELECT active_configuration_id FROM admission WHERE pipeline = :pipeline))"""
+_DOCUMENT: Final = ", ".join(
+    f"(SELECT {column} FROM documents WHERE documents.id = runs.document_id)"  # noqa: S608 - only constants
+    for column in ("sha256", "size_bytes", "name", "media_type")
+)
+
+
+def _claim_sql(lock_rows: str) -> str:
+    return f"""
+UPDATE runs SET status = 'running', claimed_by = :worker, fencing_token = fencing_token + 1,
+    lease_expires_at = lease_us() + :lease, lease_boot_id = :boot,
+    configuration_id = {_PINNED},
+    configuration_version = COALESCE(configuration_version,
+        (SELECT version FROM module_configurations WHERE module_configurations.id = {_PINNED})),
+    started_at = COALESCE(started_at, now_us()), why = NULL, why_code = NULL
+WHERE id = ({_CLAIMABLE}{lock_rows})
+RETURNING id, document_id, configuration_id, configuration_version, fencing_token, losses, running_us, decision,
+    stage_id, cancel_requested, retry_of, accepted_at, {_DOCUMENT}"""  # noqa: S608 - only constants
+
+
+_CLAIM_SQLITE: Final = _claim_sql("")
+_CLAIM_POSTGRES: Final = _claim_sql(" FOR UPDATE SKIP LOCKED")
+_SHARED_LOCK: Final = Statement("SELECT pg_advisory_xact_lock_shared(:key)", {"key": SWITCH_LOCK})
+
+#: The row of a held run; zero rows changed means that another worker holds it by now.
+_HELD: Final = "id = :run AND fencing_token = :token AND status = 'running'"
+_FREED: Final = "claimed_by = NULL, lease_expires_at = NULL, lease_boot_id = NULL, running_us = :running_us"
+_CHECKPOINT: Final = f"""
+UPDATE runs SET stage_id = :stage, running_us = :running_us WHERE {_HELD} RETURNING cancel_requested"""  # noqa: S608
+_END: Final = f"""
+UPDATE runs SET status = :status, degraded = :degraded, stage_id = :stage, identity = :identity, why = :why,
+    why_code = :why_code, ended_at = CASE WHEN :status = 'parked' THEN NULL ELSE now_us() END, {_FREED}
+WHERE {_HELD}"""  # noqa: S608
+_HAND_BACK: Final = f"""
+UPDATE runs SET status = :status, losses = :losses, stage_id = COALESCE(:stage, stage_id),
+    available_at = now_us() + :pause, why = :why, why_code = :why_code,
+    ended_at = CASE WHEN :status = 'cancelled' THEN now_us() ELSE NULL END, {_FREED}
+WHERE {_HELD}"""  # noqa: S608
+_ATTEMPT: Final = """
+INSERT INTO stage_attempts (run_id, stage_id, candidate, try_number, fencing_token, module_id, module_version,
+    code_digest, configuration_id, configuration_version, outcome, detail, message, limits, rules_not_matched,
+    confidence, started_at, duration_us)
+VALUES (:run, :stage, :candidate, :try, :token, :module, :version, :digest, :configuration, :number, :outcome,
+    :detail, :message, :limits, :rules, :confidence, :started, :duration)"""
+_OUTPUT: Final = """
+INSERT INTO stage_outputs (run_id, stage_id, outcome, module_id, wanted_module_id, degraded, why, value,
+    artifact_sha256, size_bytes, committed_at)
+VALUES (:run, :stage, :outcome, :module, :wanted, :degraded, :why, :value, :artifact, :size, now_us())"""
+_DELIVERY: Final = """
+INSERT INTO deliveries (key, run_id, document_id, target, receipt, delivered_at)
+VALUES (:key, :run, :document, :target, :receipt, now_us()) ON CONFLICT (key) DO NOTHING"""
+_EXPIRED: Final = "status = 'running' AND (lease_expires_at <= lease_us() OR lease_boot_id <> :boot)"
+#: Recorded at the stage that was not committed; which module was at work there nobody knows.
+_LOST_ATTEMPT: Final = """
+INSERT INTO stage_attempts (run_id, stage_id, candidate, try_number, fencing_token, configuration_id,
+    configuration_version, outcome, detail, message, limits, rules_not_matched, started_at, duration_us)
+SELECT id, :stage, 0, 0, fencing_token, configuration_id, configuration_version, 'lost', '', :message, '{}', '[]',
+    now_us(), 0
+FROM runs WHERE id = :run"""
+_FIRST_STAGE: Final = "SELECT id FROM processing_stages WHERE pipeline = :pipeline ORDER BY position LIMIT 1"
+
+
+class Claims(RepositoryPart):
+    """Claim, heartbeat, checkpoint, end, hand back; and taking leases away from workers that are gone."""
+
+    async def claim(self, worker_id: str, lease_s: float) -> ClaimedRun | None:
+        """Take the next run that may be claimed, and pin its version when it has none; None when there is none."""
+        parameters = {
+            "worker": worker_id,
+            "lease": int(lease_s * 1_000_000),
+            "boot": self._statements.boot_id,
+            "pipeline": self.pipeline,
+        }
+        if self._statements.dialect == "postgresql":
+            claim = Statement(_CLAIM_POSTGRES, parameters, fetch=True)
+            rows = (await self._statements.run(_SHARED_LOCK, claim))[1].rows
+        else:
+            rows = (await self._statements.run(Statement(_CLAIM_SQLITE, parameters, fetch=True)))[0].rows
+        return _claimed(rows[0], worker_id) if rows else None
+
+    async def heartbeat(self, worker_id: str, claims: Sequence[ClaimedRun], lease_s: float) -> Heartbeat:
+        """Renew the leases of *claims*, and say that the worker lives; also tells what must stop.
+
+        Leases of runs that are not named run out: a worker that forgot a run must not keep it for ever.
+        """
+        alive = Statement("UPDATE workers SET heartbeat_at = now_us() WHERE id = :worker", {"worker": worker_id})
+        if not claims:
+            await self._statements.run(alive)
+            return Heartbeat(frozenset(), frozenset())
+        pairs = " OR ".join(f"(id = :r{n} AND fencing_token = :t{n})" for n in range(len(claims)))
+        parameters: dict[str, Any] = {"lease": int(lease_s * 1_000_000)}
+        for number, claim in enumerate(claims):
+            parameters |= {f"r{number}": claim.run_id, f"t{number}": claim.token}
+        renew = f"""UPDATE runs SET lease_expires_at = lease_us() + :lease WHERE status = 'running' AND ({pairs})
+            RETURNING id, cancel_requested"""  # noqa: S608 - only names of parameters
+        results = await self._statements.run(alive, Statement(renew, parameters, fetch=True))
+        held = {str(row[0]): bool(row[1]) for row in results[1].rows}
+        lost = frozenset(claim.run_id for claim in claims) - held.keys()
+        return Heartbeat(lost, frozenset(run for run, cancelled in held.items() if cancelled))
+
+    async def checkpoint(
+        self, claim: ClaimedRun, *, attempts: Sequence[AttemptRow], outputs: Sequence[OutputRow], next_stage_id: str
+    ) -> bool:
+        """Make finished stages durable; the run goes on at *next_stage_id*. Returns whether a cancel was requested.
+
+        Raises:
+            Refused: Another worker holds the run; nothing was written.
+        """
+        parameters = {**_key(claim), "stage": next_stage_id}
+        held = Statement(_CHECKPOINT, parameters, expect=1, fetch=True)
+        results = await self._statements.run(held, *_records(claim, attempts, outputs))
+        return bool(results[0].rows[0][0])
+
+    async def end(
+        self,
+        claim: ClaimedRun,
+        *,
+        status: RunStatus,
+        attempts: Sequence[AttemptRow] = (),
+        outputs: Sequence[OutputRow] = (),
+        deliveries: Sequence[DeliveryRow] = (),
+        degraded: bool = False,
+        why: Why | None = None,
+        identity: str | None = None,
+        stage_id: str | None = None,
+    ) -> None:
+        """End the run, or park it, with everything that is not yet durable.
+
+        Args:
+            claim: The run.
+            status: succeeded, failed, parked or cancelled.
+            attempts: Attempts since the last checkpoint.
+            outputs: Outputs since the last checkpoint.
+            deliveries: Effects that happened outside; a key that is known keeps its first receipt.
+            degraded: Whether a fallback's output was used.
+            why: The reason, for anything but success.
+            identity: Digest of the result's identity fields.
+            stage_id: Where it stopped; a retry goes on there.
+
+        Raises:
+            Refused: Another worker holds the run; nothing was written.
+        """
+        transition(RunStatus.RUNNING, _ENDS[status])
+        parameters = {
+            **_key(claim),
+            "status": str(status),
+            "degraded": degraded,
+            "stage": stage_id,
+            "identity": identity,
+            **_why(why),
+        }
+        effects = [
+            {
+                "key": delivery.key,
+                "run": claim.run_id,
+                "document": claim.document_id,
+                "target": delivery.target,
+                "receipt": to_json(delivery.receipt),
+            }
+            for delivery in deliveries
+        ]
+        delivered = [Statement(_DELIVERY, effects)] if effects else []
+        held = Statement(_END, parameters, expect=1)
+        await self._statements.run(held, *_records(claim, attempts, outputs), *delivered)
+
+    async def hand_back(
+        self,
+        claim: ClaimedRun,
+        *,
+        attempts: Sequence[AttemptRow] = (),
+        outputs: Sequence[OutputRow] = (),
+        next_stage_id: str | None = None,
+        available_in_us: int = 0,
+        why: Why | None = None,
+        loss: bool = False,
+    ) -> RunStatus:
+        """Give the run back with its version; returns what it is then: queued, or parked after the third loss.
+
+        Args:
+            claim: The run.
+            attempts: Attempts since the last checkpoint.
+            outputs: Outputs since the last checkpoint.
+            next_stage_id: Where it goes on; None leaves it where the last checkpoint put it.
+            available_in_us: Pause before it may be claimed again, in microseconds.
+            why: What it waits for.
+            loss: Whether this counts as a lost worker: the engine itself broke on this run.
+
+        Raises:
+            Refused: Another worker holds the run; nothing was written.
+        """
+        losses = claim.losses + (1 if loss else 0)
+        status, lost_why = _after_loss(claim.run_id, losses) if loss else (RunStatus.QUEUED, None)
+        parameters = {
+            **_key(claim),
+            "status": str(status),
+            "losses": losses,
+            "stage": next_stage_id,
+            "pause": available_in_us,
+            **_why(lost_why or why),
+        }
+        held = Statement(_HAND_BACK, parameters, expect=1)
+        await self._statements.run(held, *_records(claim, attempts, outputs))
+        return status
+
+    async def take_from_lost_workers(self, limit: int = 100) -> list[LostRun]:
+        """Take runs whose lease ran out: queued again, parked after the third loss, cancelled when that was asked.
+
+        The taker records the attempt that was lost. Safe beside any number of others that do the same.
+        """
+        rows = await self._statements.query(
+            f"""SELECT id, fencing_token, stage_id, claimed_by, losses, cancel_requested FROM runs
+            WHERE {_EXPIRED} LIMIT :limit""",  # noqa: S608 - only constants
+            {"boot": self._statements.boot_id, "limit": limit},
+        )
+        if not rows:
+            return []
+        first = await self._statements.query(_FIRST_STAGE, {"pipeline": self.pipeline})
+        first_stage = str(first[0][0]) if first else "?"
+        taken = [await self._take(row, first_stage) for row in rows]
+        return [run for run in taken if run is not None]
+
+    async def _take(self, row: Row, first_stage: str) -> LostRun | None:
+        run_id, token, stage_id, worker_id, losses, cancelled = row
+        status, why = _after_loss(run_id, losses + 1)
+        if cancelled:
+            status, why = transition(RunStatus.RUNNING, RunEvent.CANCEL), None
+        lost = LostRun(run_id, stage_id or first_stage, worker_id, losses + 1, status)
+        parameters = {
+            "run": run_id,
+            "token": token,
+            "boot": self._statements.boot_id,
+            "status": str(status),
+            "losses": lost.losses,
+            **_why(why),
+        }
+        take = f"""UPDATE runs SET status = :status, losses = :losses, available_at = now_us(), why = :why,
+            why_code = :why_code, claimed_by = NULL, lease_expires_at = NULL, lease_boot_id = NULL,
+            ended_at = CASE WHEN :status = 'cancelled' THEN now_us() ELSE NULL END
+            WHERE id = :run AND fencing_token = :token AND {_EXPIRED}"""  # noqa: S608 - only constants
+        message = f"Worker {worker_id} did not renew its lease."
+        record = {"run": run_id, "stage": lost.stage_id, "message": message}
+        try:
+            await self._statements.run(Statement(take, parameters, expect=1), Statement(_LOST_ATTEMPT, record))
+        except Refused:
+            return None  # it ended, or somebody else took it
+        return lost
+
+
+_ENDS: Final = {
+    RunStatus.SUCCEEDED: RunEvent.SUCCEED,
+    RunStatus.FAILED: RunEvent.FAIL,
+    RunStatus.PARKED: RunEvent.PARK,
+    RunStatus.CANCELLED: RunEvent.CANCEL,
+}
+
+
+def _after_loss(run_id: str, losses: int) -> tuple[RunStatus, Why | None]:
+    if losses < MAX_LOSSES:
+        return transition(RunStatus.RUNNING, RunEvent.LOSE), None
+    retry = NextAction(
+        "Retry it", cli=f"switchgear runs retry {run_id}", method="POST", path=f"/api/v1/runs/{run_id}/retry"
+    )
+    cancel = NextAction(
+        "Cancel it", cli=f"switchgear runs cancel {run_id}", method="POST", path=f"/api/v1/runs/{run_id}/cancel"
+    )
+    why = Why(
+        Code.PARKED_WORKER_LOST,
+        f"The worker was lost {losses} times while it carried this document; it is on hold so that others go on.",
+        facts={"losses": losses},
+        next_actions=(retry, cancel),
+    )
+    return transition(RunStatus.RUNNING, RunEvent.PARK), why
+
+
+def _why(why: Why | None) -> dict[str, str | None]:
+    return {"why": to_json_or_none(why.as_json() if why else None), "why_code": str(why.code) if why else None}
+
+
+def _key(claim: ClaimedRun) -> dict[str, Any]:
+    return {"run": claim.run_id, "token": claim.token, "running_us": claim.total_running_us()}
+
+
+def _claimed(row: Row, worker_id: str) -> ClaimedRun:
+    return ClaimedRun(
+        run_id=row[0],
+        document_id=row[1],
+        configuration_id=row[2],
+        configuration_version=row[3],
+        token=row[4],
+        losses=row[5],
+        running_us=row[6],
+        decision=from_json(row[7]),
+        stage_id=row[8],
+        first=row[4] == 1,
+        cancel_requested=bool(row[9]),
+        retry_of=row[10],
+        accepted_at=row[11],
+        sha256=row[12],
+        size_bytes=row[13],
+        file_name=row[14],
+        media_type=row[15],
+        worker_id=worker_id,
+    )
+
+
+def _records(claim: ClaimedRun, attempts: Sequence[AttemptRow], outputs: Sequence[OutputRow]) -> list[Statement]:
+    statements = []
+    if attempts:
+        statements.append(Statement(_ATTEMPT, [_attempt(claim, attempt) for attempt in attempts]))
+    if outputs:
+        statements.append(Statement(_OUTPUT, [_output(claim, output) for output in outputs]))
+    return statements
+
+
+def _attempt(claim: ClaimedRun, attempt: AttemptRow) -> dict[str, Any]:
+    return {
+        "run": claim.run_id,
+        "token": claim.token,
+        "configuration": claim.configuration_id,
+        "number": claim.configuration_version,
+        "stage": attempt.stage_id,
+        "candidate": attempt.candidate,
+        "try": attempt.try_number,
+        "module": attempt.module_id,
+        "version": attempt.module_version,
+        "digest": attempt.code_digest,
+        "outcome": str(attempt.outcome),
+        "detail": detail_text(attempt.detail),
+        "message": message_text(attempt.message),
+        "limits": to_json(attempt.limits),
+        "rules": to_json(list(attempt.rules_not_matched)),
+        "confidence": attempt.confidence,
+        "started": attempt.started_at,
+        "duration": attempt.duration_us,
+    }
+
+
+def _output(claim: ClaimedRun, output: OutputRow) -> dict[str, Any]:
+    return {
+        "run": claim.run_id,
+        "stage": output.stage_id,
+        "outcome": str(output.outcome),
+        "module": output.module_id,
+        "wanted": output.wanted_module_id,
+        "degraded": output.degraded,
+        "why": to_json_or_none(output.why),
+        "value": output.value,
+        "artifact": output.artifact_sha256,
+        "size": output.size_bytes,
+    }

@@ -1,0 +1,278 @@
+"""What is read from and written to the tables of runs: plain records, no ORM. Source: DESIGN 5, 7.
+
+Times are microseconds UTC. JSON stands as text where it may be large (`value`), as Python values elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from switchgear.domain.run import Outcome, RunStatus
+
+T = TypeVar("T")
+
+
+class Stop(StrEnum):
+    """Why a worker cancels the execution of a run that it holds."""
+
+    CANCEL = "cancel"  #: a person asked for it: the run ends `cancelled`
+    LOST = "lost"  #: the lease is lost or can no longer be renewed: nothing may be written any more
+    SHUTDOWN = "shutdown"  #: the worker ends: the run is handed back with its version
+
+
+@dataclass(slots=True)
+class ClaimedRun:
+    """A run that a worker holds, with the document it is about.
+
+    Attributes:
+        token: Fencing token; every write names it, and is refused when another worker holds the run.
+        losses: How often its worker was lost before. Whoever took the lease away has recorded the `lost` attempt.
+        running_us: Time that it was running in earlier claims, in microseconds.
+        decision: `{action, actor, message, at}` of a person, when it comes back from review.
+        stage_id: The stage it goes on at; None = the first.
+        first: Whether this claim has pinned the configuration.
+        cancel_requested: Whether a person asked to cancel it; the worker sets it later too.
+        stop: Why the task that executes it is being cancelled; see `Stop`. None while it goes on.
+        claimed_at_s: `time.monotonic()` of the claim.
+        renewed_at_s: `time.monotonic()` of the last heartbeat.
+    """
+
+    run_id: str
+    document_id: str
+    configuration_id: str
+    configuration_version: int
+    token: int
+    losses: int
+    running_us: int
+    decision: dict[str, Any] | None
+    stage_id: str | None
+    first: bool
+    cancel_requested: bool
+    retry_of: str | None
+    worker_id: str
+    sha256: str
+    size_bytes: int
+    file_name: str
+    media_type: str
+    accepted_at: int
+    stop: Stop | None = None
+    claimed_at_s: float = field(default_factory=time.monotonic)
+    renewed_at_s: float = field(default_factory=time.monotonic)
+
+    def total_running_us(self) -> int:
+        """Running time of all claims until now, in microseconds; the run's deadline counts it."""
+        return self.running_us + int((time.monotonic() - self.claimed_at_s) * 1_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One try of one module on one stage, to be recorded; run, version and token come from the claim.
+
+    Attributes:
+        candidate: 0 is the selection, then the chain.
+        try_number: From 1; 0 stands in the record that a worker was lost.
+        limits: The limits that held.
+        rules_not_matched: Steps of the chain that did not match, `Rule.as_json()` each.
+    """
+
+    stage_id: str
+    candidate: int
+    try_number: int
+    outcome: Outcome
+    started_at: int
+    duration_us: int
+    module_id: str | None = None
+    module_version: str | None = None
+    code_digest: str | None = None
+    detail: str = ""
+    message: str = ""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    rules_not_matched: Sequence[Mapping[str, Any]] = ()
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAttempt(AttemptRow):
+    """An attempt as it stands in the database."""
+
+    run_id: str
+    fencing_token: int
+    configuration_id: str
+    configuration_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputRow:
+    """The accepted output of a stage, to be recorded.
+
+    Attributes:
+        outcome: succeeded, not_applicable or skipped.
+        module_id: Who served it.
+        wanted_module_id: The selection.
+        why: Why the selection was not used, `Why.as_json()`.
+        value: JSON text of at most 64 KiB; None when there is no value or it is an artifact.
+        artifact_sha256: Where a larger value stands in the artifact store.
+        size_bytes: Length of the JSON text.
+    """
+
+    stage_id: str
+    outcome: Outcome
+    module_id: str | None = None
+    wanted_module_id: str | None = None
+    degraded: bool = False
+    why: Mapping[str, Any] | None = None
+    value: str | None = None
+    artifact_sha256: str | None = None
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredOutput(OutputRow):
+    """An output as it stands in the database."""
+
+    run_id: str
+    committed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """An effect that happened outside, under its key; `receipt` is what the target or module answered."""
+
+    key: str
+    target: str
+    receipt: Any
+    delivered_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """An accepted document; `last_run_*` is its newest run."""
+
+    id: str
+    sha256: str
+    size_bytes: int
+    name: str
+    media_type: str
+    parent_id: str | None
+    actor: str
+    received_at: int
+    last_run_id: str | None = None
+    last_run_status: RunStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as it stands in the database; `available_at` is when it may be claimed at the earliest."""
+
+    id: str
+    document_id: str
+    document_name: str
+    status: RunStatus
+    degraded: bool
+    configuration_id: str | None
+    configuration_version: int | None
+    pinned_configuration_id: str | None
+    fencing_token: int
+    claimed_by: str | None
+    losses: int
+    stage_id: str | None
+    available_at: int
+    accepted_at: int
+    started_at: int | None
+    ended_at: int | None
+    running_us: int
+    cancel_requested: bool
+    retry_of: str | None
+    actor: str
+    identity: str | None
+    decision: dict[str, Any] | None
+    why: dict[str, Any] | None
+    why_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedDocument:
+    """An accepted document, its newest run, and whether these very bytes were known before."""
+
+    document: DocumentRow
+    run: RunRow
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs are wanted; None means any. `actor` is the token id of who asked for the run."""
+
+    status: RunStatus | None = None
+    document_id: str | None = None
+    configuration_id: str | None = None
+    why_code: str | None = None
+    degraded: bool | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Part of a list, newest first; `next_cursor` is None at the end."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Runs by status, parked ones by code, and how long the oldest queued run that may be claimed has waited."""
+
+    by_status: Mapping[str, int]
+    parked_by_code: Mapping[str, int]
+    oldest_queued_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """The result of a run: JSON text, or the artifact that holds it."""
+
+    run_id: str
+    document_id: str
+    status: RunStatus
+    configuration_version: int | None
+    degraded: bool
+    ended_at: int | None
+    value: str | None
+    artifact_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a heartbeat found: runs that are no longer held, and runs that a person wants cancelled."""
+
+    lost: frozenset[str]
+    cancel_requested: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LostRun:
+    """A run whose lease ran out, and what became of it: queued, parked, or cancelled when that was asked for."""
+
+    run_id: str
+    stage_id: str
+    worker_id: str | None
+    losses: int
+    status: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A process that carries runs; `unavailable` is module id -> why, as it sees it."""
+
+    id: str
+    host: str
+    process_id: int
+    boot_id: str
+    generation_loaded: int | None = None
+    unavailable: Mapping[str, Any] = field(default_factory=dict)
+    isolation: Mapping[str, Any] = field(default_factory=dict)
