@@ -75,6 +75,10 @@ class AccessRepository:
         )
         return _token(row) if row is not None else None
 
+    async def tokens_named(self, name: str) -> Sequence[StoredToken]:
+        """Return every token of this name, revoked ones included."""
+        return [_token(row) for row in await self._session.scalars(select(ApiToken).where(ApiToken.name == name))]
+
     async def tokens(self, *, limit: int, after_id: str | None = None) -> Sequence[StoredToken]:
         """Return tokens, newest first, those older than *after_id*."""
         query = select(ApiToken).order_by(ApiToken.id.desc()).limit(limit)

@@ -44,6 +44,15 @@ class AuditTrail:
         self._clock = clock
         self._dialect = session.get_bind().dialect.name
 
+    async def lock(self) -> None:
+        """Wait until no other transaction writes to the trail, and keep others from it until this one ends.
+
+        `append` does it itself; a change that has to look first takes it before it looks. SQLite's writers are alone
+        already.
+        """
+        if self._dialect == "postgresql":
+            await self._session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": AUDIT_LOCK})
+
     async def append(
         self,
         action: AuditAction,
@@ -66,8 +75,7 @@ class AuditTrail:
             after: What it became.
             result: `refused` and `failed` record what did not happen.
         """
-        if self._dialect == "postgresql":
-            await self._session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": AUDIT_LOCK})
+        await self.lock()
         sequence, previous_hash = await self._end()
         event = seal(
             AuditEvent(
