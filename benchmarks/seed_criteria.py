@@ -1,0 +1,159 @@
+"""The success criteria of the original request, on real documents and a real server.
+
+Usage: python -m benchmarks.seed_criteria [--corpus ../shared/corpus] [--every 1] [--stages classify,read,...]
+
+Prints: the share of documents that end on primaries without a person (goal 95 %, due with the accuracy work); per
+stage, with its primary disabled, the share of those documents that still succeed (>= 90 %); p95 from acceptance to end
+without OCR (< 120 s); the longest refusal of a bad configuration, a hanging probe included (< 60 s).
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.progress import track
+
+from benchmarks.tables import Figure, percentile, show
+
+SKIPPED = ("containers", "en16931-rules")
+ENDED = ("succeeded", "failed", "parked", "cancelled")
+Answer = dict[str, Any]
+
+
+def documents(corpus: Path, every: int) -> list[Path]:
+    """Every *every*-th document of the sets that count."""
+    found = [p for p in sorted(corpus.glob("*/docs/*")) if p.is_file() and p.parent.parent.name not in SKIPPED]
+    return found[::every]
+
+
+def ingest(server: Any, paths: list[Path], label: str) -> dict[Path, Answer]:
+    """Send the documents and wait for the end of each run."""
+    runs: dict[Path, str] = {}
+    for path in track(paths, description=f"sending, {label}"):
+        response = server.request(
+            "POST", "/documents?again=true", files={"file": (path.name, path.read_bytes())}, expect=(200, 202)
+        )
+        runs[path] = response.json()["run"]["id"]
+    ended: dict[Path, Answer] = {}
+    for path, run in track(list(runs.items()), description=f"running, {label}"):
+        while (answer := server.run(run))["status"] not in ENDED:
+            time.sleep(0.05)
+        ended[path] = answer
+    return ended
+
+
+def is_unattended(run: Answer) -> bool:
+    """Whether a run succeeded on the selected modules, without a person."""
+    return run["status"] == "succeeded" and not run["degraded"]
+
+
+def latency_s(run: Answer) -> float:
+    """Seconds from acceptance to end."""
+    from datetime import datetime
+
+    begin, end = (datetime.fromisoformat(run[name]) for name in ("accepted_at", "ended_at"))
+    return (end - begin).total_seconds()
+
+
+def used_ocr(run: Answer) -> bool:
+    """Whether a page had to be recognized."""
+    return any(a["stage_id"] == "ocr" and a["outcome"] == "succeeded" for a in run["attempts"])
+
+
+def longest_refusal(folder: Path) -> float:
+    """Seconds until a configuration with a hanging probe is refused."""
+    from factories import plugin
+    from factories.server import RunningServer
+
+    server = RunningServer(folder / "tiny", plugin.install(folder), {"PIPELINE": "tiny"}).start()
+    try:
+        body = {
+            "base": "active",
+            "selections": [{"stage_id": "upper", "module_id": "upper-faulty", "settings": {"probe": "hang"}}],
+            "fallback_policies": [{"stage_id": "upper", "chain": [], "then": "fail"}],
+        }
+        begin = time.perf_counter()
+        server.request("POST", "/configurations", json=body, expect=422)
+        return time.perf_counter() - begin
+    finally:
+        server.stop()
+
+
+def main(corpus: Path, every: int, stages: list[str]) -> None:
+    """Measure and print."""
+    from factories.server import RunningServer
+
+    paths = documents(corpus, every)
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder) / "none"
+        site.mkdir()
+        environment = {"PIPELINE": "invoice", "LOG_LEVEL": "warning"}
+        server = RunningServer(Path(folder) / "home", site, environment).start()
+        try:
+            first = ingest(server, paths, "all primaries")
+            good = [path for path, run in first.items() if is_unattended(run)]
+            share = len(good) / len(paths)
+            figures.append(
+                Figure("ends on primaries, unattended", f"{share:.1%}", f"{len(good)} of {len(paths)}", bar="goal 95 %")
+            )
+            reasons = Counter(
+                run["why"]["code"] if run["why"] else "degraded" for path, run in first.items() if path not in set(good)
+            )
+            figures += [Figure(f"  otherwise: {code}", str(count)) for code, count in reasons.most_common()]
+            times = [latency_s(run) for run in first.values() if not used_ocr(run)]
+            p95 = percentile(times, 0.95)
+            figures.append(
+                Figure(
+                    "acceptance to end without OCR",
+                    f"p95 {p95:.1f} s",
+                    f"{len(times)} runs",
+                    bar="< 120 s",
+                    holds=p95 < 120,
+                )
+            )
+            active = server.get("/configurations/active")
+            for selection in active["selections"]:
+                if stages and selection["stage_id"] not in stages:
+                    continue
+                figures.append(disabled(server, selection, good))
+        finally:
+            server.stop()
+        refusal = longest_refusal(Path(folder))
+    figures.append(Figure("refusal with a hanging probe", f"{refusal:.1f} s", bar="< 60 s", holds=refusal < 60))
+    show("Success criteria of the request", figures)
+
+
+def disabled(server: Any, selection: Answer, good: list[Path]) -> Figure:
+    """Disable the primary of one stage; which of the good documents still succeed?"""
+    module = selection["module_id"]
+    server.request("PATCH", f"/modules/{module}", json={"enabled": False, "message": "benchmark"}, expect=200)
+    try:
+        ended = ingest(server, good, f"without {module}")
+    finally:
+        server.request("PATCH", f"/modules/{module}", json={"enabled": True, "message": "benchmark"}, expect=200)
+    done = sum(run["status"] == "succeeded" for run in ended.values())
+    share = done / max(len(good), 1)
+    return Figure(
+        f"{selection['stage_id']} without {module}",
+        f"{share:.1%}",
+        f"{done} of {len(good)}",
+        bar=">= 90 %",
+        holds=share >= 0.9,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", type=Path, default=Path("../shared/corpus"))
+    parser.add_argument("--every", type=int, default=1, help="take every n-th document only")
+    parser.add_argument(
+        "--stages", default="", help="stages whose primary is disabled, comma separated; all when absent"
+    )
+    arguments = parser.parse_args()
+    main(arguments.corpus, arguments.every, [item for item in arguments.stages.split(",") if item])

@@ -1,0 +1,87 @@
+"""Time and memory of starting: the help text, the first answer of a server, an idle server.
+
+Usage: python -m benchmarks.start_up [--tries 5]
+Bars (issue 2): help below 150 ms, first answer below 2.5 s, idle below 150 MiB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx2
+
+from benchmarks.tables import Figure, show
+
+COMMAND = str(Path(sys.executable).parent / "switchgear")
+
+
+def timed(command: list[str]) -> float:
+    """Wall time of a command, in milliseconds."""
+    begin = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return (time.perf_counter() - begin) * 1000
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of one process that it shares with nobody, in MiB (PSS)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the kernel shows no Pss")
+
+
+def main(tries: int) -> None:
+    """Measure and print."""
+    from factories.server import RunningServer
+
+    help_ms = statistics.median(timed([COMMAND, "--help"]) for _ in range(tries))
+    bare_ms = statistics.median(timed([sys.executable, "-c", "pass"]) for _ in range(tries))
+    with tempfile.TemporaryDirectory() as folder:
+        first: list[float] = []
+        home = Path(folder) / "home"
+        for _ in range(tries + 1):
+            server = RunningServer(home, Path(folder), {"PIPELINE": "invoice", "LOG_LEVEL": "warning"})
+            begin = time.perf_counter()
+            server.start(wait=False)
+            while True:
+                try:
+                    httpx2.get(f"{server.url}/livez")
+                    break
+                except httpx2.TransportError:
+                    time.sleep(0.01)
+            first.append(time.perf_counter() - begin)
+            while not server.is_ready():
+                time.sleep(0.05)
+            time.sleep(3)
+            assert server.process is not None
+            idle = resident_mib(server.process.pid)
+            server.stop()
+    once, again = first[0], statistics.median(first[1:])
+    show(
+        "Starting",
+        [
+            Figure(
+                "switchgear --help",
+                f"{help_ms:.0f} ms",
+                f"python {bare_ms:.0f} ms",
+                f"{help_ms / bare_ms:.1f} x",
+                "< 150 ms",
+                help_ms < 150,
+            ),
+            Figure("first start to first answer", f"{once:.2f} s", bar="< 2.5 s", holds=once < 2.5),
+            Figure("later start to first answer", f"{again:.2f} s", bar="< 2.5 s", holds=again < 2.5),
+            Figure("idle server, its own process (PSS)", f"{idle:.0f} MiB", bar="< 150 MiB", holds=idle < 150),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tries", type=int, default=5)
+    main(parser.parse_args().tries)
