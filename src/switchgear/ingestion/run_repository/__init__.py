@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from switchgear.core.database import Statements
 from switchgear.ingestion.run_repository.claims import Claims
+from switchgear.ingestion.run_repository.intake import Intake
+from switchgear.ingestion.run_repository.losses import Losses
+from switchgear.ingestion.run_repository.people import People
 from switchgear.ingestion.run_repository.records import (
     AcceptedDocument,
     AttemptRow,
+    BlockingRun,
     ClaimedRun,
     Counts,
     DeliveryRow,
@@ -27,10 +31,13 @@ from switchgear.ingestion.run_repository.records import (
     StoredOutput,
     WorkerRow,
 )
+from switchgear.ingestion.run_repository.results import Results
+from switchgear.ingestion.run_repository.work import Waiting, Work
 
 __all__ = [
     "AcceptedDocument",
     "AttemptRow",
+    "BlockingRun",
     "ClaimedRun",
     "Counts",
     "DeliveryRow",
@@ -46,11 +53,12 @@ __all__ = [
     "Stop",
     "StoredAttempt",
     "StoredOutput",
+    "Waiting",
     "WorkerRow",
 ]
 
 
-class RunRepository(Claims):
+class RunRepository(Claims, Losses, Intake, People, Results, Work):
     """Everything that is read from and written to the tables of runs; see its parts."""
 
     def on(self, statements: Statements) -> RunRepository:

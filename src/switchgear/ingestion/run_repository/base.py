@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from switchgear.core.database import Statements
+from switchgear.domain.errors import Why
 
 #: Longest texts of an attempt that are kept, in characters.
 _MAX_DETAIL: Final = 128
@@ -41,6 +42,11 @@ def to_json_or_none(value: Mapping[str, Any] | None) -> str | None:
 def from_json(text: str | None) -> Any:
     """The value of JSON text; None stays None."""
     return None if text is None else json.loads(text)
+
+
+def why_columns(why: Why | None) -> dict[str, str | None]:
+    """The parameters `why` and `why_code`."""
+    return {"why": to_json_or_none(why.as_json() if why else None), "why_code": str(why.code) if why else None}
 
 
 def detail_text(text: str) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from switchgear.core.database import SWITCH_LOCK, Refused, Row, Statement
-from switchgear.domain.errors import Code, NextAction, Why
-from switchgear.domain.run import MAX_LOSSES, RunEvent, RunStatus, transition
+from switchgear.core.database import SWITCH_LOCK, Statement
+from switchgear.core.database.statements import Row
+from switchgear.domain.errors import Why
+from switchgear.domain.run import RunEvent, RunStatus, transition
 from switchgear.ingestion.run_repository.base import (
     RepositoryPart,
     detail_text,
@@ -20,13 +21,14 @@ from switchgear.ingestion.run_repository.base import (
     message_text,
     to_json,
     to_json_or_none,
+    why_columns,
 )
+from switchgear.ingestion.run_repository.losses import after_loss
 from switchgear.ingestion.run_repository.records import (
     AttemptRow,
     ClaimedRun,
     DeliveryRow,
     Heartbeat,
-    LostRun,
     OutputRow,
 )
 
@@ -73,12 +75,12 @@ _CHECKPOINT: Final = f"""
 UPDATE runs SET stage_id = :stage, running_us = :running_us WHERE {_HELD} RETURNING cancel_requested"""  # noqa: S608
 _END: Final = f"""
 UPDATE runs SET status = :status, degraded = :degraded, stage_id = :stage, identity = :identity, why = :why,
-    why_code = :why_code, ended_at = CASE WHEN :status = 'parked' THEN NULL ELSE now_us() END, {_FREED}
+    why_code = :why_code, ended_at = CASE WHEN :open THEN NULL ELSE now_us() END, {_FREED}
 WHERE {_HELD}"""  # noqa: S608
 _HAND_BACK: Final = f"""
 UPDATE runs SET status = :status, losses = :losses, stage_id = COALESCE(:stage, stage_id),
     available_at = now_us() + :pause, why = :why, why_code = :why_code,
-    ended_at = CASE WHEN :status = 'cancelled' THEN now_us() ELSE NULL END, {_FREED}
+    {_FREED}
 WHERE {_HELD}"""  # noqa: S608
 _ATTEMPT: Final = """
 INSERT INTO stage_attempts (run_id, stage_id, candidate, try_number, fencing_token, module_id, module_version,
@@ -93,19 +95,10 @@ VALUES (:run, :stage, :outcome, :module, :wanted, :degraded, :why, :value, :arti
 _DELIVERY: Final = """
 INSERT INTO deliveries (key, run_id, document_id, target, receipt, delivered_at)
 VALUES (:key, :run, :document, :target, :receipt, now_us()) ON CONFLICT (key) DO NOTHING"""
-_EXPIRED: Final = "status = 'running' AND (lease_expires_at <= lease_us() OR lease_boot_id <> :boot)"
-#: Recorded at the stage that was not committed; which module was at work there nobody knows.
-_LOST_ATTEMPT: Final = """
-INSERT INTO stage_attempts (run_id, stage_id, candidate, try_number, fencing_token, configuration_id,
-    configuration_version, outcome, detail, message, limits, rules_not_matched, started_at, duration_us)
-SELECT id, :stage, 0, 0, fencing_token, configuration_id, configuration_version, 'lost', '', :message, '{}', '[]',
-    now_us(), 0
-FROM runs WHERE id = :run"""
-_FIRST_STAGE: Final = "SELECT id FROM processing_stages WHERE pipeline = :pipeline ORDER BY position LIMIT 1"
 
 
 class Claims(RepositoryPart):
-    """Claim, heartbeat, checkpoint, end, hand back; and taking leases away from workers that are gone."""
+    """Claim, heartbeat, checkpoint, end, hand back."""
 
     async def claim(self, worker_id: str, lease_s: float) -> ClaimedRun | None:
         """Take the next run that may be claimed, and pin its version when it has none; None when there is none."""
@@ -188,10 +181,11 @@ class Claims(RepositoryPart):
         parameters = {
             **_key(claim),
             "status": str(status),
+            "open": status is RunStatus.PARKED,
             "degraded": degraded,
             "stage": stage_id,
             "identity": identity,
-            **_why(why),
+            **why_columns(why),
         }
         effects = [
             {
@@ -233,61 +227,18 @@ class Claims(RepositoryPart):
             Refused: Another worker holds the run; nothing was written.
         """
         losses = claim.losses + (1 if loss else 0)
-        status, lost_why = _after_loss(claim.run_id, losses) if loss else (RunStatus.QUEUED, None)
+        status, lost_why = after_loss(claim.run_id, losses) if loss else (RunStatus.QUEUED, None)
         parameters = {
             **_key(claim),
             "status": str(status),
             "losses": losses,
             "stage": next_stage_id,
             "pause": available_in_us,
-            **_why(lost_why or why),
+            **why_columns(lost_why or why),
         }
         held = Statement(_HAND_BACK, parameters, expect=1)
         await self._statements.run(held, *_records(claim, attempts, outputs))
         return status
-
-    async def take_from_lost_workers(self, limit: int = 100) -> list[LostRun]:
-        """Take runs whose lease ran out: queued again, parked after the third loss, cancelled when that was asked.
-
-        The taker records the attempt that was lost. Safe beside any number of others that do the same.
-        """
-        rows = await self._statements.query(
-            f"""SELECT id, fencing_token, stage_id, claimed_by, losses, cancel_requested FROM runs
-            WHERE {_EXPIRED} LIMIT :limit""",  # noqa: S608 - only constants
-            {"boot": self._statements.boot_id, "limit": limit},
-        )
-        if not rows:
-            return []
-        first = await self._statements.query(_FIRST_STAGE, {"pipeline": self.pipeline})
-        first_stage = str(first[0][0]) if first else "?"
-        taken = [await self._take(row, first_stage) for row in rows]
-        return [run for run in taken if run is not None]
-
-    async def _take(self, row: Row, first_stage: str) -> LostRun | None:
-        run_id, token, stage_id, worker_id, losses, cancelled = row
-        status, why = _after_loss(run_id, losses + 1)
-        if cancelled:
-            status, why = transition(RunStatus.RUNNING, RunEvent.CANCEL), None
-        lost = LostRun(run_id, stage_id or first_stage, worker_id, losses + 1, status)
-        parameters = {
-            "run": run_id,
-            "token": token,
-            "boot": self._statements.boot_id,
-            "status": str(status),
-            "losses": lost.losses,
-            **_why(why),
-        }
-        take = f"""UPDATE runs SET status = :status, losses = :losses, available_at = now_us(), why = :why,
-            why_code = :why_code, claimed_by = NULL, lease_expires_at = NULL, lease_boot_id = NULL,
-            ended_at = CASE WHEN :status = 'cancelled' THEN now_us() ELSE NULL END
-            WHERE id = :run AND fencing_token = :token AND {_EXPIRED}"""  # noqa: S608 - only constants
-        message = f"Worker {worker_id} did not renew its lease."
-        record = {"run": run_id, "stage": lost.stage_id, "message": message}
-        try:
-            await self._statements.run(Statement(take, parameters, expect=1), Statement(_LOST_ATTEMPT, record))
-        except Refused:
-            return None  # it ended, or somebody else took it
-        return lost
 
 
 _ENDS: Final = {
@@ -296,28 +247,6 @@ _ENDS: Final = {
     RunStatus.PARKED: RunEvent.PARK,
     RunStatus.CANCELLED: RunEvent.CANCEL,
 }
-
-
-def _after_loss(run_id: str, losses: int) -> tuple[RunStatus, Why | None]:
-    if losses < MAX_LOSSES:
-        return transition(RunStatus.RUNNING, RunEvent.LOSE), None
-    retry = NextAction(
-        "Retry it", cli=f"switchgear runs retry {run_id}", method="POST", path=f"/api/v1/runs/{run_id}/retry"
-    )
-    cancel = NextAction(
-        "Cancel it", cli=f"switchgear runs cancel {run_id}", method="POST", path=f"/api/v1/runs/{run_id}/cancel"
-    )
-    why = Why(
-        Code.PARKED_WORKER_LOST,
-        f"The worker was lost {losses} times while it carried this document; it is on hold so that others go on.",
-        facts={"losses": losses},
-        next_actions=(retry, cancel),
-    )
-    return transition(RunStatus.RUNNING, RunEvent.PARK), why
-
-
-def _why(why: Why | None) -> dict[str, str | None]:
-    return {"why": to_json_or_none(why.as_json() if why else None), "why_code": str(why.code) if why else None}
 
 
 def _key(claim: ClaimedRun) -> dict[str, Any]:

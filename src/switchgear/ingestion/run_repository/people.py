@@ -1,0 +1,103 @@
+"""What people do to runs: retry, decide, cancel. Called in a unit of work, beside the audit event. Source: DESIGN 5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from switchgear.core.database import Refused, Statement
+from switchgear.domain.run import RunEvent, RunStatus, before, transition
+from switchgear.ingestion.run_repository.base import to_json
+from switchgear.ingestion.run_repository.reading import Reading
+from switchgear.ingestion.run_repository.records import RunRow
+
+
+def _statuses(event: RunEvent) -> str:
+    return ", ".join(f"'{status}'" for status in before(event))
+
+
+#: A person's retry starts losses and running time anew: the reasons for both have been looked at.
+_RETRY: Final = f"""
+UPDATE runs SET status = 'queued', stage_id = COALESCE(:stage, stage_id), available_at = now_us(), ended_at = NULL,
+    losses = 0, running_us = 0, cancel_requested = FALSE, degraded = FALSE, identity = NULL, why = NULL,
+    why_code = NULL, decision = CASE WHEN :anew THEN NULL ELSE decision END
+WHERE id = :run AND fencing_token = :token AND status IN ({_statuses(RunEvent.RETRY)})"""  # noqa: S608
+_DECIDE: Final = f"""
+UPDATE runs SET status = 'queued', decision = :decision, available_at = now_us(), losses = 0, running_us = 0,
+    why = NULL, why_code = NULL
+WHERE id = :run AND fencing_token = :token AND status IN ({_statuses(RunEvent.DECIDE)})
+    AND why_code = 'parked.review'"""  # noqa: S608
+#: A running one is ended by its worker, at the next heartbeat or checkpoint.
+_CANCEL: Final = f"""
+UPDATE runs SET cancel_requested = TRUE,
+    ended_at = CASE status WHEN 'running' THEN NULL ELSE now_us() END,
+    why = CASE status WHEN 'running' THEN why ELSE NULL END,
+    why_code = CASE status WHEN 'running' THEN why_code ELSE NULL END,
+    status = CASE status WHEN 'running' THEN 'running' ELSE 'cancelled' END
+WHERE id = :run AND status IN ({_statuses(RunEvent.CANCEL)})"""  # noqa: S608
+_FORGET_OUTPUT: Final = "DELETE FROM stage_outputs WHERE run_id = :run AND stage_id = :stage"
+
+
+class People(Reading):
+    """A person's changes; each refuses when the run has moved on meanwhile."""
+
+    async def stages(self) -> Sequence[str]:
+        """Ids of the pipeline's stages in their order."""
+        rows = await self._statements.query(
+            "SELECT id FROM processing_stages WHERE pipeline = :pipeline ORDER BY position",
+            {"pipeline": self.pipeline},
+        )
+        return [str(row[0]) for row in rows]
+
+    async def retry(self, run: RunRow, *, stage_id: str | None, forgotten: Sequence[str] = ()) -> RunRow:
+        """Queue a failed or parked run again under the version it holds.
+
+        Args:
+            run: As it was read in this unit of work.
+            stage_id: Where it goes on; None leaves it where it stopped.
+            forgotten: Stages whose outputs are dropped, because they run again.
+
+        Raises:
+            RunTransitionRefused: It is neither failed nor parked.
+        """
+        transition(run.status, RunEvent.RETRY)
+        parameters = {"run": run.id, "token": run.fencing_token, "stage": stage_id, "anew": bool(forgotten)}
+        outputs = [{"run": run.id, "stage": stage} for stage in forgotten]
+        await self._statements.run(
+            Statement(_RETRY, parameters, expect=1), *([Statement(_FORGET_OUTPUT, outputs)] if outputs else [])
+        )
+        return await self.get(run.id)
+
+    async def decide(self, run: RunRow, decision: Mapping[str, Any]) -> RunRow:
+        """Queue a run that waits for review again, with what a person decided.
+
+        Raises:
+            RunTransitionRefused: It is not parked.
+            Refused: It does not wait for review, or somebody else was faster.
+        """
+        transition(run.status, RunEvent.DECIDE)
+        parameters = {"run": run.id, "token": run.fencing_token, "decision": to_json(decision)}
+        await self._statements.run(Statement(_DECIDE, parameters, expect=1))
+        return await self.get(run.id)
+
+    async def cancel(self, run_id: str) -> RunRow:
+        """Cancel a run; one that is running is ended by its worker soon.
+
+        Raises:
+            NotFound: There is none.
+            RunTransitionRefused: It has ended.
+        """
+        try:
+            await self._statements.run(Statement(_CANCEL, {"run": run_id}, expect=1))
+        except Refused:
+            transition((await self.get(run_id)).status, RunEvent.CANCEL)
+            raise
+        return await self.get(run_id)
+
+    async def awaiting_review(self, document_id: str) -> RunRow | None:
+        """Return the document's newest run if it waits for a person's decision, else None."""
+        document = await self.document(document_id)
+        if document.last_run_id is None:
+            return None
+        run = await self.get(document.last_run_id)
+        return run if run.status is RunStatus.PARKED and run.why_code == "parked.review" else None

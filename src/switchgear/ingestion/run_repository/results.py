@@ -1,0 +1,89 @@
+"""Results: what the pipeline's result stage gave, for readers, pulling systems and modules. Source: INTERFACES 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from switchgear.core.database.statements import Row
+from switchgear.domain.run import RunStatus
+from switchgear.ingestion.run_repository.base import RepositoryPart
+from switchgear.ingestion.run_repository.records import ResultRow
+
+_RESULTS: Final = """
+SELECT r.id, r.document_id, r.status, r.configuration_version, r.degraded, r.ended_at, o.value, o.artifact_sha256
+FROM runs r JOIN stage_outputs o ON o.run_id = r.id AND o.stage_id = :result_stage AND o.outcome = 'succeeded'"""
+#: Most earlier results that a module is shown.
+_MAX_EARLIER: Final = 20
+#: Ends are stamped before they commit. Whoever pulls must not pass one that is still on its way, or it would never
+#: see it; a transaction older than this is a long reader that ends no run.
+_LONGEST_END_US: Final = 10_000_000
+_SETTLED: Final = """
+SELECT LEAST(now_us(), min((extract(epoch from xact_start) * 1000000)::bigint)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+  AND (backend_xid IS NOT NULL OR extract(epoch from clock_timestamp() - xact_start) * 1000000 < :longest)"""
+
+
+class Results(RepositoryPart):
+    """Results of runs; only what is committed."""
+
+    async def result(self, document_id: str) -> ResultRow | None:
+        """Return the document's newest accepted result; while it waits for review, what is to be reviewed."""
+        rows = await self._statements.query(
+            f"""{_RESULTS} WHERE r.document_id = :document
+            AND (r.status = 'succeeded' OR (r.status = 'parked' AND r.why_code = 'parked.review'))
+            ORDER BY r.id DESC LIMIT 1""",
+            {"document": document_id, "result_stage": self.result_stage},
+        )
+        return _result_of(rows[0]) if rows else None
+
+    async def results_after(
+        self, after: tuple[int, str] | None, limit: int, *, actor: str | None = None
+    ) -> Sequence[ResultRow]:
+        """Return results of runs that ended after (time, run id), oldest first; None begins at the first.
+
+        Args:
+            after: `ended_at` and id of the last one that the caller has.
+            limit: At most so many.
+            actor: Only runs that this token asked for.
+        """
+        settled = None
+        if self._statements.dialect == "postgresql":
+            settled = (await self._statements.query(_SETTLED, {"longest": _LONGEST_END_US}))[0][0]
+        time, run_id = after or (-1, "")
+        parameters = {"time": time, "run": run_id, "limit": limit, "result_stage": self.result_stage}
+        more = ""
+        if settled is not None:
+            more += " AND r.ended_at < :settled"
+            parameters["settled"] = settled
+        if actor is not None:
+            more += " AND r.actor = :actor"
+            parameters["actor"] = actor
+        rows = await self._statements.query(
+            f"""{_RESULTS} WHERE r.status = 'succeeded'
+            AND (r.ended_at > :time OR (r.ended_at = :time AND r.id > :run)){more}
+            ORDER BY r.ended_at, r.id LIMIT :limit""",
+            parameters,
+        )
+        return [_result_of(row) for row in rows]
+
+    async def earlier(self, identity: str, document_id: str) -> Sequence[ResultRow]:
+        """Return accepted results of other documents with the same identity, newest first, one per document."""
+        rows = await self._statements.query(
+            f"""{_RESULTS} WHERE r.identity = :identity AND r.document_id <> :document AND r.status = 'succeeded'
+            ORDER BY r.ended_at DESC, r.id DESC LIMIT :limit""",
+            {
+                "identity": identity,
+                "document": document_id,
+                "result_stage": self.result_stage,
+                "limit": 10 * _MAX_EARLIER,
+            },
+        )
+        newest: dict[str, ResultRow] = {}
+        for row in rows:
+            newest.setdefault(row[1], _result_of(row))
+        return list(newest.values())[:_MAX_EARLIER]
+
+
+def _result_of(row: Row) -> ResultRow:
+    return ResultRow(row[0], row[1], RunStatus(row[2]), row[3], bool(row[4]), row[5], row[6], row[7])

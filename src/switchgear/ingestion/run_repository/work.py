@@ -1,0 +1,120 @@
+"""What is at work and what waits: for drains, for `why`, and workers' rows. Source: DESIGN 4, RELIABILITY I5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from switchgear.core.database import Statement, Statements
+from switchgear.ingestion.run_repository.base import RepositoryPart, to_json
+from switchgear.ingestion.run_repository.records import BlockingRun, WorkerRow
+
+#: A worker that was silent for so long is not counted as live.
+LIVE_WORKER_US: Final = 30_000_000
+#: Rows of workers that were silent for so long are removed.
+_FORGET_WORKER_US: Final = 24 * 3600 * 1_000_000
+#: Dead, parked and backing-off runs are not running. A back-off of at most ten seconds keeps status and lease.
+_RUNNING: Final = "status = 'running' AND lease_expires_at > lease_us() AND lease_boot_id = :boot"
+_COUNT_RUNNING: Final = f"SELECT count(*) FROM runs WHERE {_RUNNING}"  # noqa: S608 - only constants
+_COUNT_HELD: Final = "SELECT count(*) FROM runs WHERE status = 'queued' AND configuration_id IS NULL"
+_BLOCKING: Final = f"""
+SELECT r.id, d.name, r.stage_id, now_us() - r.started_at, r.configuration_version
+FROM runs r JOIN documents d ON d.id = r.document_id WHERE {_RUNNING}
+ORDER BY r.started_at, r.id LIMIT :limit"""  # noqa: S608 - only constants
+_REGISTER: Final = """
+INSERT INTO workers (id, host, process_id, boot_id, started_at, heartbeat_at, generation_loaded, unavailable, isolation)
+VALUES (:id, :host, :process, :boot, now_us(), now_us(), :generation, :unavailable, :isolation)
+ON CONFLICT (id) DO UPDATE SET heartbeat_at = now_us(), generation_loaded = excluded.generation_loaded,
+    unavailable = excluded.unavailable, isolation = excluded.isolation"""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What decides for what a queued run waits.
+
+    Attributes:
+        now_us: The database's time.
+        held_by: Activation whose drain holds first claims now, or None.
+        held_until: When that ends by itself.
+        has_active: Whether a configuration is active.
+        live_workers: Workers that were heard of lately.
+        claimable: Queued runs that may be claimed by time.
+    """
+
+    now_us: int
+    held_by: str | None
+    held_until: int | None
+    has_active: bool
+    live_workers: int
+    claimable: int
+
+
+class Work(RepositoryPart):
+    """Implements what the activation queue asks about running work; the statements are the caller's transaction."""
+
+    async def count_running(self, statements: Statements) -> int:
+        """How many runs a drain waits for: status running with a live lease."""
+        rows = await statements.query(_COUNT_RUNNING, {"boot": statements.boot_id})
+        return int(rows[0][0])
+
+    async def count_held(self, statements: Statements) -> int:
+        """How many queued runs have no version yet: a drain holds their first claims."""
+        rows = await statements.query(_COUNT_HELD)
+        return int(rows[0][0])
+
+    async def blocking(self, statements: Statements, limit: int) -> list[BlockingRun]:
+        """The runs that a drain waits for, the longest running first."""
+        rows = await statements.query(_BLOCKING, {"boot": statements.boot_id, "limit": limit})
+        return [BlockingRun(row[0], row[1], row[2], row[3] / 1_000_000, row[4]) for row in rows]
+
+    async def is_activation_pending(self) -> bool:
+        """Whether somebody waits for running work to end; looked at after each end, so it is cheap."""
+        rows = await self._statements.query(
+            """SELECT 1 FROM activations WHERE pipeline = :pipeline
+            AND state IN ('queued', 'warming', 'draining') LIMIT 1""",
+            {"pipeline": self.pipeline},
+        )
+        return bool(rows)
+
+    async def waiting(self) -> Waiting:
+        """Return what decides for what queued runs wait."""
+        rows = await self._statements.query(
+            """SELECT now_us(),
+                (SELECT held_by FROM admission WHERE pipeline = :pipeline AND held_until > now_us()),
+                (SELECT held_until FROM admission WHERE pipeline = :pipeline AND held_until > now_us()),
+                (SELECT active_configuration_id FROM admission WHERE pipeline = :pipeline),
+                (SELECT count(*) FROM workers WHERE heartbeat_at > now_us() - :live),
+                (SELECT count(*) FROM runs WHERE status = 'queued' AND available_at <= now_us())""",
+            {"pipeline": self.pipeline, "live": LIVE_WORKER_US},
+        )
+        now_us, held_by, held_until, active, workers, claimable = rows[0]
+        return Waiting(now_us, held_by, held_until if held_by else None, active is not None, workers, claimable)
+
+    # --- workers ---
+
+    async def register_worker(self, worker: WorkerRow) -> None:
+        """Say that a worker is there, or that what it loaded has changed."""
+        parameters = {
+            "id": worker.id,
+            "host": worker.host[:255],
+            "process": worker.process_id,
+            "boot": worker.boot_id,
+            "generation": worker.generation_loaded,
+            "unavailable": to_json(worker.unavailable),
+            "isolation": to_json(worker.isolation),
+        }
+        await self._statements.run(Statement(_REGISTER, parameters))
+
+    async def forget_worker(self, worker_id: str) -> None:
+        """Remove a worker that has ended in good order."""
+        await self._statements.run(Statement("DELETE FROM workers WHERE id = :id", {"id": worker_id}))
+
+    async def forget_silent_workers(self) -> int:
+        """Remove workers that nothing was heard of for a day."""
+        silent = Statement("DELETE FROM workers WHERE heartbeat_at < now_us() - :age", {"age": _FORGET_WORKER_US})
+        return (await self._statements.run(silent))[0].changed
+
+    async def forget_idempotency_keys(self) -> int:
+        """Remove answers that are older than their promise."""
+        expired = Statement("DELETE FROM idempotency_keys WHERE expires_at <= now_us()")
+        return (await self._statements.run(expired))[0].changed
