@@ -118,7 +118,7 @@ def _processors(redact: Redact | None) -> list[structlog.typing.Processor]:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False, max_frames=20)),
-        _shorten,
+        _tidy,
     ]
     if redact is not None:
         chain.append(_redacting(redact))
@@ -144,9 +144,12 @@ def _add_context(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
     return event
 
 
-def _shorten(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
-    for key, value in event.items():
-        if isinstance(value, str) and len(value) > _LONGEST_VALUE:
+def _tidy(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
+    """Leave out what is not known, and cut what is too long for a line."""
+    for key, value in list(event.items()):
+        if value is None:
+            del event[key]
+        elif isinstance(value, str) and len(value) > _LONGEST_VALUE:
             event[key] = value[:_LONGEST_VALUE] + f"... ({len(value)} characters)"
     return event
 

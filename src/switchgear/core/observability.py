@@ -84,7 +84,7 @@ class Metrics:
     """Every metric, and the helpers that keep them and the log telling the same."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second line for each counter that nobody asked for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second line for each counter that nobody asked for
         self._counted = CollectorRegistry()
         # `switchgear_runs_total` and `switchgear_runs` are two metrics to Prometheus, but one to its Python client.
         self._seen = CollectorRegistry()
