@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from switchgear.domain.configuration import canonical_json
 from switchgear.domain.errors import Code
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, ModuleUse, StageValue
+from switchgear.ingestion.module_pool.redaction import Redactor
 from switchgear.sdk import Blob, Decision, Limits, StageLimits
 from switchgear.sdk.host.context import delivery_key
 from switchgear.sdk.values import Frozen
@@ -662,6 +663,92 @@ async def test_an_inline_module_reads_the_document(desk: Desk) -> None:
     result = await desk.run(ModuleUse("load-inline", "{}", StageLimits(), level="L0"))
 
     assert result.output.text == BYTES.decode()
+
+
+#: An inline module that uses all of its context.
+INLINE = """
+from switchgear.sdk import Blob, Context, Module, ModuleSettings, SecretRef, WarmContext, module
+from switchgear_tiny.contracts import Text
+
+@module(stage="load", contract="tiny-load@1", version="1.0.0", min_isolation="L0")
+class Busy(Module):
+    class Settings(ModuleSettings):
+        token: SecretRef
+
+    settings: Settings
+
+    def open(self, ctx: WarmContext) -> None:
+        self.secret = ctx.secret(self.settings.token)
+
+    def run(self, blob: Blob, ctx: Context) -> Text:
+        ctx.log.warning("seen.secret", text=f"it is {self.secret}")
+        kept = ctx.scratch / "page.png"
+        kept.write_bytes(blob.path.read_bytes())
+        saved = ctx.save(kept, "image/png")
+        if blob.path.suffix.lower() == ".bad":
+            raise ValueError(f"{self.secret} is wrong")
+        return Text(text=f"{saved.size_bytes} {ctx.attempt} {ctx.remaining_s() > 0} {ctx.idempotency_key('t')}")
+"""
+
+
+async def test_an_inline_module_has_the_whole_context_and_its_secret_goes_nowhere(desk: Desk, site: Path) -> None:
+    (site / "busy.py").write_text(INLINE)
+    write_distribution(site, "busy", "1", {"load-busy": "busy:Busy"})
+    settings = canonical_json({"token": "env:SWITCHGEAR_SECRET_TINY"})
+    use = ModuleUse("load-busy", settings, StageLimits(), level="L0", secret_pointers=("/token",))
+    bad = replace(desk.call(), document=replace(desk.document, file_name="x.bad"))
+
+    good = await desk.run(use, delivery_base="base")
+    failed = await desk.pools.call(use, bad)
+
+    assert good.output.text == f"{len(BYTES)} 1 True {delivery_key('base', 't')}"
+    assert desk.artifacts[0] == (BYTES, "image/png")
+    assert (failed.outcome, failed.message) == (Outcome.ERROR, "[secret] is wrong")
+    assert SECRET not in json.dumps(desk.logs)
+    assert any(record["event"] == "seen.secret" for record in desk.logs)
+
+
+@pytest.mark.parametrize(
+    ("use", "code"),
+    [
+        (ModuleUse("upper-importerror", "{}", StageLimits(), level="L0"), Code.MODULE_IMPORT_ERROR),
+        (ModuleUse("upper-faulty-inline", '{"mode":"no"}', StageLimits(), level="L0"), Code.MODULE_BAD_SETTINGS),
+        (ModuleUse("upper-faulty-inline", '{"open":"raise"}', StageLimits(), level="L0"), Code.MODULE_PROBE_FAILED),
+    ],
+    ids=["import", "settings", "open"],
+)
+async def test_an_inline_module_that_cannot_start_says_why(desk: Desk, use: ModuleUse, code: Code) -> None:
+    lack = await desk.pools.warm(use)
+
+    assert lack is not None
+    assert lack.code is code
+    assert (await desk.run(use)).detail == str(code)
+
+
+#: A module that gives its secret away.
+LEAKY = INLINE.replace("class Busy", "class Leaky").replace(
+    "ctx.log.warning", "return Text(text=self.secret)\n        ctx.log.warning"
+)
+
+
+async def test_an_output_that_holds_a_secret_is_dropped(desk: Desk, site: Path) -> None:
+    (site / "leaky.py").write_text(LEAKY)
+    write_distribution(site, "leaky", "1", {"load-leaky": "leaky:Leaky"})
+    settings = canonical_json({"token": "env:SWITCHGEAR_SECRET_TINY"})
+    result = await desk.run(ModuleUse("load-leaky", settings, StageLimits(), secret_pointers=("/token",)))
+
+    assert (result.outcome, result.detail, result.output) == (Outcome.CONTRACT_VIOLATION, "secret_in_output", None)
+
+
+def test_secrets_are_taken_out_of_nested_data_in_every_spelling() -> None:
+    redactor = Redactor(['a"quoted" secret', "short"])
+
+    assert redactor.plain({"x": ['<a"quoted" secret>', 7], "y": 'a\\"quoted\\" secret'}) == {
+        "x": ["<[secret]>", 7],
+        "y": "[secret]",
+    }
+    assert redactor.text("short values would be found by chance") == "short values would be found by chance"
+    assert redactor.finds_in(b'{"t":"a\\"quoted\\" secret"}')
 
 
 def test_a_stage_value_makes_each_form_once() -> None:

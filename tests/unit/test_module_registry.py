@@ -1,6 +1,7 @@
 """The registry: what is installed, what it lacks, when it comes back (T010, T036)."""
 
 import asyncio
+import hashlib
 import json
 import sys
 import time
@@ -22,6 +23,7 @@ from switchgear.core.module_registry import (
     startup_report,
 )
 from switchgear.core.module_registry.discovery import offers
+from switchgear.core.module_registry.requirements import first_lack
 from switchgear.domain.configuration import (
     Content,
     FallbackPolicy,
@@ -143,6 +145,32 @@ async def test_what_a_module_lacks_is_named_with_the_line_that_repairs_it(
 
     assert (lack.code, lack.fix) == (code, fix)
     assert module_id in lack.message
+
+
+@pytest.mark.parametrize(
+    ("requires", "code"),
+    [
+        ({"packages": ["pydantic>=1"]}, None),
+        ({"packages": ["pydantic>=900"]}, Code.MODULE_MISSING_PACKAGE),
+        ({"packages": ["pydantic==="]}, Code.MODULE_MISSING_PACKAGE),
+        ({"packages": ["no-such-thing; python_version < '3'"]}, None),
+        ({"files": [{"path": "MODEL"}]}, None),
+        ({"files": [{"path": "MODEL", "sha256": "SHA"}]}, None),
+        ({"files": [{"path": "MODEL", "sha256": "0" * 64}]}, Code.MODULE_MISSING_FILE),
+        ({"binaries": ["sh"]}, None),
+        ({"environment": ["PATH"], "memory_mb": 1}, None),
+    ],
+)
+async def test_requirements_are_met_exactly_when_they_are(
+    tmp_path: Path, requires: dict[str, Any], code: Code | None
+) -> None:
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"weights")
+    text = json.dumps(requires).replace("MODEL", str(model)).replace("SHA", hashlib.sha256(b"weights").hexdigest())
+    described = ModuleDescription(id="module", requires=json.loads(text))
+    lack = first_lack(described, {"PATH": "/usr/bin:/bin"}, IsolationReport("L1"))
+
+    assert (lack.code if lack else None) == code
 
 
 async def test_a_second_start_imports_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +322,23 @@ async def test_two_good_answers_bring_a_module_back_and_pauses_grow(bench: Bench
     bench.clock.now_us += 30 * SECOND
     [change] = await made.look_again(bench.clock())
     assert change == ModuleChange("upper-environment", ModuleStatus.UNAVAILABLE, ModuleStatus.AVAILABLE, None)
+
+
+@pytest.mark.parametrize("by_rescan", [False, True])
+async def test_a_module_whose_missing_package_was_installed_comes_back(bench: Bench, by_rescan: bool) -> None:
+    add(bench, {"upper-importerror": MODULES["upper-importerror"]})
+    made = await bench.start()
+    assert lack_of(made, "upper-importerror").code is Code.MODULE_IMPORT_ERROR
+    (bench.site / "switchgear_no_such_package.py").write_text("")
+
+    changes = await made.rescan() if by_rescan else []
+    for _ in range(0 if by_rescan else 2):
+        assert changes == []
+        bench.clock.now_us += 30 * SECOND
+        changes = await made.look_again(bench.clock())
+
+    assert [(change.module_id, change.after) for change in changes] == [("upper-importerror", ModuleStatus.AVAILABLE)]
+    assert made.current().modules["upper-importerror"].stage_id == "upper"
 
 
 async def test_what_a_worker_saw_holds_until_two_good_probes(bench: Bench) -> None:
