@@ -129,11 +129,14 @@ class ModuleRegistry:
             )
         return pipeline_of(answer["description"])
 
-    async def _describe(self, found: Mapping[str, Offer]) -> list[tuple[Offer, Mapping[str, Any]]]:
+    async def _describe(
+        self, found: Mapping[str, Offer], *, try_failed: bool = False
+    ) -> list[tuple[Offer, Mapping[str, Any]]]:
+        """Describe what the cache does not know; with *try_failed* also what could not be imported the last time."""
         answers: dict[str, Mapping[str, Any]] = {}
         for name, offer in found.items():
             cached = self._cache.get(MODULES, offer)
-            if cached is not None:
+            if cached is not None and not (try_failed and "failure" in cached):
                 answers[name] = cached
         unknown = sorted(set(found) - set(answers), key=lambda name: (found[name].distribution, found[name].value))
         fresh = await describe_all(
@@ -161,7 +164,7 @@ class ModuleRegistry:
         """Find newly installed, removed and changed modules; what came back is available at once."""
         digests = {name: known.base.code_digest for name, known in self._known.items()}
         await asyncio.to_thread(self._cache.load)
-        answers = await self._describe(offers(MODULES))
+        answers = await self._describe(offers(MODULES), try_failed=True)
         await asyncio.to_thread(self._cache.save)
         again: dict[str, Known] = {}
         for offer, answer in answers:
@@ -224,11 +227,12 @@ class ModuleRegistry:
     async def _look_at(self, known: Known, trouble: Trouble, now_us: int) -> None:
         name = known.offer.name
         if known.base.lack is not None and not known.offer.rivals:
-            [(offer, answer)] = await self._describe({name: known.offer})
+            [(offer, answer)] = await self._describe({name: known.offer}, try_failed=True)
             if "description" in answer:
                 made = self._make(offer, answer)
                 made.trouble = trouble
                 self._known[name] = known = made
+                await asyncio.to_thread(self._cache.save)
         lack = await asyncio.to_thread(self._fact, known)
         if lack is not None:
             trouble.bad_again(lack, now_us)
