@@ -1,0 +1,343 @@
+"""Log events and metrics: closed names, the same facts in both, no secrets, no ids as labels. T032, INTERFACES 6."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from switchgear.core.logging import bound, configure_logging, get_logger, request_context
+from switchgear.core.observability import EventName, Metrics
+from switchgear.core.secrets import SecretResolver
+from switchgear.domain.activation import Kind, Mode, OnExpiry, State, StoredActivation
+from switchgear.domain.errors import Code, Why
+from switchgear.domain.run import Outcome, RunStatus
+
+CANARY = "canary-5519-secret"
+WHY = Why(Code.FALLBACK_CRASH, "extract-layout crashed; extract-text served instead.", {"signal": "SEGV"})
+
+#: INTERFACES 6, without the breakers of a later issue.
+METRICS = {
+    "switchgear_runs_total": {"result"},
+    "switchgear_run_duration_seconds": set(),
+    "switchgear_stage_attempts_total": {"stage", "module", "outcome"},
+    "switchgear_stage_duration_seconds": {"stage", "module"},
+    "switchgear_fallbacks_total": {"stage", "from_module", "to_module", "reason"},
+    "switchgear_selection_info": {"stage", "module", "module_version"},
+    "switchgear_module_available": {"stage", "module"},
+    "switchgear_validations_total": {"outcome"},
+    "switchgear_activations_total": {"kind", "mode", "outcome"},
+    "switchgear_activation_duration_seconds": {"phase"},
+    "switchgear_configuration_info": {"version", "digest"},
+    "switchgear_configuration_generation": {"kind"},
+    "switchgear_runs": {"status"},
+    "switchgear_runs_parked": {"code"},
+    "switchgear_queue_oldest_age_seconds": {"queue"},
+    "switchgear_disk_free_bytes": set(),
+    "switchgear_module_workers_recycled_total": {"module", "reason"},
+}
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level
+
+
+class Log(io.StringIO):
+    """What was logged."""
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+@pytest.fixture
+def log() -> Log:
+    stream = Log()
+    configure_logging(stream=stream, level="debug")
+    return stream
+
+
+@pytest.fixture
+def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
+    monkeypatch.setattr("switchgear.core.observability.log", get_logger())
+    return Metrics()
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(metrics.render().decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    return samples(metrics)[(name, tuple(sorted(labels.items())))]
+
+
+def activation(state: State = State.APPLIED, **values: Any) -> StoredActivation:
+    return StoredActivation(
+        id="act_1",
+        configuration_id="cfg_2",
+        configuration_version=2,
+        from_id="cfg_1",
+        from_version=1,
+        kind=Kind.ACTIVATE,
+        mode=Mode.DRAIN,
+        state=state,
+        max_wait_s=300,
+        on_expiry=OnExpiry.SWITCH,
+        options={},
+        actor="anna",
+        message="",
+        requested_at=1_000_000,
+        **values,
+    )
+
+
+def record_everything(metrics: Metrics) -> None:
+    metrics.record_attempt(stage="extract", module="m", outcome=Outcome.CRASH, duration_us=1, run_id="run_1")
+    metrics.record_fallback(stage="extract", from_module="m", to_module="n", why=WHY, run_id="run_1")
+    metrics.record_run_end(
+        status=RunStatus.SUCCEEDED, degraded=True, duration_us=1, run_id="run_1", document_id="doc_1"
+    )
+    metrics.record_validation(errors=0, warnings=1)
+    metrics.record_activation_end(activation(warming_at=1_500_000, draining_at=2_000_000, ended_at=4_000_000))
+    metrics.record_availability(stage="extract", module="m", available=False, why=WHY)
+    metrics.record_recycled(module="m", reason="crash")
+    metrics.set_selections([("extract", "m", "1.0")])
+    metrics.set_configuration(2, "abc")
+    metrics.set_generation(desired=3, applied=2)
+    metrics.set_runs({"queued": 2}, {"parked.review": 1})
+    metrics.set_queue_age(1.5)
+    metrics.set_disk_free(42)
+
+
+def test_every_metric_of_the_list_is_there_with_its_labels_and_no_other(metrics: Metrics, log: Log) -> None:
+    record_everything(metrics)
+    found: dict[str, set[str]] = {}
+    for name, labels in samples(metrics):
+        base = re.sub(r"_(bucket|sum|count)$", "", name)
+        found.setdefault(base, set()).update(key for key, _ in labels if key != "le")
+    assert found == METRICS
+
+
+def test_no_run_or_document_id_is_ever_a_label(metrics: Metrics, log: Log) -> None:
+    record_everything(metrics)
+    assert not re.search(r'"(run|doc|act|cfg)_', metrics.render().decode())
+
+
+def test_a_failed_attempt_is_counted_and_a_warning(metrics: Metrics, log: Log) -> None:
+    metrics.record_attempt(
+        stage="extract",
+        module="extract-layout",
+        outcome=Outcome.TIMEOUT,
+        duration_us=2_500_000,
+        detail="deadline",
+        run_id="run_1",
+        configuration_version=7,
+    )
+    assert (
+        value(metrics, "switchgear_stage_attempts_total", stage="extract", module="extract-layout", outcome="timeout")
+        == 1
+    )
+    assert value(metrics, "switchgear_stage_duration_seconds_sum", stage="extract", module="extract-layout") == 2.5
+    [line] = log.lines()
+    assert line["event"] == "attempt.failed"
+    assert line["level"] == "warning"
+    assert (line["run_id"], line["stage"], line["module"], line["outcome"]) == (
+        "run_1",
+        "extract",
+        "extract-layout",
+        "timeout",
+    )
+    assert (line["configuration_version"], line["duration_us"], line["detail"]) == (7, 2_500_000, "deadline")
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_only_failures_are_warnings(metrics: Metrics, log: Log, outcome: Outcome) -> None:
+    metrics.record_attempt(stage="s", module="m", outcome=outcome, duration_us=1)
+    good = outcome in (Outcome.SUCCEEDED, Outcome.NOT_APPLICABLE, Outcome.SKIPPED)
+    assert log.lines()[0]["level"] == ("debug" if good else "warning")
+    assert value(metrics, "switchgear_stage_attempts_total", stage="s", module="m", outcome=str(outcome)) == 1
+
+
+def test_a_fallback_says_who_served_instead_of_whom_and_why(metrics: Metrics, log: Log) -> None:
+    metrics.record_fallback(stage="extract", from_module="a", to_module="b", why=WHY, run_id="run_1")
+    labels = {"stage": "extract", "from_module": "a", "to_module": "b", "reason": "fallback.crash"}
+    assert value(metrics, "switchgear_fallbacks_total", **labels) == 1
+    [line] = log.lines()
+    assert {key: line[key] for key in labels} == labels
+    assert (line["event"], line["summary"]) == ("fallback.used", WHY.summary)
+
+
+@pytest.mark.parametrize(
+    ("status", "degraded", "result", "level"),
+    [
+        (RunStatus.SUCCEEDED, False, "succeeded", "info"),
+        (RunStatus.SUCCEEDED, True, "degraded", "info"),
+        (RunStatus.FAILED, True, "failed", "warning"),
+        (RunStatus.PARKED, False, "parked", "warning"),
+        (RunStatus.CANCELLED, False, "cancelled", "warning"),
+    ],
+)
+def test_the_end_of_a_run_is_counted_once(
+    metrics: Metrics, log: Log, status: RunStatus, degraded: bool, result: str, level: str
+) -> None:
+    metrics.record_run_end(status=status, degraded=degraded, duration_us=3_000_000, run_id="run_1", why=WHY)
+    counted = {key: count for key, count in samples(metrics).items() if key[0] == "switchgear_runs_total"}
+    assert counted == {("switchgear_runs_total", (("result", result),)): 1.0}
+    [line] = log.lines()
+    assert (line["event"], line["level"], line["status"], line["reason"]) == (
+        "run.ended",
+        level,
+        str(status),
+        "fallback.crash",
+    )
+
+
+def test_the_phases_of_an_activation_are_measured(metrics: Metrics, log: Log) -> None:
+    metrics.record_activation_end(activation(warming_at=1_500_000, draining_at=2_000_000, ended_at=5_000_000))
+    name = "switchgear_activation_duration_seconds_sum"
+    assert value(metrics, name, phase="total") == 4
+    assert value(metrics, name, phase="warming") == 0.5
+    assert value(metrics, name, phase="draining") == 3
+    assert value(metrics, "switchgear_activations_total", kind="activate", mode="drain", outcome="applied") == 1
+
+
+def test_an_activation_that_ends_in_the_queue_has_no_phases(metrics: Metrics, log: Log) -> None:
+    metrics.record_activation_end(activation(State.CANCELLED, ended_at=3_000_000, why={"code": "activation.cancelled"}))
+    assert {labels for name, labels in samples(metrics) if name.startswith("switchgear_activation_duration")} >= {
+        (("phase", "total"),)
+    }
+    assert "warming" not in metrics.render().decode()
+    assert log.lines()[0]["reason"] == "activation.cancelled"
+
+
+def test_what_is_shown_follows_the_active_configuration(metrics: Metrics) -> None:
+    metrics.set_configuration(1, "one")
+    metrics.set_selections([("extract", "a", "1.0"), ("read", "r", "1.0")])
+    metrics.set_configuration(2, "two")
+    metrics.set_selections([("extract", "b", "2.0")])
+    text = metrics.render().decode()
+    assert 'switchgear_configuration_info{digest="two",version="2"} 1.0' in text
+    assert 'digest="one"' not in text
+    assert 'module="a"' not in text
+    assert 'module="r"' not in text
+
+
+def test_availability_follows_the_modules_that_are_installed(metrics: Metrics, log: Log) -> None:
+    metrics.set_available([("extract", "a", True), ("extract", "b", False)])
+    assert value(metrics, "switchgear_module_available", stage="extract", module="b") == 0
+    metrics.record_availability(stage="extract", module="b", available=True)
+    assert value(metrics, "switchgear_module_available", stage="extract", module="b") == 1
+    metrics.set_available([("extract", "b", True)])
+    assert 'module="a"' not in metrics.render().decode()
+    assert [line["event"] for line in log.lines()] == ["module.became_available"]
+
+
+def test_an_unavailable_module_is_logged_with_its_reason(metrics: Metrics, log: Log) -> None:
+    why = Why(Code.MODULE_MISSING_BINARY, "tesseract is not installed.", {"fix": "apt-get install tesseract-ocr"})
+    metrics.record_availability(stage="ocr", module="ocr-tesseract", available=False, why=why)
+    [line] = log.lines()
+    assert (line["event"], line["level"]) == ("module.became_unavailable", "warning")
+    assert (line["reason"], line["fix"]) == ("module.missing_binary", "apt-get install tesseract-ocr")
+
+
+def test_an_unknown_reason_makes_no_new_label(metrics: Metrics) -> None:
+    metrics.set_runs({}, {"parked.review": 1, "made-up by a module": 3})
+    codes = {dict(labels)["code"] for name, labels in samples(metrics) if name == "switchgear_runs_parked"}
+    assert codes == {"parked.review", "system.error"}
+
+
+def test_event_names_are_noun_dot_past_participle() -> None:
+    for name in EventName:
+        assert re.fullmatch(r"[a-z_]+\.[a-z_]+", name), name
+
+
+def test_a_line_carries_request_caller_and_what_is_bound(log: Log) -> None:
+    with request_context("req_1", "anna"), bound(run_id="run_1"):
+        get_logger().info(EventName.RUN_CLAIMED, worker_id=None)
+    get_logger().info(EventName.RUN_CLAIMED)
+    inside, outside = log.lines()
+    assert (inside["request_id"], inside["actor"], inside["run_id"]) == ("req_1", "anna", "run_1")
+    assert "worker_id" not in inside, "what is not known is left out"
+    assert not {"request_id", "actor", "run_id"} & set(outside)
+    assert inside["at"].endswith("Z")
+
+
+def test_secrets_are_taken_out_of_lines_and_tracebacks() -> None:
+    resolver = SecretResolver({"SWITCHGEAR_SECRET_X": CANARY})
+    resolver.resolve("env:SWITCHGEAR_SECRET_X")
+    stream = Log()
+    configure_logging(stream=stream, redact=resolver.redact)
+
+    def fails(password: str) -> None:
+        local = f"a local variable with {password}"
+        raise ValueError(f"{password} was refused, not {len(local)}")
+
+    try:
+        fails(CANARY)
+    except ValueError:
+        get_logger().exception(EventName.TASK_FAILED, nested={"deep": [CANARY]})
+        logging.getLogger("library").exception("library says %s", CANARY)
+    ours, theirs = stream.lines()
+    assert CANARY not in stream.getvalue()
+    assert ours["nested"] == {"deep": ["[secret]"]}
+    assert "locals" not in stream.getvalue()
+    assert ours["exception"][0]["exc_type"] == theirs["exception"][0]["exc_type"] == "ValueError"
+    assert (theirs["event"], theirs["logger"]) == ("library says [secret]", "library")
+
+
+def test_the_level_is_kept() -> None:
+    stream = Log()
+    configure_logging(stream=stream, level="warning")
+    get_logger().info(EventName.RUN_CLAIMED)
+    get_logger().warning(EventName.RUN_LOST)
+    assert [line["event"] for line in stream.lines()] == ["run.lost"]
+
+
+def test_a_library_is_heard_from_warning_on(log: Log) -> None:
+    logging.getLogger("library").info("chatter")
+    logging.getLogger("library").warning("trouble")
+    assert [line["event"] for line in log.lines()] == ["trouble"]
+
+
+def test_text_for_people_has_no_json() -> None:
+    stream = Log()
+    configure_logging(stream=stream, log_format="text")
+    get_logger().info(EventName.SERVER_STARTED, port=8420)
+    assert "server.started" in stream.getvalue()
+    assert "port=8420" in stream.getvalue()
+
+
+def test_long_values_are_cut(log: Log) -> None:
+    get_logger().info(EventName.TASK_FAILED, message="x" * 50_000)
+    assert len(log.getvalue()) < 3000
+    assert "(50000 characters)" in log.lines()[0]["message"]
+
+
+class Broken(io.StringIO):
+    """A full disk, or a pipe whose reader is gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(text)
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    configure_logging(stream=Broken())
+    get_logger().warning(EventName.DISK_RUN_LOW)
+    logging.getLogger("library").warning("%d arguments are missing")
+    logging.getLogger("library").warning("%d", "not a number")
