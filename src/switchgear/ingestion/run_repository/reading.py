@@ -31,7 +31,8 @@ _RUNS: Final = f"SELECT {RUN_COLUMNS} FROM runs r JOIN documents d ON d.id = r.d
 _DOCUMENTS: Final = f"SELECT {DOCUMENT_COLUMNS} FROM documents d"  # noqa: S608
 _ATTEMPTS: Final = """
 SELECT stage_id, candidate, try_number, outcome, started_at, duration_us, module_id, module_version, code_digest,
-    detail, message, limits, rules_not_matched, confidence, run_id, fencing_token, configuration_id, configuration_version
+    detail, message, limits, rules_not_matched, confidence, run_id, fencing_token, configuration_id,
+    configuration_version
 FROM stage_attempts WHERE run_id = :run ORDER BY fencing_token, started_at, candidate, try_number"""
 _OUTPUTS: Final = """
 SELECT stage_id, outcome, module_id, wanted_module_id, degraded, why, value, artifact_sha256, size_bytes, run_id,
@@ -158,7 +159,9 @@ def run_of(row: Row) -> RunRow:
 
 def document_of(row: Row) -> DocumentRow:
     """Read a row of `DOCUMENT_COLUMNS`."""
-    return DocumentRow(*row[:9], RunStatus(row[9]) if row[9] else None)
+    values = list(row)
+    values[9] = RunStatus(values[9]) if values[9] else None
+    return DocumentRow(*values)
 
 
 def _attempt_of(row: Row) -> StoredAttempt:

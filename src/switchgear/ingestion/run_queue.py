@@ -1,0 +1,67 @@
+"""Who carries runs to workers: the seam of queue backends, and the built-in one. Source: DESIGN 5.
+
+In the built-in backend the run table is the queue. Whoever queues a run in this process wakes a waiting worker at once;
+what other processes queue is found by looking, often at first and then less often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from switchgear.ingestion.run_repository import ClaimedRun, RunRepository
+
+#: How long an idle worker waits before it looks again, in seconds: at first, and at the longest.
+FIRST_WAIT_S: Final = 0.2
+LONGEST_WAIT_S: Final = 1.0
+_GROWTH: Final = 1.5
+
+
+class RunQueue(Protocol):
+    """What workers and services ask of a backend. Lease, fencing and checkpoints are the repository's in each."""
+
+    def notify(self) -> None:
+        """Say that a run may have been queued; call it after the commit."""
+
+    async def wait(self) -> None:
+        """Return when there may be something to claim, at the latest after a bounded time."""
+
+    async def claim(self, worker_id: str) -> ClaimedRun | None:
+        """Take the next run that may be claimed, or None. Raises `DatabaseUnreachable`."""
+
+
+class BuiltinQueue:
+    """The run table as the queue.
+
+    Args:
+        repository: On the narrow path.
+        lease_s: How long a claim holds without a heartbeat, in seconds.
+    """
+
+    def __init__(self, repository: RunRepository, lease_s: float) -> None:
+        self._repository = repository
+        self._lease_s = lease_s
+        self._something = asyncio.Event()
+        self._wait_s = FIRST_WAIT_S
+
+    def notify(self) -> None:
+        """See `RunQueue.notify`."""
+        self._something.set()
+
+    async def wait(self) -> None:
+        """See `RunQueue.wait`; waits longer and longer while nothing comes."""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._something.wait()
+        except TimeoutError:
+            self._wait_s = min(LONGEST_WAIT_S, self._wait_s * _GROWTH)
+        else:
+            self._something.clear()
+            self._wait_s = FIRST_WAIT_S
+
+    async def claim(self, worker_id: str) -> ClaimedRun | None:
+        """See `RunQueue.claim`."""
+        claimed = await self._repository.claim(worker_id, self._lease_s)
+        if claimed is not None:
+            self._wait_s = FIRST_WAIT_S
+        return claimed

@@ -1,0 +1,1 @@
+"""Queue backends and the sweep."""
