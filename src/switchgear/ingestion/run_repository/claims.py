@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from switchgear.core.admission import ACTIVE_CONFIGURATION, FIRST_CLAIM_GUARD
 from switchgear.core.database import SWITCH_LOCK, Statement
 from switchgear.core.database.statements import Row
 from switchgear.domain.errors import Why
@@ -33,18 +34,14 @@ from switchgear.ingestion.run_repository.records import (
 )
 
 #: A first claim needs a version to pin, and no drain may hold first claims; a run that holds a version goes on.
-_CLAIMABLE: Final = """
+_CLAIMABLE: Final = f"""
     SELECT id FROM runs
     WHERE status = 'queued' AND available_at <= now_us()
       AND (configuration_id IS NOT NULL
-           OR (NOT EXISTS (SELECT 1 FROM admission WHERE pipeline = :pipeline
-                           AND held_by IS NOT NULL AND held_until > now_us())
-               AND (pinned_configuration_id IS NOT NULL
-                    OR EXISTS (SELECT 1 FROM admission WHERE pipeline = :pipeline
-                               AND active_configuration_id IS NOT NULL))))
-    ORDER BY available_at, id LIMIT 1"""
-_PINNED: Final = """COALESCE(configuration_id, pinned_configuration_id,
-        (SELECT active_configuration_id FROM admission WHERE pipeline = :pipeline))"""
+           OR ({FIRST_CLAIM_GUARD}
+               AND (pinned_configuration_id IS NOT NULL OR {ACTIVE_CONFIGURATION} IS NOT NULL)))
+    ORDER BY available_at, id LIMIT 1"""  # noqa: S608 - only constants
+_PINNED: Final = f"COALESCE(configuration_id, pinned_configuration_id, {ACTIVE_CONFIGURATION})"
 _DOCUMENT: Final = ", ".join(
     f"(SELECT {column} FROM documents WHERE documents.id = runs.document_id)"  # noqa: S608 - only constants
     for column in ("sha256", "size_bytes", "name", "media_type")

@@ -1,0 +1,359 @@
+"""Runs, documents and results as people and integrators see them, and what people do to runs. Source: DESIGN 5.
+
+A person's retry, cancel, release and reject are audited in the transaction of the change (I26).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from switchgear.core.logging import get_logger
+from switchgear.core.observability import EventName
+from switchgear.core.unit_of_work import UnitOfWork, Units
+from switchgear.domain.access import Actor
+from switchgear.domain.audit import AuditAction
+from switchgear.domain.configuration import Status
+from switchgear.domain.errors import InvalidRequest, NotFound
+from switchgear.domain.run import RunEvent, RunStatus, transition
+from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.run_queue import RunQueue
+from switchgear.ingestion.run_repository import (
+    Counts,
+    DeliveryRow,
+    DocumentRow,
+    Page,
+    ResultRow,
+    RunFilter,
+    RunRepository,
+    RunRow,
+    StoredAttempt,
+    StoredOutput,
+)
+from switchgear.ingestion.waiting import with_reason
+
+log = get_logger()
+
+#: Configurations that a person may repeat a run with: those that were active once (invariant 5).
+_ONCE_ACTIVE: Final = frozenset({Status.ACTIVE, Status.SUPERSEDED, Status.ROLLED_BACK})
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run with everything that explains it; `run.why` says what a queued one waits for."""
+
+    run: RunRow
+    attempts: Sequence[StoredAttempt]
+    outputs: Sequence[StoredOutput]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result as JSON text in UTF-8; `status` is `parked` while a person has yet to release it."""
+
+    run_id: str
+    document_id: str
+    status: RunStatus
+    configuration_version: int | None
+    degraded: bool
+    ended_at: int | None
+    body: bytes
+
+    def value(self) -> Any:
+        """The result as a plain value."""
+        return json.loads(self.body)
+
+
+class RunService:
+    """What REST, CLI and console offer about documents and runs.
+
+    Args:
+        units: Makes units of work.
+        repository: On the narrow path.
+        artifacts: Where documents and large outputs stand.
+        queue: Told when a run was queued.
+    """
+
+    def __init__(self, units: Units, repository: RunRepository, artifacts: ArtifactStore, queue: RunQueue) -> None:
+        self._units = units
+        self._repository = repository
+        self._artifacts = artifacts
+        self._queue = queue
+
+    # --- looking ---
+
+    async def get(self, run_id: str) -> RunView:
+        """Return the run with its attempts, its committed outputs, and what it waits for.
+
+        Raises:
+            NotFound: There is none.
+        """
+        run = with_reason(await self._repository.get(run_id), await self._repository.waiting())
+        return RunView(run, await self._repository.attempts(run_id), await self._repository.outputs(run_id))
+
+    async def list(self, wanted: RunFilter | None = None, limit: int = 50, cursor: str | None = None) -> Page[RunRow]:
+        """Return runs, newest first; queued ones say what they wait for."""
+        page = await self._repository.list(wanted or RunFilter(), limit, cursor)
+        if not any(run.status is RunStatus.QUEUED for run in page.items):
+            return page
+        waiting = await self._repository.waiting()
+        return Page(tuple(with_reason(run, waiting) for run in page.items), page.next_cursor)
+
+    async def document(self, document_id: str) -> DocumentRow:
+        """Return the document. Raises `NotFound`."""
+        return await self._repository.document(document_id)
+
+    async def documents(
+        self, limit: int = 50, cursor: str | None = None, *, actor: str | None = None, sha256: str | None = None
+    ) -> Page[DocumentRow]:
+        """Return documents, newest first; *actor* is who sent them, *sha256* the digest of the bytes."""
+        return await self._repository.documents(limit, cursor, actor=actor, sha256=sha256)
+
+    async def deliveries(self, document_id: str) -> Sequence[DeliveryRow]:
+        """Return what was delivered of a document, oldest first."""
+        return await self._repository.deliveries(document_id)
+
+    async def counts(self) -> Counts:
+        """Return how many runs stand where."""
+        return await self._repository.counts()
+
+    async def value(self, output: StoredOutput) -> Any:
+        """Return an output as a plain value, wherever it stands. Raises `NotFound` and `CorruptArtifact`."""
+        if output.value is not None:
+            return json.loads(output.value)
+        if output.artifact_sha256 is None:
+            return None
+        return json.loads(await self._artifacts.read(output.artifact_sha256))
+
+    async def result(self, document_id: str) -> Result:
+        """Return the document's newest result: the accepted one, or the one that waits for review.
+
+        Raises:
+            NotFound: There is no such document, or it has no result; the message says why.
+        """
+        row = await self._repository.result(document_id)
+        if row is None:
+            document = await self._repository.document(document_id)
+            status = document.last_run_status
+            raise NotFound(
+                f"This document has no result: its last run {document.last_run_id} is {status}. Look at that run.",
+                kind="result",
+                run_id=document.last_run_id,
+                status=str(status),
+            )
+        return await self._with_body(row)
+
+    async def results_after(
+        self, cursor: str | None = None, limit: int = 50, *, actor: str | None = None
+    ) -> Page[Result]:
+        """Return every accepted result in the order of acceptance, for systems that pull.
+
+        `next_cursor` is given with every page that is not empty: what is accepted later comes after it.
+
+        Raises:
+            InvalidRequest: The cursor is none that this list gave.
+        """
+        rows = await self._repository.results_after(_cursor(cursor), limit, actor=actor)
+        items = [await self._with_body(row) for row in rows]
+        last = f"{rows[-1].ended_at}.{rows[-1].run_id}" if rows else cursor
+        return Page(tuple(items), last)
+
+    async def _with_body(self, row: ResultRow) -> Result:
+        if row.value is not None:
+            body = row.value.encode()
+        elif row.artifact_sha256 is not None:
+            body = await self._artifacts.read(row.artifact_sha256)
+        else:
+            body = b"null"
+        return Result(
+            row.run_id, row.document_id, row.status, row.configuration_version, row.degraded, row.ended_at, body
+        )
+
+    # --- doing ---
+
+    async def retry(
+        self, run_id: str, *, by: Actor, configuration: str = "original", from_: str = "failed", message: str = ""
+    ) -> RunView:
+        """Run a document again.
+
+        Under `original`, a failed or parked run goes on itself; everything else is a new run with `retry_of`.
+
+        Args:
+            run_id: The run.
+            by: The verified caller.
+            configuration: `original`, `active`, or the id or `vN` of a version that was active once.
+            from_: `failed` (where it stopped), `start`, or a stage; finished stages before it are kept.
+            message: Why; written to the audit trail.
+
+        Raises:
+            NotFound: There is no such run or configuration.
+            InvalidRequest: The run never came to that stage, or the configuration was never active.
+            RunTransitionRefused: It is queued or running.
+        """
+        async with self._units() as unit:
+            repository = self._repository.on(unit.statements)
+            run = await repository.get(run_id)
+            if run.status in (RunStatus.QUEUED, RunStatus.RUNNING):
+                transition(run.status, RunEvent.RETRY)
+            pinned = await _pinned(unit, run, configuration)
+            start = await _start(repository, run, from_)
+            if configuration == "original" and run.status in (RunStatus.FAILED, RunStatus.PARKED):
+                after = await repository.retry(run, stage_id=start.stage_id, forgotten=start.forgotten)
+            else:
+                after = await repository.add_run(
+                    run.document_id,
+                    _id_of(by),
+                    retry_of=run.id,
+                    pinned=pinned,
+                    stage_id=start.stage_id,
+                    copy_from=run.id,
+                    copied_stages=start.kept,
+                )
+            await unit.audit.append(
+                AuditAction.RUN_RETRIED,
+                actor=by,
+                subjects=_subjects(run, after),
+                message=message,
+                before=_state(run),
+                after={**_state(after), "configuration": configuration, "from": from_},
+            )
+            await unit.commit()
+        self._queue.notify()
+        log.info(EventName.RUN_RETRIED, run_id=after.id, retry_of=after.retry_of, document_id=after.document_id)
+        return await self.get(after.id)
+
+    async def cancel(self, run_id: str, *, by: Actor, message: str = "") -> RunView:
+        """Cancel a run; one that is running is ended by its worker within a heartbeat.
+
+        Raises:
+            NotFound: There is none.
+            RunTransitionRefused: It has ended.
+        """
+        async with self._units() as unit:
+            repository = self._repository.on(unit.statements)
+            before = await repository.get(run_id)
+            after = await repository.cancel(run_id)
+            await unit.audit.append(
+                AuditAction.RUN_CANCELLED,
+                actor=by,
+                subjects=_subjects(after),
+                message=message,
+                before=_state(before),
+                after={**_state(after), "cancel_requested": True},
+            )
+            await unit.commit()
+        log.info(EventName.RUN_CANCELLED, run_id=run_id, document_id=after.document_id, status=str(after.status))
+        return await self.get(run_id)
+
+    async def release(self, document_id: str, *, message: str, by: Actor) -> RunView:
+        """Let a document that waits for review go on as it is.
+
+        Raises:
+            NotFound: There is no such document.
+            InvalidRequest: It does not wait for review.
+        """
+        return await self._decide(document_id, "release", AuditAction.DOCUMENT_RELEASED, message, by)
+
+    async def reject(self, document_id: str, *, message: str, by: Actor) -> RunView:
+        """End the review of a document by rejecting it; raises as `release`."""
+        return await self._decide(document_id, "reject", AuditAction.DOCUMENT_REJECTED, message, by)
+
+    async def _decide(
+        self, document_id: str, action: Literal["release", "reject"], audited: AuditAction, message: str, by: Actor
+    ) -> RunView:
+        async with self._units() as unit:
+            repository = self._repository.on(unit.statements)
+            run = await repository.awaiting_review(document_id)
+            if run is None:
+                raise InvalidRequest(
+                    "This document does not wait for review, so there is nothing to decide. Look at its last run.",
+                    document_id=document_id,
+                )
+            at = datetime.fromtimestamp(await unit.now_us() / 1_000_000, UTC).isoformat()
+            decision = {"action": action, "actor": by.name, "message": message, "at": at}
+            after = await repository.decide(run, decision)
+            await unit.audit.append(
+                audited,
+                actor=by,
+                subjects=_subjects(after),
+                message=message,
+                before=_state(run),
+                after={**_state(after), "decision": action},
+            )
+            await unit.commit()
+        self._queue.notify()
+        log.info(EventName.DOCUMENT_DECIDED, run_id=run.id, document_id=document_id, decision=action)
+        return await self.get(run.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a repeated run begins (None = at the first stage), which outputs it keeps, and which it makes anew."""
+
+    stage_id: str | None
+    kept: Sequence[str]
+    forgotten: Sequence[str]
+
+
+async def _start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
+    finished = [output.stage_id for output in await repository.outputs(run.id)]
+    if from_ == "failed" and run.status is not RunStatus.SUCCEEDED:
+        return _Start(run.stage_id, finished, ())
+    if from_ in ("failed", "start"):  # nothing failed in a run that succeeded
+        return _Start(None, (), finished)
+    order = list(await repository.stages())
+    if from_ not in order:
+        raise InvalidRequest(f"There is no stage {from_!r} to start from. Stages are: {', '.join(order)}.")
+    earlier = order[: order.index(from_)]
+    missing = [stage for stage in earlier if stage not in finished]
+    if missing:
+        raise InvalidRequest(
+            f"The run cannot start at {from_}: it never finished {missing[0]}. Start there, or at an earlier stage."
+        )
+    return _Start(from_, earlier, [stage for stage in finished if stage not in earlier])
+
+
+async def _pinned(unit: UnitOfWork, run: RunRow, configuration: str) -> str | None:
+    """The version that a new run shall have; None = whichever is active at its first claim."""
+    if configuration == "active":
+        return None
+    if configuration == "original":
+        return run.configuration_id or run.pinned_configuration_id
+    stored = await unit.configurations.get(configuration)
+    if stored.status not in _ONCE_ACTIVE:
+        raise InvalidRequest(
+            f"{stored.label} is {stored.status} and was never active, so no run may use it. Activate it first.",
+            configuration_id=stored.id,
+        )
+    return stored.id
+
+
+def _cursor(text: str | None) -> tuple[int, str] | None:
+    if not text:
+        return None
+    time, _, run_id = text.partition(".")
+    if not (time.isascii() and time.isdigit() and len(time) <= 18 and run_id):
+        raise InvalidRequest("The cursor is none that this list gave. Start again without one.")
+    return int(time), run_id
+
+
+def _id_of(by: Actor) -> str:
+    return by.token_id or by.name
+
+
+def _subjects(*runs: RunRow) -> Sequence[str]:
+    ids = [run.id for run in runs] + [run.document_id for run in runs]
+    return list(dict.fromkeys(ids))
+
+
+def _state(run: RunRow) -> Mapping[str, Any]:
+    return {
+        "run_id": run.id,
+        "status": str(run.status),
+        "stage_id": run.stage_id,
+        "configuration_version": run.configuration_version,
+        "why": run.why_code,
+    }
