@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
@@ -147,7 +148,7 @@ class ArtifactStore:
             raise NotFound("That is no SHA-256 digest.")
         return _place(self._folder, sha256)
 
-    def open(self, sha256: str) -> BinaryIO:
+    def open(self, sha256: str) -> BufferedReader:
         """Open it for reading.
 
         Raises:

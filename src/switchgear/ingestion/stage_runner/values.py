@@ -27,7 +27,7 @@ class Attempt:
     stage_id: str
     candidate: int
     try_number: int
-    module_id: str
+    module_id: str | None
     module_version: str | None
     code_digest: str | None
     outcome: Outcome

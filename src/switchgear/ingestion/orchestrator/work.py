@@ -1,0 +1,283 @@
+"""What one claim of a run knows: outputs so far, what comes next, what each stage gets. Source: DESIGN 3, 5."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from switchgear.domain.configuration import sha256_of
+from switchgear.domain.errors import Code, NextAction, Why
+from switchgear.domain.fallback import may_retry
+from switchgear.domain.run import Outcome
+from switchgear.ingestion.module_pool import DocumentFile, StageValue
+from switchgear.ingestion.plan import ExecutionPlan, StagePlan
+from switchgear.ingestion.run_repository.records import AttemptRow, ClaimedRun, DeliveryRow, StoredAttempt
+from switchgear.ingestion.stage_runner import Attempt, StageCall, StageEnd, StageEndKind
+from switchgear.sdk.contract import Contract
+from switchgear.sdk.values import Decision, Earlier
+
+_KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class RunWork:
+    """One run in the hands of one worker."""
+
+    def __init__(self, claim: ClaimedRun, plan: ExecutionPlan, document: DocumentFile) -> None:
+        self.claim = claim
+        self.plan = plan
+        self.document = document
+        self.degraded = False
+        self.tries_before: Mapping[int, int] = {}
+        self._values: dict[str, StageValue | None] = {}
+        self._done: set[str] = set()
+        self._decision = decision_of(claim.decision)
+
+    # --- where it is ---
+
+    def restore(self, stage_id: str, value: bytes | None, *, degraded: bool) -> None:
+        """Take over the committed output of a stage; a stage that the pipeline no longer has is left aside."""
+        stage = self.plan.stage(stage_id)
+        if stage is None:
+            return
+        contract = stage.stage.contract
+        self._keep(stage, None if value is None else StageValue(contract.output, raw=value))
+        self.degraded = self.degraded or degraded
+
+    def accept(self, stage: StagePlan, end: StageEnd) -> None:
+        """Take over what a stage of this claim gave."""
+        self._keep(stage, end.value)
+        self.degraded = self.degraded or end.degraded
+        self.tries_before = {}
+
+    def _keep(self, stage: StagePlan, value: StageValue | None) -> None:
+        self._done.add(stage.stage.id)
+        self._values[stage.stage.contract.output_name] = value
+
+    def next_stage(self) -> StagePlan | None:
+        """The first stage without an answer; optional stages without a module are passed over."""
+        return next(
+            (
+                stage
+                for stage in self.plan.stages
+                if stage.stage.id not in self._done and (stage.fallback is not None or stage.stage.required)
+            ),
+            None,
+        )
+
+    # --- what a stage gets ---
+
+    def without_call(self, stage: StagePlan) -> StageEnd | None:
+        """The end of a stage that needs no module: it lacks an input, or does not concern the document."""
+        contract = stage.stage.contract
+        lacking = self._lacking(contract)
+        if lacking is None:
+            reason = self._not_concerned(contract)
+            return None if reason is None else StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, reason))
+        if not stage.stage.required:
+            return StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, f"There is no {lacking}."))
+        summary = f"The run failed: stage {stage.stage.id} needs {lacking}, which no earlier stage gave."
+        return StageEnd(StageEndKind.FAIL, why=Why(Code.FAILED_NO_INPUT, summary, {"stage_id": stage.stage.id}))
+
+    def _lacking(self, contract: Contract) -> str | None:
+        for name in contract.inputs:
+            if name != "blob" and not contract.is_optional(name) and self._values.get(name) is None:
+                return name
+        for group in contract.any_of:
+            if all(name != "blob" and self._values.get(name) is None for name in group):
+                return " or ".join(group)
+        return None
+
+    def _not_concerned(self, contract: Contract) -> str | None:
+        if contract.applies is None:
+            return None
+        given: dict[str, Any] = {}
+        for name in contract.inputs:
+            value = self._values.get(name)
+            given[name] = None if value is None else value.model
+        return contract.applies(given)
+
+    def call(self, stage: StagePlan, deadline: float, earlier: Sequence[Earlier]) -> StageCall:
+        """What the stage works on."""
+        contract = stage.stage.contract
+        inputs = {name: self._values.get(name) for name in contract.inputs if name != "blob"}
+        has_effects = contract.effects != "none"
+        return StageCall(
+            run_id=self.claim.run_id,
+            document_id=self.claim.document_id,
+            document=self.document,
+            inputs=inputs,
+            deadline=deadline,
+            decision=self._decision,
+            earlier=earlier,
+            delivery_base=self._delivery_base(inputs) if has_effects else "",
+            tries_before=self.tries_before if stage.stage.id == self.claim.stage_id else {},
+        )
+
+    def _delivery_base(self, inputs: Mapping[str, StageValue | None]) -> str:
+        """Document and digest of what is delivered: the result, or the stage's inputs where there is none yet."""
+        result = self.result
+        parts = [result.raw] if result is not None else [value.raw for value in inputs.values() if value is not None]
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "big") + part)
+        return f"{self.claim.document_id}\0{digest.hexdigest()}"
+
+    # --- the result ---
+
+    @property
+    def result(self) -> StageValue | None:
+        """The run's result, as soon as it is there."""
+        return self._values.get(self.plan.pipeline.result)
+
+    def identity(self) -> str | None:
+        """Digest of the result's identity fields; None without them. Case and spaces make no difference."""
+        result = self.result
+        if result is None or not self.plan.pipeline.identity:
+            return None
+        body = json.loads(result.raw)
+        values = [_at(body, pointer) for pointer in self.plan.pipeline.identity]
+        if any(value is None or value == "" for value in values):
+            return None
+        return sha256_of([_folded(value) for value in values])
+
+    def deliveries(self) -> list[DeliveryRow]:
+        """Effects that happened outside, from the outputs of stages with effects: whatever names key and target."""
+        found: dict[str, DeliveryRow] = {}
+        for stage in self.plan.stages:
+            value = self._values.get(stage.stage.contract.output_name)
+            if stage.stage.contract.effects == "external" and value is not None:
+                for receipt in _receipts(json.loads(value.raw)):
+                    found.setdefault(receipt["key"], DeliveryRow(receipt["key"], receipt["target"], receipt))
+        return list(found.values())
+
+
+def _receipts(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if isinstance(value.get("target"), str) and _KEY.match(str(value.get("key", ""))):
+            yield value
+            return
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _receipts(item)
+
+
+def _at(value: Any, pointer: str) -> Any:
+    for name in pointer.strip("/").split("/"):
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None
+    return value
+
+
+def _folded(value: Any) -> Any:
+    return " ".join(value.split()).casefold() if isinstance(value, str) else value
+
+
+def _noted(stage: StagePlan, reason: str) -> list[Attempt]:
+    """The record of a stage that was left out without a call: nobody was asked."""
+    return [
+        Attempt(
+            stage_id=stage.stage.id,
+            candidate=0,
+            try_number=1,
+            module_id=None,
+            module_version=None,
+            code_digest=None,
+            outcome=Outcome.NOT_APPLICABLE,
+            detail="",
+            message=reason,
+            limits={},
+            started_at=0,
+            duration_us=0,
+        )
+    ]
+
+
+def decision_of(stored: Mapping[str, Any] | None) -> Decision | None:
+    """What a person decided; stored times are microseconds UTC."""
+    if stored is None:
+        return None
+    at = stored.get("at")
+    when = datetime.fromtimestamp(at / 1e6, UTC) if isinstance(at, int) else at
+    return Decision.model_validate({**{key: stored.get(key) for key in ("action", "actor", "message")}, "at": when})
+
+
+def tries_before(stage: StagePlan | None, stored: Sequence[StoredAttempt]) -> Mapping[int, int]:
+    """How often each candidate was tried before a back-off that it asked for; empty when the run was not in one."""
+    if stage is None or stage.fallback is None:
+        return {}
+    own = [item for item in stored if item.stage_id == stage.stage.id and item.outcome is not Outcome.LOST]
+    newest = max((item.fencing_token for item in own), default=0)
+    last_claim = [item for item in own if item.fencing_token == newest]
+    if not last_claim:
+        return {}
+    last = max(last_claim, key=lambda item: (item.candidate, item.try_number))
+    if last.candidate >= len(stage.fallback.candidates) or last.detail != "Retryable":
+        return {}
+    limits = stage.fallback.candidates[last.candidate].limits
+    if not may_retry(last.outcome, retryable=True, tries=last.try_number, limits=limits, has_effects=False):
+        return {}  # its tries were used up: whoever retries the run gives it new ones
+    tries: dict[int, int] = {}
+    for item in last_claim:
+        tries[item.candidate] = max(tries.get(item.candidate, 0), item.try_number)
+    return tries
+
+
+def attempt_row(attempt: Attempt, now_us: int) -> AttemptRow:
+    """The attempt as it is recorded."""
+    return AttemptRow(
+        stage_id=attempt.stage_id,
+        candidate=attempt.candidate,
+        try_number=attempt.try_number,
+        outcome=attempt.outcome,
+        started_at=attempt.started_at or now_us,
+        duration_us=attempt.duration_us,
+        module_id=attempt.module_id,
+        module_version=attempt.module_version,
+        code_digest=attempt.code_digest,
+        detail=attempt.detail,
+        message=attempt.message,
+        limits=attempt.limits,
+        rules_not_matched=attempt.rules_not_matched,
+        confidence=attempt.confidence,
+    )
+
+
+def with_next_actions(why: Why, claim: ClaimedRun) -> Why:
+    """The same reason with what a person can do about this run."""
+    run, document = claim.run_id, claim.document_id
+    actions: tuple[NextAction, ...]
+    path = f"/api/v1/documents/{document}"
+    if why.code is Code.PARKED_REVIEW:
+        actions = (
+            _action("Release it", f"switchgear documents release {document} -m WHY", f"{path}/release"),
+            _action("Reject it", f"switchgear documents reject {document} -m WHY", f"{path}/reject"),
+        )
+    elif why.code is Code.FAILED_INPUT_REJECTED:
+        actions = (
+            NextAction("Look at the document", "viewer", f"switchgear documents get {document}", "GET", f"{path}/file"),
+        )
+    else:
+        actions = (
+            _action("Retry it", f"switchgear runs retry {run}", f"/api/v1/runs/{run}/retry"),
+            NextAction(
+                "Retry it under the active configuration",
+                cli=f"switchgear runs retry {run} --configuration active",
+                method="POST",
+                path=f"/api/v1/runs/{run}/retry",
+                body={"configuration": "active"},
+            ),
+        )
+    return Why(why.code, why.summary, why.facts, why.blocking, actions)
+
+
+def _action(label: str, cli: str, path: str) -> NextAction:
+    return NextAction(label, cli=cli, method="POST", path=path)
