@@ -1,0 +1,193 @@
+"""Takes documents from a folder: what has been still for two seconds is accepted, then moved. Source: INTERFACES 3.
+
+A file is moved only after it was accepted; when the process dies in between, it is taken again, and the same bytes are
+the same document. A file that is refused for good goes to the folder of failures with the reason beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import stat
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from switchgear.core.logging import get_logger
+from switchgear.core.observability import EventName
+from switchgear.domain.access import Actor
+from switchgear.domain.errors import DomainError, InvalidRequest
+from switchgear.ingestion.artifact_store import TooLarge
+from switchgear.ingestion.intake import Intake
+from switchgear.ingestion.run_repository.records import AcceptedDocument
+
+#: A file whose size and time have not changed for so long is complete, in seconds.
+STABLE_S: Final = 2.0
+_CHUNK: Final = 1 << 20
+_MOST_AT_ONCE: Final = 100
+#: Suffixes of files that other programs are still writing.
+_UNFINISHED: Final = (".part", ".tmp", ".crdownload", ".filepart")
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file that was looked at: accepted, or refused for good with a reason."""
+
+    path: Path
+    accepted: AcceptedDocument | None
+    refusal: DomainError | None = None
+
+
+@dataclass(slots=True)
+class _Seen:
+    size: int
+    changed_ns: int
+    since_s: float
+
+
+class FolderSource:
+    """One folder that is watched.
+
+    Args:
+        intake: Where documents go.
+        by: In whose name.
+        path: The folder.
+        done: Where accepted files are moved; None = `done` below the folder.
+        failed: Where refused files are moved; None = `failed` below the folder.
+        monotonic: Seconds; for tests.
+        again: Whether known bytes get a new run.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        by: Actor,
+        path: Path,
+        done: Path | None = None,
+        failed: Path | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        again: bool = False,
+    ) -> None:
+        self._intake = intake
+        self._by = by
+        self.path = path
+        self.done = done or path / "done"
+        self.failed = failed or path / "failed"
+        self._monotonic = monotonic
+        self._again = again
+        self._seen: dict[Path, _Seen] = {}
+
+    async def look(self) -> Sequence[Taken]:
+        """Look once: take what is complete. Call it about once a second.
+
+        Nothing is taken while the disk is low or the database away: files stay where they are.
+
+        Raises:
+            OSError: The folder cannot be read.
+            DatabaseUnreachable: Try again later.
+        """
+        complete = await asyncio.to_thread(self._complete)
+        taken: list[Taken] = []
+        for path in complete:
+            if await asyncio.to_thread(lambda: self._intake.is_paused):
+                break
+            result = await self._take(path)
+            if result is not None:
+                taken.append(result)
+        return taken
+
+    def _complete(self) -> list[Path]:
+        """Files that have not changed since they were first seen like this, oldest first."""
+        now = self._monotonic()
+        seen: dict[Path, _Seen] = {}
+        for entry in os.scandir(self.path):
+            if entry.name.startswith(".") or entry.name.lower().endswith(_UNFINISHED):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                info = entry.stat(follow_symlinks=False)
+                if not stat.S_ISREG(info.st_mode):
+                    continue
+                path = Path(entry.path)
+                before = self._seen.get(path)
+                is_same = before is not None and (before.size, before.changed_ns) == (info.st_size, info.st_mtime_ns)
+                seen[path] = before if before and is_same else _Seen(info.st_size, info.st_mtime_ns, now)
+        self._seen = seen
+        still = [path for path, item in seen.items() if now - item.since_s >= STABLE_S]
+        return sorted(still, key=lambda path: (seen[path].changed_ns, path.name))[:_MOST_AT_ONCE]
+
+    async def _take(self, path: Path) -> Taken | None:
+        try:
+            accepted = await self._intake.accept(
+                _read(path),
+                file_name=path.name,
+                media_type="application/octet-stream",
+                by=self._by,
+                again=self._again,
+            )
+        except (InvalidRequest, TooLarge) as refusal:
+            await asyncio.to_thread(self._move_failed, path, refusal)
+            log.warning(EventName.FILE_REFUSED, folder=str(self.path), code=str(refusal.code), reason=refusal.message)
+            return Taken(path, None, refusal)
+        except FileNotFoundError:
+            return None  # somebody took it away
+        await asyncio.to_thread(_move, path, self.done)
+        self._seen.pop(path, None)
+        log.info(
+            EventName.FILE_TAKEN,
+            folder=str(self.path),
+            document_id=accepted.document.id,
+            run_id=accepted.run.id,
+            duplicate=accepted.duplicate,
+        )
+        return Taken(path, accepted)
+
+    def _move_failed(self, path: Path, refusal: DomainError) -> None:
+        self._seen.pop(path, None)
+        moved = _move(path, self.failed)
+        if moved is not None:
+            with contextlib.suppress(OSError):
+                moved.with_name(f"{moved.name}.why.txt").write_text(f"{refusal.code}: {refusal.message}\n")
+
+
+async def _read(path: Path) -> AsyncIterator[bytes]:
+    """The file's bytes; a link is not followed."""
+    number = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(number, "rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+            yield chunk
+
+
+def _move(path: Path, folder: Path) -> Path | None:
+    """Move a file, never over another one; returns where it is now, None when it is gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(10_000):
+        name = path.name if number == 0 else f"{path.stem}-{number}{path.suffix}"
+        target = folder / name
+        try:
+            os.link(path, target, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            return None
+        except OSError:  # another disk, or one without links
+            if target.exists():
+                continue
+            path.rename(target) if folder.stat().st_dev == path.parent.stat().st_dev else _copy(path, target)
+            return target
+        path.unlink()
+        return target
+    raise FileExistsError(f"{folder} has ten thousand files named like {path.name}")
+
+
+def _copy(path: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}.part")
+    shutil.copy2(path, temporary)
+    temporary.rename(target)
+    path.unlink()
