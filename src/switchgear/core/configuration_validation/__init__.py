@@ -1,0 +1,115 @@
+"""One validation for create, validate, activate, rollback, start-up and the command line. Pure. Source: T011, DESIGN 4.
+
+Content and a snapshot go in, all findings come out at once. Inspection and probes happened before; so this may run
+inside the transaction that switches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from switchgear.core.configuration_validation.availability import (
+    check_availability,
+    check_deprecation,
+    check_lock,
+    is_covered,
+    lock_of,
+    stale_modules,
+)
+from switchgear.core.configuration_validation.contracts import check_contract, check_pipeline, disagreements
+from switchgear.core.configuration_validation.findings import (
+    Collector,
+    Finding,
+    Findings,
+    Purpose,
+    Severity,
+    ValidationOptions,
+    content_errors,
+)
+from switchgear.core.configuration_validation.settings import check_settings
+from switchgear.core.configuration_validation.structure import Structure
+from switchgear.domain.configuration import Content, LockEntry, StoredConfiguration
+from switchgear.domain.stage import Snapshot
+
+__all__ = [
+    "Finding",
+    "Findings",
+    "Purpose",
+    "Severity",
+    "Validate",
+    "ValidationOptions",
+    "content_errors",
+    "disagreements",
+    "is_covered",
+    "lock_of",
+    "stale_modules",
+    "validate",
+    "validator",
+]
+
+#: Validates a stored configuration: (configuration, snapshot, purpose, active configuration, accept_degraded).
+Validate = Callable[[StoredConfiguration, Snapshot, Purpose, StoredConfiguration | None, bool], Findings]
+
+
+def validate(
+    content: Content,
+    snapshot: Snapshot,
+    *,
+    purpose: Purpose,
+    lock: Mapping[str, LockEntry] | None = None,
+    active: StoredConfiguration | None = None,
+    settings: ValidationOptions = ValidationOptions(),
+    accept_degraded: bool = False,
+    distributions: Mapping[str, str] | None = None,
+) -> Findings:
+    """Check content against what is installed and available.
+
+    Args:
+        content: Selections and policies.
+        snapshot: What is installed and available, at most 10 s old when it decides about a switch.
+        purpose: What for; decides between error and warning.
+        lock: The module lock of a stored version; without one it is not checked.
+        active: The active configuration; what it lacks already refuses nothing new.
+        settings: See `ValidationOptions`.
+        accept_degraded: Whether a covered unavailable module may be activated.
+        distributions: Module id -> distribution, for modules that were installed once.
+
+    Returns:
+        Every finding at once.
+    """
+    to = Collector(purpose, settings, accept_degraded)
+    uses = Structure(content, snapshot, to, distributions or {}).check()
+    for use in uses:
+        module = snapshot.modules[use.module_id]
+        if module.stage_id:  # a module that could not be described is unavailable, and nothing else is known of it
+            check_settings(use, module, to)
+            check_contract(use, module, to)
+            check_deprecation(use, module, to)
+        check_availability(use, content, active.content if active is not None else None, snapshot, to)
+    check_pipeline(snapshot.pipeline, to)
+    if lock is not None:
+        check_lock(lock, uses, snapshot, to)
+    return to.findings()
+
+
+def validator(options: ValidationOptions) -> Validate:
+    """Return the same validation with *options* bound, for stored configurations."""
+
+    def check(
+        configuration: StoredConfiguration,
+        snapshot: Snapshot,
+        purpose: Purpose,
+        active: StoredConfiguration | None,
+        accept_degraded: bool,
+    ) -> Findings:
+        return validate(
+            configuration.content,
+            snapshot,
+            purpose=purpose,
+            lock=configuration.lock,
+            active=active,
+            settings=options,
+            accept_degraded=accept_degraded,
+        )
+
+    return check

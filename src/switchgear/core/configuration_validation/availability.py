@@ -1,0 +1,102 @@
+"""Whether what content names can be used here now, and what serves when it cannot. Source: DESIGN 4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from switchgear.core.configuration_validation.findings import Collector, Finding, Kind
+from switchgear.core.configuration_validation.structure import Use
+from switchgear.domain.configuration import Content, LockEntry, Terminal, sha256_of
+from switchgear.domain.errors import Code
+from switchgear.domain.run import Outcome
+from switchgear.domain.stage import Lack, ModuleDescription, Snapshot
+
+
+def check_availability(use: Use, content: Content, active: Content | None, snapshot: Snapshot, to: Collector) -> None:
+    """Report a module that cannot be used now: a selection by its row of the table, a fallback as a warning."""
+    lack = snapshot.lack_of(use.module_id, sha256_of(dict(use.settings)))
+    if lack is None:
+        return
+    if use.step is not None:
+        message = f"The fallback for stage {use.stage.id} is not available: {lack.message}"
+        to.add(Kind.NOTICE, _finding(Code.POLICY_UNAVAILABLE, use, message, lack))
+        return
+    covered = is_covered(content, use.stage.id, snapshot)
+    then = "Its fallback serves." if covered else "Nothing else serves the stage."
+    kind = Kind.COVERED if covered else Kind.NOT_COVERED
+    finding = _finding(Code.SELECTION_UNAVAILABLE, use, f"{lack.message} {then}", lack)
+    to.add(kind, finding, known_before=_lacks_already(active, use, snapshot))
+
+
+def is_covered(content: Content, stage_id: str, snapshot: Snapshot) -> bool:
+    """Whether something is there when the selected module is unavailable: a fallback, or an explicit park or skip."""
+    policy = content.policy(stage_id)
+    if policy.then in (Terminal.PARK, Terminal.SKIP):
+        return True
+    return any(
+        Outcome.UNAVAILABLE in step.on and snapshot.lack_of(step.module_id, sha256_of(dict(step.settings))) is None
+        for step in policy.chain
+    )
+
+
+def check_deprecation(use: Use, module: ModuleDescription, to: Collector) -> None:
+    """Report a module that its author wants replaced."""
+    if module.deprecated:
+        message = f"Module {module.id} is deprecated: {module.deprecated}"
+        place = use.pointer + "/module_id"
+        to.add(Kind.NOTICE, Finding(Code.SELECTION_DEPRECATED, place, use.stage.id, message))
+
+
+def check_lock(lock: Mapping[str, LockEntry], uses: Iterable[Use], snapshot: Snapshot, to: Collector) -> None:
+    """Report modules whose installed code is not the one that the version was made with."""
+    stale = set(stale_modules(lock, snapshot))
+    for use in uses:
+        if use.module_id in stale:
+            stale.discard(use.module_id)
+            entry, now = lock[use.module_id], snapshot.modules[use.module_id]
+            message = f"The version was made with {use.module_id} {entry.version}; installed is {now.version} with other code."
+            to.add(
+                Kind.STALE,
+                Finding(
+                    Code.CONFIGURATION_LOCK_STALE,
+                    use.pointer + "/module_id",
+                    use.stage.id,
+                    message,
+                    "Install the locked version again, or make a new version from this one.",
+                ),
+            )
+
+
+def stale_modules(lock: Mapping[str, LockEntry], snapshot: Snapshot) -> list[str]:
+    """Return ids of modules whose installed code is not the locked one; editable installs are not locked."""
+    now = lock_of(lock, snapshot)
+    return sorted(
+        name
+        for name, entry in now.items()
+        if not (entry.editable or lock[name].editable)
+        and (entry.version, entry.code_digest, entry.contract_digest)
+        != (lock[name].version, lock[name].code_digest, lock[name].contract_digest)
+    )
+
+
+def lock_of(module_ids: Iterable[str], snapshot: Snapshot) -> dict[str, LockEntry]:
+    """Return version and digests of each module that is installed and could be described."""
+    found = (snapshot.modules[name] for name in sorted(module_ids) if name in snapshot.modules)
+    return {
+        module.id: LockEntry(module.version, module.code_digest, module.contract_digest, module.editable)
+        for module in found
+        if module.code_digest
+    }
+
+
+def _lacks_already(active: Content | None, use: Use, snapshot: Snapshot) -> bool:
+    selection = active.selection(use.stage.id) if active is not None else None
+    return (
+        selection is not None
+        and selection.module_id == use.module_id
+        and snapshot.lack_of(selection.module_id, sha256_of(dict(selection.settings))) is not None
+    )
+
+
+def _finding(code: Code, use: Use, message: str, lack: Lack) -> Finding:
+    return Finding(code, use.pointer + "/module_id", use.stage.id, message, lack.fix)
