@@ -106,12 +106,21 @@ class ExecutionPlan:
         configuration: The version that runs hold.
         pipeline: Its stages and contracts.
         allow_inline: Whether foreign modules that allow it run in the server's own process.
+        isolate_all: Whether even built-in modules get processes of their own (`ISOLATION=L1`).
     """
 
-    def __init__(self, configuration: StoredConfiguration, pipeline: Pipeline, *, allow_inline: bool = False) -> None:
+    def __init__(
+        self,
+        configuration: StoredConfiguration,
+        pipeline: Pipeline,
+        *,
+        allow_inline: bool = False,
+        isolate_all: bool = False,
+    ) -> None:
         self.configuration = configuration
         self.pipeline = pipeline
         self._allow_inline = allow_inline
+        self._isolate_all = isolate_all
         self.stages: tuple[StagePlan, ...] = tuple(self._stage(stage) for stage in pipeline.stages)
         self._uses: dict[tuple[str, int, str], ModuleUse] = {}
 
@@ -160,6 +169,8 @@ class ExecutionPlan:
         return use
 
     def _level(self, description: ModuleDescription) -> Level:
+        if self._isolate_all:
+            return "L1"
         is_trusted = description.distribution == _OURS or self._allow_inline
         return "L0" if description.min_isolation == "L0" and is_trusted else "L1"
 
@@ -195,6 +206,7 @@ class Plans:
         registry: What is installed.
         pools: The module processes.
         allow_inline: See `ExecutionPlan`.
+        isolate_all: See `ExecutionPlan`.
     """
 
     def __init__(
@@ -205,12 +217,14 @@ class Plans:
         registry: Installed,
         pools: Warmable,
         allow_inline: bool = False,
+        isolate_all: bool = False,
     ) -> None:
         self.pipeline = pipeline
         self._find = find
         self._registry = registry
         self._pools = pools
         self._allow_inline = allow_inline
+        self._isolate_all = isolate_all
         self._plans: dict[str, ExecutionPlan] = {}
 
     async def get(self, configuration_id: str) -> ExecutionPlan:
@@ -227,7 +241,9 @@ class Plans:
     def _plan(self, configuration: StoredConfiguration) -> ExecutionPlan:
         plan = self._plans.get(configuration.id)
         if plan is None:
-            plan = ExecutionPlan(configuration, self.pipeline, allow_inline=self._allow_inline)
+            plan = ExecutionPlan(
+                configuration, self.pipeline, allow_inline=self._allow_inline, isolate_all=self._isolate_all
+            )
             self._plans[configuration.id] = plan
         return plan
 

@@ -90,6 +90,10 @@ class ModuleRegistry:
         self._shown: dict[str, ModuleDescription] | None = None
         self._announced: dict[str, _State] = {}
 
+    def hold_by(self, isolation: IsolationReport) -> None:
+        """Say what holds module processes here; call it before `start`."""
+        self._isolation = isolation
+
     # --- finding ---
 
     async def start(self) -> None:
