@@ -29,12 +29,7 @@ def child_environment(environment: Mapping[str, str], names: Collection[str] = (
 
 
 async def ask(
-    command: str,
-    names: Sequence[str],
-    environment: Mapping[str, str],
-    *,
-    limit_s: float,
-    text: str = "",
+    command: str, names: Sequence[str], environment: Mapping[str, str], *, limit_s: float, text: str = ""
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Run one child over *names*.
 
