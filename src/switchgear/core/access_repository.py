@@ -97,9 +97,8 @@ class AccessRepository:
         """Store a key as at work; False when it is stored already. Waits for another transaction that reserves it."""
         insert = postgres_insert(IdempotencyKey) if self._is_postgres else sqlite_insert(IdempotencyKey)
         row = {"actor": actor, "key": key, "status": None, "response": None, "headers": null(), **values}
-        result = await self._session.execute(insert.values(row).on_conflict_do_nothing())
-        assert isinstance(result, CursorResult)
-        return result.rowcount == 1
+        stored = await self._session.execute(insert.values(row).on_conflict_do_nothing().returning(IdempotencyKey.key))
+        return stored.scalar_one_or_none() is not None
 
     async def key(self, actor: str, key: str) -> StoredAnswer | None:
         """Return what is stored under a key; another transaction that changes it is waited for."""
@@ -112,6 +111,8 @@ class AccessRepository:
     async def change_key(self, actor: str, key: str, **values: Any) -> None:
         """Change what is stored under a key."""
         statement = update(IdempotencyKey).where(IdempotencyKey.actor == actor, IdempotencyKey.key == key)
+        if values.get("headers", ...) is None:
+            values["headers"] = null()
         await self._session.execute(statement.values(**values))
 
     async def drop_key(self, actor: str, key: str) -> None:

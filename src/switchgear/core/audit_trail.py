@@ -47,11 +47,13 @@ class AuditTrail:
     async def lock(self) -> None:
         """Wait until no other transaction writes to the trail, and keep others from it until this one ends.
 
-        `append` does it itself; a change that has to look first takes it before it looks. SQLite's writers are alone
-        already.
+        `append` does it itself; a change that has to look first takes it before it looks. On SQLite writers are alone
+        from their first statement on, so any statement will do.
         """
         if self._dialect == "postgresql":
             await self._session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": AUDIT_LOCK})
+        else:
+            await self._session.execute(text("SELECT 1"))
 
     async def append(
         self,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from switchgear.core.access_repository import StoredAnswer
-from switchgear.core.unit_of_work import UnitOfWork, Units
+from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import Actor
 from switchgear.domain.errors import Code, DomainError, InvalidRequest
 
@@ -79,11 +79,15 @@ class Idempotency:
             "expires_at": now + RESERVED_US,
         }
         async with self._units() as unit:
-            if not await unit.access.reserve_key(owner, key, values):
+            while not await unit.access.reserve_key(owner, key, values):
                 stored = await unit.access.key(owner, key)
-                if stored is not None and now < stored.expires_at:
+                if stored is None:
+                    continue  # forgotten in this very moment
+                if now < stored.expires_at:
                     return _answer(stored, values)
-                await self._take_over(unit, owner, key, values)
+                # Changed, not made anew: others that wait for the row then see that it is taken.
+                await unit.access.change_key(owner, key, status=None, response=None, headers=None, **values)
+                break
             await unit.commit()
         return None
 
@@ -114,10 +118,6 @@ class Idempotency:
             dropped = await unit.access.drop_expired_keys(self._clock())
             await unit.commit()
         return dropped
-
-    async def _take_over(self, unit: UnitOfWork, owner: str, key: str, values: Mapping[str, Any]) -> None:
-        await unit.access.drop_key(owner, key)
-        await unit.access.reserve_key(owner, key, values)
 
 
 def _owner(actor: Actor) -> str:
