@@ -49,6 +49,7 @@ class EventName(StrEnum):
     MODULE_BECAME_AVAILABLE = "module.became_available"
     MODULE_BECAME_UNAVAILABLE = "module.became_unavailable"
     MODULE_SET = "module.set"
+    MODULE_SAID = "module.said"
     MODULES_RESCANNED = "modules.rescanned"
     MODULE_WORKER_RECYCLED = "module_worker.recycled"
     DOCUMENT_ACCEPTED = "document.accepted"

@@ -110,7 +110,8 @@ class AttemptResult:
     """What one call of a module gave: an outcome, and the output when it succeeded: JSON bytes from an isolated module, the
     model itself from an inline one.
 
-    `facts` carries `reason` and `facts` of NeedsReview, `after_s` of Retryable, the refusal sentence of bad_input.
+    A module that asks for a review gives `skipped` with `needs_review`, its sentence in `message` and its facts in
+    `facts`; an unavailable one gives the repair line in `facts["fix"]`.
     """
 
     outcome: Outcome

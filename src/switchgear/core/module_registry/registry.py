@@ -79,7 +79,7 @@ class ModuleRegistry:
         self._cache = DescriptionCache(cache)
         self._clock = clock
         self._environment = environment
-        self._isolation = isolation
+        self.isolation = isolation
         self._import_timeout_s = import_timeout_s
         self._disabled = set(disabled)
         self._parallel = min(_MOST_CHILDREN, os.cpu_count() or 1)
@@ -89,10 +89,6 @@ class ModuleRegistry:
         self._reported: dict[Key, RunTimeTrouble] = {}
         self._shown: dict[str, ModuleDescription] | None = None
         self._announced: dict[str, _State] = {}
-
-    def hold_by(self, isolation: IsolationReport) -> None:
-        """Say what holds module processes here; call it before `start`."""
-        self._isolation = isolation
 
     # --- finding ---
 
@@ -206,7 +202,7 @@ class ModuleRegistry:
             return duplicate_lack(known.offer)
         if known.base.lack is not None:
             return known.base.lack
-        return known.changed_code() or first_lack(known.base, self._environment, self._isolation)
+        return known.changed_code() or first_lack(known.base, self._environment, self.isolation)
 
     async def look_again(self, now_us: int) -> list[ModuleChange]:
         """Look at unavailable modules whose pause is over, and whether available ones still are.
