@@ -1,0 +1,1 @@
+"""Pure rules and state tables: no I/O, no ORM, no clock."""
