@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from switchgear.domain.access import Role
 from switchgear.interface.api.schemas.common import Message, Request, Time, View
 
-TokenName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@+-]*$")]
+TokenName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 #: A time with its offset, as RFC 3339 text.
 Moment = Annotated[AwareDatetime, Field(strict=False)]
 
@@ -49,7 +49,7 @@ class CreatedToken(View):
     """A new token and its secret, which is shown this once."""
 
     token: TokenView
-    secret: str
+    secret: str | None = Field(description="Null in a repeated answer to the same Idempotency-Key")
 
 
 class MeView(View):

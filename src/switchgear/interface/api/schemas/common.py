@@ -113,3 +113,4 @@ class FindingView(View):
     stage_id: str | None = None
     message: str
     hint: str | None = None
+    severity: str | None = Field(None, description="`error` or `warning`, where both stand in one list")

@@ -25,11 +25,6 @@ class WorkerView(View):
     """A live process that carries runs."""
 
     id: str
-    host: str
-    process_id: int
-    started_at: Time
-    heartbeat_at: Time
-    generation_loaded: int | None = None
 
 
 class MeasureView(View):
@@ -78,3 +73,13 @@ class ReadinessView(View):
 
     ready: bool
     checks: list[ReadinessCheck] = Field(default_factory=list, description="Only with `?verbose`")
+
+
+class RunbookView(View):
+    """One paragraph of the runbook."""
+
+    code: str
+    title: str
+    meaning: str
+    cause: str
+    remedy: str

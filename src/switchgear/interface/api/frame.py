@@ -1,0 +1,128 @@
+"""What surrounds every request: its id, the limit of its body, safe headers, and an answer to the unexpected.
+
+Plain ASGI, so that it costs little and streams pass through. Source: INTERFACES 2, RELIABILITY I30.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fastapi.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from switchgear.core.logging import get_logger, request_context
+from switchgear.domain.errors import Code
+from switchgear.domain.ids import new_id
+from switchgear.interface.api.problems import BodyTooLarge, answer_to, problem_answer
+from switchgear.sdk.errors import SwitchgearError
+
+MAX_JSON_BYTES: Final = 1024 * 1024
+#: What a multipart body needs beside the document itself.
+_MULTIPART_EXTRA: Final = 64 * 1024
+_SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+)
+
+log = get_logger()
+
+
+class Frame:
+    """Wraps an ASGI application.
+
+    Args:
+        app: The application.
+        upload_path: Path whose POST takes documents.
+        max_upload_bytes: Largest document.
+    """
+
+    def __init__(self, app: ASGIApp, *, upload_path: str, max_upload_bytes: int) -> None:
+        self._app = app
+        self._upload_path = upload_path
+        self._max_upload_bytes = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        answer = _Answer(send, request_id)
+        with request_context(request_id):
+            try:
+                await self._app(scope, self._limited(scope, receive), answer.send)
+            except SwitchgearError as error:
+                await self._refuse(answer, scope, receive, answer_to(error), error)
+            except Exception as error:
+                sentence = "An unexpected error. Try again; the log has it under the request id."
+                refusal = problem_answer(Code.SYSTEM_ERROR, 500, sentence)
+                await self._refuse(answer, scope, receive, refusal, error)
+
+    async def _refuse(
+        self, answer: _Answer, scope: Scope, receive: Receive, refusal: Response, error: Exception
+    ) -> None:
+        if refusal.status_code >= 500:
+            log.error("request.failed", path=scope["path"], method=scope["method"], exc_info=error)
+        if answer.started:
+            raise error  # the server cuts the connection; half an answer must not look whole
+        await refusal(scope, receive, answer.send)
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        is_upload = scope["method"] == "POST" and scope["path"].rstrip("/") == self._upload_path
+        limit = self._max_upload_bytes + _MULTIPART_EXTRA if is_upload else MAX_JSON_BYTES
+        shown = self._max_upload_bytes if is_upload else MAX_JSON_BYTES
+        refusal = BodyTooLarge(f"The body is larger than {shown} bytes, which is the most that is accepted here.")
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                if seen > limit:
+                    raise refusal
+            return message
+
+        async def refused() -> Message:
+            raise refusal
+
+        return refused if _declared(scope) > limit else counted
+
+
+class _Answer:
+    """Adds the headers that every answer has, and remembers whether it began."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = list(message.get("headers", ()))
+            present = {name for name, _ in headers}
+            headers.append((b"x-request-id", self._request_id))
+            headers += [pair for pair in _HEADERS if pair[0] not in present]
+            if b"cache-control" not in present:
+                headers.append((b"cache-control", b"no-store" if b"etag" not in present else b"private, no-cache"))
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+def _request_id(scope: Scope) -> str:
+    given = _header(scope, b"x-request-id")
+    return given.decode() if given is not None and _SANE_ID.fullmatch(given) else new_id("req")
+
+
+def _declared(scope: Scope) -> int:
+    given = _header(scope, b"content-length")
+    return int(given) if given is not None and given.isdigit() and len(given) < 19 else 0

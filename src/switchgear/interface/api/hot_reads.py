@@ -1,0 +1,122 @@
+"""What everybody reads all the time: rendered once for each state of the system, then served as bytes with an ETag.
+
+A rendering is kept together with what it depends on: the generation of the active configuration, whether a drain holds
+runs or an activation waits, and what the registry knows. Source: DESIGN 7 (hot reads), 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+
+from switchgear.core import admission
+from switchgear.core.module_registry import StageAvailability, startup_report
+from switchgear.domain.activation import StoredActivation
+from switchgear.domain.configuration import Content, StoredConfiguration
+from switchgear.domain.errors import NotFound
+from switchgear.domain.stage import Snapshot
+from switchgear.ingestion.run_repository import RunRepository
+from switchgear.interface.api.dependencies import etag_of
+from switchgear.interface.api.services import Services
+from switchgear.interface.api.views.configurations import active_view
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The present state, as far as hot reads show it.
+
+    Attributes:
+        snapshot: What the registry knows.
+        active: The active configuration, or None.
+        generation: Number of switches so far.
+        pending: The activation that waits, or None.
+    """
+
+    snapshot: Snapshot
+    active: StoredConfiguration | None
+    generation: int
+    pending: StoredActivation | None
+
+    def stages(self) -> Sequence[StageAvailability]:
+        """Who serves each stage now."""
+        return startup_report(self.active.content if self.active else Content(()), self.snapshot)
+
+
+@dataclass(slots=True)
+class _Kept:
+    marker: tuple[Any, ...]
+    modules: object  #: held, so that another object cannot get its identity
+    body: bytes
+    etag: str
+
+
+class HotReads:
+    """Renderings by name, each with what it was made from."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, _Kept] = {}
+
+    async def get(self, app: Services, name: str, render: Callable[[Present], bytes]) -> tuple[bytes, str]:
+        """Return body and ETag of a rendering; *render* is called only when something has changed.
+
+        Raises:
+            NotFound: Raised by *render*.
+            DatabaseUnreachable: The database does not answer.
+        """
+        snapshot = app.registry.current()
+        marker = await self._marker(app, snapshot)
+        kept = self._kept.get(name)
+        if kept is not None and kept.marker == marker and kept.modules is snapshot.modules:
+            return kept.body, kept.etag
+        body = render(await present(app, snapshot))
+        etag = etag_of(body)
+        if marker[-1] is not True:  # while an activation waits, its state changes without a mark
+            self._kept[name] = _Kept(marker, snapshot.modules, body, etag)
+        return body, etag
+
+    @staticmethod
+    async def _marker(app: Services, snapshot: Snapshot) -> tuple[Any, ...]:
+        state = await admission.read(app.database.narrow, app.settings.pipeline)
+        probes = snapshot.probes.items()
+        troubles = tuple(sorted((*key, answer.lack.code if answer.lack else "") for key, answer in probes))
+        return (
+            state.active_configuration_id,
+            state.generation,
+            state.held_by,
+            troubles,
+            await RunRepository(app.database.narrow, app.settings.pipeline).is_activation_pending(),
+        )
+
+
+async def present(app: Services, snapshot: Snapshot | None = None) -> Present:
+    """Read the present state in one transaction."""
+    async with app.units(write=False) as unit:
+        active = await unit.configurations.active()
+        pending = await unit.activations.pending()
+        state = await admission.read(unit.statements, app.settings.pipeline)
+    return Present(snapshot or app.registry.current(), active, state.generation, pending)
+
+
+async def hot(request: Request, app: Services, name: str, render: Callable[[Present], bytes]) -> tuple[bytes, str]:
+    """Return body and ETag of a hot read of this application."""
+    reads: HotReads = request.app.state.hot_reads
+    return await reads.get(app, name, render)
+
+
+async def active_configuration(request: Request, app: Services) -> tuple[bytes, str]:
+    """Body and ETag of the active configuration.
+
+    Raises:
+        NotFound: None is active.
+    """
+    return await hot(request, app, "active", _render_active)
+
+
+def _render_active(now: Present) -> bytes:
+    if now.active is None:
+        raise NotFound("No configuration is active. Create one with `switchgear config create FILE` and activate it.")
+    view = active_view(now.active, generation=now.generation, pending=now.pending, stages=now.stages())
+    return view.model_dump_json().encode()

@@ -1,0 +1,78 @@
+"""Makes the API: routes, errors, documentation, and the frame around them. Source: T003, INTERFACES 2."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from switchgear import __version__
+from switchgear.interface.api.documentation import install_documentation
+from switchgear.interface.api.event_hub import EventHub
+from switchgear.interface.api.frame import Frame
+from switchgear.interface.api.hot_reads import HotReads
+from switchgear.interface.api.problems import install_handlers
+from switchgear.interface.api.refusals import Refusals
+from switchgear.interface.api.routes import BASE, OUTSIDE, ROUTERS
+from switchgear.interface.api.routing import need_of
+from switchgear.interface.api.services import Services
+
+UPLOAD_PATH: Final = f"{BASE}/documents"
+
+
+def api_routes() -> Iterator[APIRoute]:
+    """Every route of the API as it was declared, with its path below the base or outside it."""
+    for router in (*ROUTERS, *OUTSIDE):
+        yield from (route for route in router.routes if isinstance(route, APIRoute))
+
+
+def create_app(services: Services) -> FastAPI:
+    """Make the API on the services of one instance.
+
+    Args:
+        services: Built and started by `bootstrap`; the API neither starts nor stops them.
+
+    Raises:
+        RouteWithoutNeed: A route does not say what it needs of its caller.
+    """
+    app = FastAPI(
+        title="Switchgear",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.refusals = Refusals(services.access, services.clock)
+    app.state.hot_reads = HotReads()
+    app.state.events = EventHub(services)
+    for router in ROUTERS:
+        app.include_router(router, prefix=BASE)
+    for router in OUTSIDE:
+        app.include_router(router)
+    routes = {route.name: route for route in api_routes()}
+    for route in routes.values():
+        need_of(route)
+    install_handlers(app)
+    install_documentation(app, routes)
+    app.add_middleware(Frame, upload_path=UPLOAD_PATH, max_upload_bytes=services.settings.max_upload_bytes)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    flushing = asyncio.create_task(app.state.refusals.keep_flushing())
+    try:
+        yield
+    finally:
+        await app.state.events.close()
+        flushing.cancel()
+        with suppress(asyncio.CancelledError):
+            await flushing

@@ -1,0 +1,58 @@
+"""Whether the server can take work now: each check on its own, each with the reason. Source: INTERFACES 2, I32."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Final
+
+from switchgear.domain.errors import Code, NextAction, Why
+from switchgear.interface.api.problems import code_of
+from switchgear.interface.api.schemas.common import WhyView
+from switchgear.interface.api.schemas.status import ReadinessCheck, ReadinessView
+from switchgear.interface.api.services import Services
+from switchgear.sdk.errors import SwitchgearError
+
+Check = Callable[[Services], Awaitable[Why | None]]
+
+
+async def readiness(app: Services) -> ReadinessView:
+    """Run every check at once."""
+    found = await asyncio.gather(*(check(app) for check in _CHECKS.values()))
+    checks = [
+        ReadinessCheck(name=name, ok=why is None, why=WhyView.of(why.as_json()) if why else None)
+        for name, why in zip(_CHECKS, found, strict=True)
+    ]
+    return ReadinessView(ready=all(check.ok for check in checks), checks=checks)
+
+
+async def _database(app: Services) -> Why | None:
+    try:
+        await app.database.ping()  # a fresh connection: an old session may outlive a dead server
+    except SwitchgearError as error:
+        return Why(code_of(error), error.message)
+    return None
+
+
+async def _storage(app: Services) -> Why | None:
+    return await asyncio.to_thread(_try_to_write, app.settings.home)
+
+
+def _try_to_write(home: Path) -> Why | None:
+    try:
+        with TemporaryFile(dir=home) as file:
+            file.write(b"x")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        action = NextAction("Make the home folder writable, or free some space", role="admin")
+        return Why(
+            Code.SYSTEM_READ_ONLY, f"The home folder cannot be written: {error.strerror}.", next_actions=[action]
+        )
+    return None
+
+
+_CHECKS: Final[dict[str, Check]] = {"database": _database, "storage": _storage}

@@ -1,0 +1,39 @@
+"""Every router of the API, in the order of the documentation. T003"""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from switchgear.interface.api.routes import (
+    activations,
+    audit,
+    configurations,
+    documents,
+    events,
+    modules,
+    results,
+    runs,
+    stages,
+    status,
+    system,
+    tokens,
+)
+
+BASE: Final = "/api/v1"
+
+#: Routers below the base path.
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    modules.router,
+    stages.router,
+    configurations.router,
+    activations.router,
+    documents.router,
+    results.router,
+    runs.router,
+    audit.router,
+    events.router,
+    tokens.router,
+    status.router,
+)
+#: Routers outside it.
+OUTSIDE: Final[tuple[APIRouter, ...]] = (system.router,)

@@ -1,0 +1,108 @@
+"""Modules: what is installed, whether it works here, and who uses it. Source: T015, T018, INTERFACES 2."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+from pydantic import TypeAdapter
+
+from switchgear.domain.audit import AuditAction
+from switchgear.domain.errors import NotFound
+from switchgear.domain.stage import ModuleStatus
+from switchgear.interface.api.dependencies import App, Maintainer, PageOf, Paging, Reader, answer_bytes
+from switchgear.interface.api.documentation import problems
+from switchgear.interface.api.hot_reads import Present, hot, present
+from switchgear.interface.api.routing import guarded_router
+from switchgear.interface.api.schemas.common import Page
+from switchgear.interface.api.schemas.modules import ModulePatch, ModuleSummary, ModuleView, RescanView
+from switchgear.interface.api.views.modules import change_view, module_summary, module_view
+
+router = guarded_router("modules")
+
+Filter = Annotated[str | None, Query(max_length=128)]
+_PAGE: TypeAdapter[Page[ModuleSummary]] = TypeAdapter(Page[ModuleSummary])
+
+
+@router.get("/modules", response_model=Page[ModuleSummary], responses=problems(304))
+async def list_modules(
+    app: App,
+    by: Reader,
+    request: Request,
+    page: PageOf,
+    stage_id: Filter = None,
+    status: ModuleStatus | None = None,
+) -> Response:
+    """List installed modules by id, also those that are unavailable, each with the reason."""
+
+    def render(now: Present) -> bytes:
+        return _PAGE.dump_json(_listed(now, page, stage_id, status))
+
+    name = f"modules {page.limit} {page.position} {stage_id} {status}"
+    plain = (page.position, stage_id, status) == (None, None, None)
+    body, etag = await hot(request, app, name, render) if plain else (render(await present(app)), None)
+    return answer_bytes(request, body, etag=etag)
+
+
+def _listed(now: Present, page: Paging, stage_id: str | None, status: ModuleStatus | None) -> Page[ModuleSummary]:
+    wanted = [
+        module
+        for module in sorted(now.snapshot.modules.values(), key=lambda each: each.id)
+        if (page.position is None or module.id > page.position)
+        and stage_id in (None, module.stage_id)
+        and status in (None, module.status)
+    ]
+    items = [module_summary(module, now.active) for module in wanted[: page.limit]]
+    return Page(items=items, next_cursor=page.next(items[-1].id) if len(wanted) > page.limit else None)
+
+
+@router.get("/modules/{module_id}", response_model=ModuleView, responses=problems(304))
+async def get_module(app: App, by: Reader, request: Request, module_id: str) -> Response:
+    """Show a module with its settings schema, what it needs, and why it is unavailable if it is."""
+    return answer_bytes(request, _one(await present(app), module_id).model_dump_json().encode())
+
+
+def _one(now: Present, module_id: str) -> ModuleView:
+    module = now.snapshot.modules.get(module_id)
+    if module is None:
+        raise NotFound(
+            "No such module is installed. `switchgear modules list` shows all; after installing one, rescan."
+        )
+    return module_view(module, now.active)
+
+
+@router.patch("/modules/{module_id}")
+async def set_module(app: App, by: Maintainer, module_id: str, body: ModulePatch) -> ModuleView:
+    """Enable or disable a module. A disabled one is used by nobody; its fallback serves."""
+    _one(await present(app), module_id)
+    async with app.units() as unit:
+        now_us = await unit.now_us()
+        if await unit.configurations.set_enabled(module_id, body.enabled, now_us):
+            await unit.audit.append(
+                AuditAction.MODULE_ENABLED if body.enabled else AuditAction.MODULE_DISABLED,
+                actor=by,
+                subjects=(module_id,),
+                message=body.message,
+                before={"enabled": not body.enabled},
+                after={"enabled": body.enabled},
+            )
+        await unit.commit()
+    app.registry.set_enabled(module_id, body.enabled)
+    return _one(await present(app), module_id)
+
+
+@router.post("/modules/rescan", status_code=202)
+async def rescan_modules(app: App, by: Maintainer) -> RescanView:
+    """Find newly installed, removed and changed modules without a restart."""
+    changes = await app.registry.rescan()
+    snapshot = app.registry.current()
+    async with app.units() as unit:
+        await unit.configurations.save_catalogue(snapshot, await unit.now_us())
+        await unit.audit.append(
+            AuditAction.MODULE_RESCANNED,
+            actor=by,
+            subjects=[change.module_id for change in changes[:200]],
+            after={change.module_id: change.after and str(change.after) for change in changes},
+        )
+        await unit.commit()
+    return RescanView(modules=len(snapshot.modules), changes=[change_view(change) for change in changes])

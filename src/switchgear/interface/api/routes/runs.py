@@ -1,0 +1,105 @@
+"""Runs: where each stands, which module did what, and why. Source: INTERFACES 2, DESIGN 5."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Final
+
+from fastapi import Query, Request, Response
+
+from switchgear.domain.run import RunStatus
+from switchgear.ingestion.run_repository import RunFilter
+from switchgear.ingestion.run_service import RunView as FoundRun
+from switchgear.interface.api.dependencies import (
+    App,
+    Operator,
+    Owner,
+    PageOf,
+    Wait,
+    answer_bytes,
+    check_own,
+    own_only,
+)
+from switchgear.interface.api.documentation import problems
+from switchgear.interface.api.routing import guarded_router
+from switchgear.interface.api.schemas.common import Page
+from switchgear.interface.api.schemas.configurations import Reference
+from switchgear.interface.api.schemas.documents import CancelBody, RetryBody, RunSummary, RunView
+from switchgear.interface.api.services import Services
+from switchgear.interface.api.views.runs import ENDED, run_summary, run_view
+
+router = guarded_router("runs")
+
+#: Pauses between two looks at a run that somebody waits for, in seconds; no connection is held meanwhile.
+_FIRST_LOOK_S: Final = 0.05
+_LAST_LOOK_S: Final = 0.5
+Text = Annotated[str | None, Query(max_length=128)]
+
+
+def _view(found: FoundRun) -> RunView:
+    return run_view(found.run, found.attempts, found.outputs)
+
+
+@router.get("/runs", responses=problems(404))
+async def list_runs(
+    app: App,
+    by: Owner,
+    page: PageOf,
+    status: RunStatus | None = None,
+    document_id: Text = None,
+    configuration: Annotated[Reference | None, Query(description="`cfg_...`, `v12`, `active` or `previous`")] = None,
+    code: Annotated[str | None, Query(max_length=64, description="Reason code of runs on hold or failed")] = None,
+    degraded: bool | None = None,
+) -> Page[RunSummary]:
+    """List runs, newest first; a token that only sends sees those that it asked for."""
+    wanted = RunFilter(
+        status=status,
+        document_id=document_id,
+        configuration_id=None if configuration is None else (await app.configurations.get(configuration)).id,
+        why_code=code,
+        degraded=degraded,
+        actor=own_only(by),
+    )
+    found = await app.runs.list(wanted, page.limit, page.position)
+    return Page(items=[run_summary(item) for item in found.items], next_cursor=page.next(found.next_cursor))
+
+
+@router.get("/runs/{run_id}", response_model=RunView, responses=problems(304))
+async def get_run(app: App, by: Owner, request: Request, run_id: str, wait: Wait = 0) -> Response:
+    """Show a run with its stages, its attempts, the rules that did not match, and why it stands where it does.
+
+    `wait` answers when it has ended or is on hold, at the latest after so many seconds.
+    """
+    found = await app.runs.get(run_id)
+    check_own(by, found.run.actor, "run")
+    if wait and found.run.status not in ENDED:
+        found = await _wait(app, request, run_id, wait)
+    return answer_bytes(request, _view(found).model_dump_json().encode())
+
+
+async def _wait(app: Services, request: Request, run_id: str, wait_s: float) -> FoundRun:
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + wait_s, _FIRST_LOOK_S
+    while True:
+        await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
+        found = await app.runs.get(run_id)
+        if found.run.status in ENDED or loop.time() >= deadline or await request.is_disconnected():
+            return found
+        pause = min(_LAST_LOOK_S, pause * 1.5)
+
+
+@router.post("/runs/{run_id}/retry", status_code=202, responses=problems(409))
+async def retry_run(app: App, by: Operator, run_id: str, response: Response, body: RetryBody | None = None) -> RunView:
+    """Run a document again, on the version that the run holds, on the active one, or on another."""
+    asked = body or RetryBody()
+    found = await app.runs.retry(
+        run_id, by=by, configuration=asked.configuration, from_=asked.from_, message=asked.message
+    )
+    response.headers["Location"] = f"/api/v1/runs/{found.run.id}"
+    return _view(found)
+
+
+@router.post("/runs/{run_id}/cancel", status_code=202, responses=problems(409))
+async def cancel_run(app: App, by: Operator, run_id: str, body: CancelBody | None = None) -> RunView:
+    """Cancel a run; one that is at work is ended by its worker within a heartbeat."""
+    return _view(await app.runs.cancel(run_id, by=by, message=body.message if body else ""))

@@ -1,0 +1,92 @@
+"""The whole at-a-glance page in one call, and who the caller is. Source: INTERFACES 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi import Request
+
+from switchgear import __version__
+from switchgear.domain.access import ALLOWED, Need, Role
+from switchgear.domain.errors import Code
+from switchgear.domain.stage import IsolationReport
+from switchgear.interface.api.dependencies import App, Owner, Reader
+from switchgear.interface.api.hot_reads import Present, present
+from switchgear.interface.api.routes.activations import view_of
+from switchgear.interface.api.routing import guarded_router
+from switchgear.interface.api.schemas.access import MeView
+from switchgear.interface.api.schemas.common import time_of
+from switchgear.interface.api.schemas.status import IsolationView, MeasureView, StageStatus, StatusView, WorkerView
+from switchgear.interface.api.services import Services
+from switchgear.interface.api.views.configurations import summary_of, why_of_lack
+
+router = guarded_router("status")
+
+#: A worker that was not heard of for so long does not count as live.
+_LIVE_US = 20_000_000
+
+
+@router.get("/me")
+async def get_me(by: Owner) -> MeView:
+    """Who the caller is, and what the role allows."""
+    may = [str(need) for need in Need if need is not Need.ANONYMOUS and by.role in ALLOWED[need]]
+    return MeView(name=by.name, role=Role(by.role), token_id=by.token_id, may=may)
+
+
+@router.get("/status")
+async def get_status(app: App, by: Reader, request: Request) -> StatusView:
+    """Version, active configuration, stages, what waits, how many runs stand where, workers, isolation, disk."""
+    return await status_of(app)
+
+
+async def status_of(app: Services) -> StatusView:
+    """Collect the status."""
+    now = await present(app)
+    stages = now.stages()
+    counts = await app.runs.counts()
+    async with app.units(write=False) as unit:
+        workers = await unit.activations.live_workers(app.clock() - _LIVE_US)
+    pending = view_of(await app.activations.get(now.pending.id)) if now.pending else None
+    degraded = now.active is not None and any(stage.is_degraded for stage in stages)
+    return StatusView(
+        version=__version__,
+        pipeline=app.registry.pipeline.name,
+        now=time_of(app.clock()),
+        active=summary_of(now.active) if now.active else None,
+        degraded=degraded,
+        stages=[
+            StageStatus(
+                stage_id=stage.stage_id,
+                required=description.required,
+                selected=stage.selected,
+                serves=str(stage.serves),
+                module_id=stage.module_id,
+                message=stage.message,
+                why=why_of_lack(stage.lack),
+            )
+            for stage, description in zip(stages, app.registry.pipeline.stages, strict=True)
+        ],
+        pending_activation=pending,
+        runs=dict(counts.by_status),
+        parked=dict(counts.parked_by_code),
+        workers=[WorkerView(id=worker) for worker in workers],
+        isolation=_isolation(app.isolation),
+        disk_free_bytes=app.artifacts.free_bytes(),
+        warnings=list(_warnings(app, now, bool(workers))),
+    )
+
+
+def _isolation(report: IsolationReport) -> IsolationView:
+    measures = [MeasureView(name=each.name, is_available=each.is_available, why=each.why) for each in report.measures]
+    return IsolationView(level=report.level, measures=measures)
+
+
+def _warnings(app: Services, now: Present, has_worker: bool) -> Iterator[str]:
+    if now.active is None:
+        yield "No configuration is active; documents are stored and wait. Create one and activate it."
+    else:
+        yield from (stage.message for stage in now.stages() if stage.is_degraded)
+    if not has_worker:
+        yield "No worker is alive: accepted documents wait. Start `switchgear serve`."
+    if app.intake.is_paused:
+        yield f"Less than MIN_FREE_BYTES is free on the disk ({Code.SYSTEM_DISK_LOW}): documents are refused."

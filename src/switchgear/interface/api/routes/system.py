@@ -1,0 +1,91 @@
+"""What stands outside the base path: is it alive, is it ready, metrics, documentation, runbook. INTERFACES 2."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+
+from switchgear.domain.access import Need
+from switchgear.domain.errors import Code, NotFound
+from switchgear.interface.api.dependencies import Anybody, App, Reader, authorize
+from switchgear.interface.api.pages import documentation_page, problem_page, problems_page
+from switchgear.interface.api.problem_catalogue import CATALOGUE
+from switchgear.interface.api.readiness import readiness
+from switchgear.interface.api.routing import guarded_router
+from switchgear.interface.api.schemas.status import ReadinessView, RunbookView
+
+router = guarded_router("system")
+
+
+@router.get("/livez", dependencies=[Anybody], response_class=PlainTextResponse)
+async def livez() -> PlainTextResponse:
+    """Answer `ok` as long as the process serves at all."""
+    return PlainTextResponse("ok")
+
+
+@router.get(
+    "/readyz",
+    dependencies=[Anybody],
+    response_model=ReadinessView,
+    responses={503: {"model": ReadinessView, "description": "Not ready"}, 401: {"description": "x"}},
+)
+async def readyz(app: App, request: Request, verbose: Annotated[bool, Query()] = False) -> Response:
+    """Whether work can be taken now; `verbose` lists each check and needs a viewer."""
+    if verbose:
+        await authorize(request, Need.READ)
+    view = await readiness(app)
+    shown = view if verbose else ReadinessView(ready=view.ready)
+    headers = {} if view.ready else {"Retry-After": "2"}
+    body = shown.model_dump_json(exclude_none=True)
+    return Response(body, 200 if view.ready else 503, headers, media_type="application/json")
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(app: App, by: Reader) -> Response:
+    """Metrics for Prometheus."""
+    body = await asyncio.to_thread(app.metrics.render)
+    return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/openapi.json", dependencies=[Anybody])
+async def openapi_document(request: Request) -> dict[str, Any]:
+    """The description of this API for tools."""
+    document: dict[str, Any] = request.app.openapi()
+    return document
+
+
+@router.get("/docs", dependencies=[Anybody], response_class=HTMLResponse)
+async def documentation(request: Request) -> HTMLResponse:
+    """The description of this API for people."""
+    return HTMLResponse(documentation_page(request.app.openapi()))
+
+
+@router.get("/problems", dependencies=[Anybody], response_class=HTMLResponse)
+async def list_problems() -> HTMLResponse:
+    """Every reason code."""
+    return HTMLResponse(problems_page())
+
+
+@router.get(
+    "/problems/{code}",
+    dependencies=[Anybody],
+    response_model=RunbookView,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+)
+async def get_problem(request: Request, code: str) -> Response:
+    """Explain a reason code: HTML for people, JSON with `Accept: application/json`."""
+    try:
+        known = Code(code)
+    except ValueError:
+        raise NotFound("There is no such reason code. /problems lists all of them.") from None
+    if "application/json" in request.headers.get("accept", ""):
+        entry = CATALOGUE[known]
+        return JSONResponse(RunbookView(code=known, **entry._asdict()).model_dump(mode="json"))
+    return HTMLResponse(problem_page(known))

@@ -1,0 +1,36 @@
+"""What the API asks of the application behind it. `bootstrap.Application` is one; tests may compose a smaller one."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from switchgear.core.access_service import AccessService
+from switchgear.core.database import Clock, Database
+from switchgear.core.idempotency import Idempotency
+from switchgear.core.module_registry import ModuleRegistry
+from switchgear.core.observability import Metrics
+from switchgear.core.settings import Settings
+from switchgear.core.unit_of_work import Units
+from switchgear.domain.stage import IsolationReport
+from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.intake import Intake
+from switchgear.ingestion.run_service import RunService
+
+
+class Services(Protocol):
+    """The services of one instance."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    units: Units
+    registry: ModuleRegistry
+    configurations: Any
+    activations: Any
+    runs: RunService
+    intake: Intake
+    access: AccessService
+    idempotency: Idempotency
+    artifacts: ArtifactStore
+    metrics: Metrics
+    isolation: IsolationReport

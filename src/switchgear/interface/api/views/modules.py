@@ -1,0 +1,154 @@
+"""Modules, stages and contracts as answers. Source: INTERFACES 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from switchgear.core.module_registry import ModuleChange, StageAvailability
+from switchgear.domain.configuration import StoredConfiguration
+from switchgear.domain.stage import ContractDescription, ModuleDescription, PipelineDescription, StageDescription
+from switchgear.interface.api.schemas.modules import (
+    CandidateView,
+    ContractView,
+    InputView,
+    ModuleChangeView,
+    ModuleSummary,
+    ModuleView,
+    StageView,
+    UseView,
+)
+from switchgear.interface.api.views.configurations import policy_views, selection_views, why_of_lack
+
+Answer = Literal["compatible", "incompatible", "unknown"]
+
+
+def uses_of(module_id: str, active: StoredConfiguration | None) -> Iterator[UseView]:
+    """Where the active configuration names a module."""
+    if active is None:
+        return
+    for selection in active.content.selections:
+        if selection.module_id == module_id:
+            yield UseView(configuration=active.label, stage_id=selection.stage_id, role="selection")
+    for policy in active.content.policies:
+        if any(step.module_id == module_id for step in policy.chain):
+            yield UseView(configuration=active.label, stage_id=policy.stage_id, role="fallback")
+
+
+def _summary(module: ModuleDescription, active: StoredConfiguration | None) -> dict[str, Any]:
+    uses = list(uses_of(module.id, active))
+    return {
+        "id": module.id,
+        "title": module.title,
+        "version": module.version,
+        "stage_id": module.stage_id,
+        "contract": module.contract,
+        "status": module.status,
+        "enabled": module.enabled,
+        "why": why_of_lack(module.lack),
+        "is_selected": any(use.role == "selection" for use in uses),
+        "is_fallback": any(use.role == "fallback" for use in uses),
+        "used_by": uses,
+        "deprecated": module.deprecated,
+        "distribution": module.distribution,
+        "distribution_version": module.distribution_version,
+    }
+
+
+def module_summary(module: ModuleDescription, active: StoredConfiguration | None) -> ModuleSummary:
+    """One line of the list of modules."""
+    return ModuleSummary(**_summary(module, active))
+
+
+def module_view(module: ModuleDescription, active: StoredConfiguration | None) -> ModuleView:
+    """Everything about a module."""
+    return ModuleView(
+        **_summary(module, active),
+        guarantees=sorted(module.guarantees),
+        requires=dict(module.requires),
+        min_isolation=module.min_isolation,
+        editable=module.editable,
+        code_digest=module.code_digest,
+        contract_digest=module.contract_digest,
+        settings_schema=dict(module.settings_schema),
+        secret_pointers=list(module.secret_pointers),
+    )
+
+
+def change_view(change: ModuleChange) -> ModuleChangeView:
+    """A module that a rescan found in another state."""
+    return ModuleChangeView(
+        module_id=change.module_id, before=change.before, after=change.after, why=why_of_lack(change.lack)
+    )
+
+
+def stage_view(
+    stage: StageDescription,
+    active: StoredConfiguration | None,
+    modules: Mapping[str, ModuleDescription],
+    availability: StageAvailability,
+    compatibility: Mapping[str, tuple[Answer, list[str]]],
+) -> StageView:
+    """A stage, what the active configuration does there, and which modules could.
+
+    Args:
+        stage: The stage.
+        active: The active configuration.
+        modules: Every installed module.
+        availability: Who serves the stage now.
+        compatibility: Module id -> answer and reasons.
+    """
+    selection = active.content.selection(stage.id) if active else None
+    selections = {item.stage_id: item for item in selection_views(active.content)} if active else {}
+    policies = {item.stage_id: item for item in policy_views(active.content)} if active else {}
+    chain = {step.module_id for step in active.content.policy(stage.id).chain} if active else set()
+    candidates = [
+        CandidateView(
+            module_id=module.id,
+            version=module.version,
+            status=module.status,
+            compatibility=compatibility[module.id][0],
+            reasons=compatibility[module.id][1],
+            is_selected=selection is not None and selection.module_id == module.id,
+            is_fallback=module.id in chain,
+            why=why_of_lack(module.lack),
+        )
+        for module in sorted(modules.values(), key=lambda each: each.id)
+        if module.id in compatibility
+    ]
+    return StageView(
+        id=stage.id,
+        order=stage.order,
+        required=stage.required,
+        contract=f"{stage.contract.name}@{stage.contract.version}",
+        limits=dict(stage.limits),
+        selection=selections.get(stage.id),
+        fallback_policy=policies.get(stage.id),
+        serves=str(availability.serves),
+        serving_module_id=availability.module_id,
+        then=availability.then,
+        message=availability.message,
+        candidates=candidates,
+    )
+
+
+def contract_view(contract: ContractDescription, pipeline: PipelineDescription) -> ContractView:
+    """A contract and the stages that require it."""
+    reference = (contract.name, contract.version)
+    return ContractView(
+        id=f"{contract.name}@{contract.version}",
+        name=contract.name,
+        version=contract.version,
+        stage_ids=[stage.id for stage in pipeline.stages if (stage.contract.name, stage.contract.version) == reference],
+        inputs={
+            name: InputView(json_schema=dict(item.schema), optional=item.optional)
+            for name, item in contract.inputs.items()
+        },
+        any_of=[list(group) for group in contract.any_of],
+        output_name=contract.output_name,
+        output_schema=dict(contract.output_schema),
+        guarantees=sorted(contract.guarantees),
+        confidence=contract.confidence,
+        effects=contract.effects,
+        digest=contract.digest,
+    )

@@ -1,0 +1,112 @@
+"""Documents and runs as answers. Source: INTERFACES 2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from switchgear.domain.run import RunStatus
+from switchgear.ingestion.run_repository import DocumentRow, RunRow, StoredAttempt, StoredOutput
+from switchgear.interface.api.schemas.common import WhyView, time_of
+from switchgear.interface.api.schemas.documents import (
+    AttemptView,
+    DocumentView,
+    RunSummary,
+    RunView,
+    StageOutputView,
+)
+
+ENDED: Final = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.PARKED, RunStatus.CANCELLED})
+_LONGEST_NAME: Final = 255
+
+
+def shown_name(name: str) -> str:
+    """A file name that is safe to show: no control characters, no marks that turn the reading direction."""
+    clean = "".join(character if character.isprintable() else "\ufffd" for character in name)
+    return clean[:_LONGEST_NAME]
+
+
+def document_view(row: DocumentRow) -> DocumentView:
+    """An accepted document."""
+    return DocumentView(
+        id=row.id,
+        sha256=row.sha256,
+        size_bytes=row.size_bytes,
+        name=shown_name(row.name),
+        media_type=row.media_type,
+        received_at=time_of(row.received_at),
+        last_run_id=row.last_run_id,
+        last_run_status=row.last_run_status,
+    )
+
+
+def _summary(row: RunRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "document_id": row.document_id,
+        "document_name": shown_name(row.document_name),
+        "status": row.status,
+        "degraded": row.degraded,
+        "configuration_id": row.configuration_id,
+        "configuration_version": row.configuration_version,
+        "stage_id": row.stage_id,
+        "losses": row.losses,
+        "retry_of": row.retry_of,
+        "accepted_at": time_of(row.accepted_at),
+        "started_at": time_of(row.started_at),
+        "ended_at": time_of(row.ended_at),
+        "why": WhyView.of(row.why),
+    }
+
+
+def run_summary(row: RunRow) -> RunSummary:
+    """One line of the list of runs."""
+    return RunSummary(**_summary(row))
+
+
+def run_view(row: RunRow, attempts: Sequence[StoredAttempt], outputs: Sequence[StoredOutput]) -> RunView:
+    """A run with its stages and attempts."""
+    return RunView(
+        **_summary(row),
+        stages=[_output(item) for item in outputs],
+        attempts=[_attempt(item) for item in attempts],
+        decision=row.decision,
+        cancel_requested=row.cancel_requested,
+    )
+
+
+def _attempt(item: StoredAttempt) -> AttemptView:
+    return AttemptView(
+        stage_id=item.stage_id,
+        candidate=item.candidate,
+        try_number=item.try_number,
+        module_id=item.module_id,
+        module_version=item.module_version,
+        code_digest=item.code_digest,
+        configuration_id=item.configuration_id,
+        configuration_version=item.configuration_version,
+        outcome=item.outcome,
+        detail=item.detail,
+        message=item.message,
+        limits=dict(item.limits),
+        rules_not_matched=[dict(rule) for rule in item.rules_not_matched],
+        confidence=item.confidence,
+        started_at=time_of(item.started_at),
+        duration_us=item.duration_us,
+    )
+
+
+def _output(item: StoredOutput) -> StageOutputView:
+    return StageOutputView(
+        stage_id=item.stage_id,
+        outcome=item.outcome,
+        module_id=item.module_id,
+        wanted_module_id=item.wanted_module_id,
+        degraded=item.degraded,
+        why=WhyView.of(item.why),
+        value=None if item.value is None else json.loads(item.value),
+        artifact_sha256=item.artifact_sha256,
+        size_bytes=item.size_bytes,
+        committed_at=time_of(item.committed_at),
+    )
