@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from factories import plugin
+from factories.server import RunningServer, Start
 from switchgear.core import migrations
 from switchgear.core.database import Database
 from switchgear.core.database.statements import wall_time_us
@@ -184,3 +186,22 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     name = postgres.make()
     yield postgres.url(name)
     postgres.drop(name)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts servers; each is ended after the test. `start(home="b", **settings)` starts one on another home."""
+    site = plugin.install(tmp_path)
+    running: list[RunningServer] = []
+
+    def make(home: str = "home", *, wait: bool = True, port: int = 0, **settings: str) -> RunningServer:
+        quick = {"WORKERS": "4", "HEARTBEAT_S": "0.5", "LEASE_S": "3", "LOG_LEVEL": "info", **settings}
+        server = RunningServer(tmp_path / home, site, quick, port)
+        running.append(server)
+        return server.start(wait=wait)
+
+    yield make
+    for server in running:
+        if server.process is not None and server.process.poll() is None:
+            server.process.kill()
+            server.process.wait(30)
