@@ -1,0 +1,86 @@
+"""Builds the commands from one file per noun, and turns every refusal into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+import typer.main
+from typer._completion_classes import completion_init  # what `add_completion` calls; we print the script ourselves
+
+from switchgear.interface.cli import (
+    COMMANDS,
+    activations,
+    audit,
+    config,
+    contracts,
+    demo,
+    documents,
+    ingest,
+    instance,
+    modules,
+    runs,
+    serve,
+    stages,
+    tokens,
+)
+from switchgear.interface.cli.errors import CommandFailed, Exit
+from switchgear.interface.cli.output import problem_lines, say
+
+_NOUNS = {
+    "documents": documents.app,
+    "runs": runs.app,
+    "config": config.app,
+    "activations": activations.app,
+    "modules": modules.app,
+    "stages": stages.app,
+    "contracts": contracts.app,
+    "audit": audit.app,
+    "tokens": tokens.app,
+}
+_VERBS = (demo.app, instance.app, serve.app, ingest.app)
+
+#: The whole command tree; `switchgear --help` itself is printed by `main` without building it.
+app = typer.Typer(
+    name="switchgear",
+    help="Document ingestion whose every stage can be swapped, protected and isolated while it runs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for _verbs in _VERBS:
+    app.registered_commands += _verbs.registered_commands
+for _names in COMMANDS.values():
+    for _name, _text in _names.items():
+        if _name in _NOUNS:
+            app.add_typer(_NOUNS[_name], name=_name, help=_text, no_args_is_help=True)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command and return its exit code; nothing that can be foreseen ends in a traceback."""
+    completion_init()
+    try:
+        typer.main.get_command(app).main(args=list(words), prog_name="switchgear", complete_var="_SWITCHGEAR_COMPLETE")
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else Exit.DONE if ended.code is None else Exit.FAILED
+    except CommandFailed as error:
+        _explain(error, as_json="--json" in words)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return Exit.FAILED
+    return Exit.DONE
+
+
+def _explain(error: CommandFailed, *, as_json: bool) -> None:
+    if as_json and error.problem is not None:
+        import json
+
+        say(json.dumps(error.problem, ensure_ascii=False))
+        return
+    for line in problem_lines(error.problem) if error.problem is not None else error.message.splitlines():
+        say(line)

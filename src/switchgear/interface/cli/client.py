@@ -1,0 +1,257 @@
+"""How the commands speak REST: to a server that is named, to the live server of the instance, or to the same
+application in this process for the time of the command. Source: INTERFACES 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from switchgear.interface.cli.errors import CommandFailed, ProblemAnswer, WrongUse
+from switchgear.interface.cli.instance_location import LiveServer, admin_token, live_server, require_instance
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from switchgear.core.settings import Settings
+
+T = TypeVar("T")
+
+BASE: Final = "/api/v1"
+#: Longest wait for an answer in seconds; a long poll takes up to 60.
+_TIMEOUT_S: Final = 90.0
+_PAGE: Final = 200
+_CHUNK: Final = 1 << 18
+_LONGEST_NAME: Final = 255
+
+
+class Api:
+    """The REST API as blocking calls; answers are JSON values, refusals are raised as `ProblemAnswer`.
+
+    Attributes:
+        where: The URL that is spoken to, for sentences.
+        in_process: Whether the application lives in this process only as long as the command.
+    """
+
+    def __init__(self, client: httpx2.AsyncClient, runner: asyncio.Runner, where: str, *, in_process: bool) -> None:
+        self._client = client
+        self._runner = runner
+        self.where = where
+        self.in_process = in_process
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run asynchronous work to its end."""
+        return self._runner.run(work)
+
+    async def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Send one request below `/api/v1`, or to *path* itself when it starts with `//`.
+
+        Raises:
+            ProblemAnswer: The answer is a refusal.
+            CommandFailed: There is no answer.
+        """
+        import httpx2
+
+        url = path[1:] if path.startswith("//") else BASE + path
+        try:
+            response = await self._client.request(method, url, **options)
+        except httpx2.TimeoutException as error:
+            raise CommandFailed(f"{self.where} did not answer within {_TIMEOUT_S:.0f} s. Try again.") from error
+        except httpx2.TransportError as error:
+            raise CommandFailed(f"{self.where} does not answer: {error}. Is the server running?") from error
+        if response.status_code >= 400:
+            raise ProblemAnswer(response.status_code, _problem(response))
+        return response
+
+    def raw(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Send one request and return the whole response."""
+        return self.run(self.send(method, path, **options))
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """The JSON answer of a GET; parameters that are None are left out."""
+        return self.raw("GET", path, params=_given(parameters)).json()
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Any:
+        """The JSON answer of a POST."""
+        return self.raw("POST", path, json=body, params=_given(parameters)).json()
+
+    def patch(self, path: str, body: Mapping[str, Any], *, etag: str | None = None) -> Any:
+        """The JSON answer of a PATCH, under the condition that the state is still *etag*."""
+        return self.raw("PATCH", path, json=body, headers={"If-Match": etag} if etag else {}).json()
+
+    def items(self, path: str, limit: int | None = None, **parameters: Any) -> Iterator[Any]:
+        """Walk through a list, page by page, up to *limit* items; None means all."""
+        left, cursor = limit, None
+        while left is None or left > 0:
+            page = self.get(path, limit=min(left or _PAGE, _PAGE), cursor=cursor, **parameters)
+            yield from page["items"]
+            left = None if left is None else left - len(page["items"])
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+
+    def list(self, path: str, limit: int | None = None, **parameters: Any) -> list[Any]:
+        """Up to *limit* items of a list."""
+        return list(self.items(path, limit, **parameters))
+
+    async def upload(self, path: Path, *, again: bool = False) -> Any:
+        """Send a file; `duplicate_of` in the answer says that its bytes were known."""
+        size = await asyncio.to_thread(os.path.getsize, path)
+        return await self.send_document(_chunks(path), path.name, size=size, again=again)
+
+    async def send_document(
+        self, stream: AsyncIterator[bytes], name: str, *, size: int | None = None, again: bool = False
+    ) -> Any:
+        """Send a document as it comes, without holding it in memory; the name is for display only."""
+        headers = {"Content-Type": "application/octet-stream"}
+        if size is not None:
+            headers["Content-Length"] = str(size)
+        shown = name.encode("utf-8", "replace").decode()[-_LONGEST_NAME:]
+        parameters = _given({"name": shown, "again": again or None})
+        return (await self.send("POST", "/documents", content=stream, headers=headers, params=parameters)).json()
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as stream:
+        while chunk := await asyncio.to_thread(stream.read, _CHUNK):
+            yield chunk
+
+
+@contextmanager
+def connect(*, carry_runs: bool = False) -> Iterator[Api]:
+    """Open the API for one command.
+
+    Args:
+        carry_runs: When the application has to live in this process, let it carry runs too.
+
+    Raises:
+        CommandFailed: There is no instance, or it cannot be opened.
+    """
+    with asyncio.Runner() as runner:
+        url = os.environ.get("SWITCHGEAR_URL")
+        if url:
+            yield from _remote(runner, url.rstrip("/"), _token_of_environment())
+            return
+        settings = require_instance()
+        server = live_server(settings.home)
+        if server is not None and runner.run(_answers(server)):
+            yield from _remote(runner, server.url, _token_of(settings))
+            return
+        yield from _in_process(runner, require_instance({"source": ()}), carry_runs)
+
+
+@contextmanager
+def connect_to(url: str, token: str) -> Iterator[Api]:
+    """Open the API of the server at *url*."""
+    with asyncio.Runner() as runner:
+        yield from _remote(runner, url, token)
+
+
+def _remote(runner: asyncio.Runner, url: str, token: str) -> Iterator[Api]:
+    import httpx2
+
+    client = runner.run(_made(lambda: httpx2.AsyncClient(**_options(url, token))))
+    try:
+        yield Api(client, runner, url, in_process=False)
+    finally:
+        runner.run(client.aclose())
+
+
+def _in_process(runner: asyncio.Runner, settings: Settings, carry_runs: bool) -> Iterator[Api]:
+    context = application_here(settings, carry_runs=carry_runs, token=lambda: _token_of(settings))
+    client = runner.run(context.__aenter__())
+    try:
+        yield Api(client, runner, f"the instance in {settings.home}", in_process=True)
+    finally:
+        runner.run(context.__aexit__(None, None, None))
+
+
+@asynccontextmanager
+async def application_here(
+    settings: Settings, *, carry_runs: bool, token: Callable[[], str]
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """Start the application in this process and give a client that speaks to it.
+
+    Args:
+        settings: Of the instance.
+        carry_runs: Whether it runs documents too.
+        token: Gives the credential, once the application has started.
+
+    Raises:
+        CommandFailed: It cannot start; the sentence says why.
+    """
+    import httpx2
+
+    from switchgear.bootstrap import build
+    from switchgear.core.logging import configure_logging
+    from switchgear.interface.server import create_server
+    from switchgear.sdk.errors import SwitchgearError
+
+    try:
+        application = build(settings, with_worker=carry_runs)
+        configure_logging(level="error", redact=application.secrets.redact)
+        await application.start()
+    except SwitchgearError as error:
+        raise CommandFailed(str(error)) from error
+    try:
+        if application.trouble is not None:
+            raise CommandFailed(str(application.trouble))
+        transport = httpx2.ASGITransport(app=create_server(application))
+        async with httpx2.AsyncClient(transport=transport, **_options("http://in-process", token())) as client:
+            yield client
+    finally:
+        await application.stop()
+
+
+def _options(url: str, token: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {token}", "User-Agent": "switchgear-cli"}
+    is_here = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost", "in-process")  # never through a proxy
+    return {"base_url": url, "headers": headers, "timeout": _TIMEOUT_S, "trust_env": not is_here}
+
+
+async def _made(make: Any) -> Any:
+    return make()
+
+
+async def _answers(server: LiveServer) -> bool:
+    import httpx2
+
+    try:
+        async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:
+            return (await client.get(f"{server.url}/livez")).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def _token_of(settings: Settings) -> str:
+    return os.environ.get("SWITCHGEAR_TOKEN") or admin_token(settings.home)
+
+
+def _token_of_environment() -> str:
+    token = os.environ.get("SWITCHGEAR_TOKEN")
+    if not token:
+        raise WrongUse("SWITCHGEAR_URL is set, SWITCHGEAR_TOKEN is not. Set it to a token of that server.")
+    return token
+
+
+def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: ("true" if value else "false") if isinstance(value, bool) else value
+        for name, value in parameters.items()
+        if value is not None
+    }
+
+
+def _problem(response: httpx2.Response) -> Mapping[str, Any]:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if isinstance(problem, dict):
+        return problem
+    return {"detail": f"The server answered {response.status_code} without saying why. Is this a Switchgear server?"}

@@ -1,0 +1,201 @@
+"""`config set`: changes written as `extract=acme-extract extract.settings.languages=de,en extract.limits.timeout_s=20`.
+
+Pure: assignments, the active configuration and the settings schemas go in, the REST body comes out.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from switchgear.interface.cli.errors import WrongUse
+
+#: What leads to a fallback when the command names a module only: every way in which a module can be at fault.
+FAULTS: Final = ("error", "timeout", "crash", "contract_violation", "unavailable")
+_HOW: Final = (
+    "Write STAGE=MODULE, STAGE.settings.NAME=VALUE, STAGE.limits.NAME=VALUE, STAGE.fallback=MODULE,MODULE, "
+    "STAGE.then=park or STAGE.budget_s=60."
+)
+
+#: module id -> its settings schema
+SchemaOf = Callable[[str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One `path=value`: `("extract", "settings", "languages")` and `de,en`."""
+
+    path: tuple[str, ...]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The partial body to post, and sentences about what was done beside what was asked."""
+
+    selections: list[dict[str, Any]]
+    fallback_policies: list[dict[str, Any]]
+    notes: list[str]
+
+
+def parse(words: Sequence[str]) -> list[Assignment]:
+    """Split `path=value` words.
+
+    Raises:
+        WrongUse: A word is none.
+    """
+    found = []
+    for word in words:
+        path, separator, value = word.partition("=")
+        parts = tuple(path.split("."))
+        if not separator or not all(parts):
+            raise WrongUse(f"{word!r} is no change. {_HOW}")
+        found.append(Assignment(parts, value))
+    return found
+
+
+def apply(active: Mapping[str, Any], assignments: Sequence[Assignment], schema_of: SchemaOf) -> Change:
+    """Return what has to be posted on top of *active* so that the assignments hold.
+
+    A stage that gets another module loses the settings of the old one and keeps its limits. When that module is in the
+    stage's fallback chain, the two change places: a chain must not name the selected module.
+
+    Raises:
+        WrongUse: An assignment names something that cannot be set.
+    """
+    work = _Work(active, schema_of)
+    for assignment in sorted(assignments, key=lambda one: len(one.path) > 1):  # modules first, then their settings
+        work.assign(assignment)
+    return Change(list(work.selections.values()), list(work.policies.values()), work.notes)
+
+
+class _Work:
+    def __init__(self, active: Mapping[str, Any], schema_of: SchemaOf) -> None:
+        self._selected = {item["stage_id"]: item for item in active.get("selections") or ()}
+        self._chained = {item["stage_id"]: item for item in active.get("fallback_policies") or ()}
+        self._schema_of = schema_of
+        self.selections: dict[str, dict[str, Any]] = {}
+        self.policies: dict[str, dict[str, Any]] = {}
+        self.notes: list[str] = []
+
+    def assign(self, assignment: Assignment) -> None:
+        stage_id, *rest = assignment.path
+        match rest:
+            case []:
+                self._select(stage_id, assignment.value)
+            case ["settings", *names] if names:
+                self._set(stage_id, names, assignment.value)
+            case ["limits", name]:
+                self._selection(stage_id)["limits"][name] = scalar(assignment.value)
+            case ["fallback"]:
+                self._chain(stage_id, [part.strip() for part in assignment.value.split(",") if part.strip()])
+            case ["then"]:
+                self._policy(stage_id)["then"] = assignment.value
+            case ["budget_s"]:
+                self._policy(stage_id)["budget_s"] = scalar(assignment.value)
+            case _:
+                raise WrongUse(f"{'.'.join(assignment.path)!r} cannot be set. {_HOW}")
+
+    def _select(self, stage_id: str, module_id: str) -> None:
+        before = self._selected.get(stage_id)
+        if before is None:
+            self.selections[stage_id] = {"stage_id": stage_id, "module_id": module_id, "settings": {}, "limits": {}}
+            return
+        selection = self._selection(stage_id)
+        if selection["module_id"] == module_id:
+            return
+        self._change_places(stage_id, dict(before), module_id)
+        selection["module_id"], selection["settings"] = module_id, {}
+        for step in (self._chained.get(stage_id) or {}).get("chain") or ():
+            if step["module_id"] == module_id:
+                selection["settings"] = copy.deepcopy(dict(step.get("settings") or {}))
+
+    def _change_places(self, stage_id: str, before: dict[str, Any], module_id: str) -> None:
+        chain = (self._chained.get(stage_id) or {}).get("chain") or ()
+        if all(step["module_id"] != module_id for step in chain):
+            return
+        for step in self._policy(stage_id)["chain"]:
+            if step["module_id"] == module_id:
+                step["module_id"] = before["module_id"]
+                step["settings"] = copy.deepcopy(dict(before.get("settings") or {}))
+        self.notes.append(f"{stage_id}: {module_id} was its fallback; {before['module_id']} takes that place.")
+
+    def _set(self, stage_id: str, names: list[str], text: str) -> None:
+        selection = self._selection(stage_id)
+        schema = self._schema_of(selection["module_id"])
+        inner = selection["settings"]
+        for name in names[:-1]:
+            inner = inner.setdefault(name, {})
+            schema = _property(schema, name)
+            if not isinstance(inner, dict):
+                raise WrongUse(f"{stage_id}.settings.{'.'.join(names)}: {name} holds a value, not names.")
+        inner[names[-1]] = value_for(text, _property(schema, names[-1]))
+
+    def _chain(self, stage_id: str, module_ids: list[str]) -> None:
+        policy = self._policy(stage_id)
+        known = {step["module_id"]: step for step in policy["chain"]}
+        fresh: dict[str, Any] = {"settings": {}, "on": list(FAULTS)}
+        policy["chain"] = [known.get(module_id, {"module_id": module_id, **fresh}) for module_id in module_ids]
+
+    def _selection(self, stage_id: str) -> dict[str, Any]:
+        if stage_id not in self.selections:
+            if stage_id not in self._selected:
+                known = ", ".join(self._selected) or "none"
+                raise WrongUse(
+                    f"No module is selected for {stage_id!r}; select one with {stage_id}=MODULE. Selected: {known}."
+                )
+            self.selections[stage_id] = copy.deepcopy(dict(self._selected[stage_id]))
+            self.selections[stage_id].setdefault("settings", {})
+            self.selections[stage_id].setdefault("limits", {})
+        return self.selections[stage_id]
+
+    def _policy(self, stage_id: str) -> dict[str, Any]:
+        if stage_id not in self.policies:
+            stored = self._chained.get(stage_id) or {"stage_id": stage_id, "chain": []}
+            policy = {name: value for name, value in copy.deepcopy(dict(stored)).items() if value is not None}
+            policy["chain"] = [{k: v for k, v in step.items() if v is not None} for step in policy.get("chain") or ()]
+            self.policies[stage_id] = policy
+        return self.policies[stage_id]
+
+
+def scalar(text: str) -> Any:
+    """Return a number, true, false, null or JSON value when *text* is one, else the text."""
+    try:
+        return json.loads(text, parse_constant=lambda name: name)
+    except ValueError:
+        return text
+
+
+def value_for(text: str, schema: Mapping[str, Any]) -> Any:
+    """Return *text* as the value that the schema of a setting asks for; validation has the last word."""
+    types = _types(schema)
+    if "array" in types and not text.lstrip().startswith("["):
+        inner = schema.get("items") if isinstance(schema.get("items"), Mapping) else {}
+        return [value_for(part.strip(), inner or {"type": "string"}) for part in text.split(",") if part.strip()]
+    if types == {"string"}:
+        return text
+    return scalar(text)
+
+
+def _types(schema: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    kind = schema.get("type")
+    found.update([kind] if isinstance(kind, str) else kind or ())
+    for key in ("anyOf", "oneOf", "allOf"):
+        for part in schema.get(key) or ():
+            found |= _types(part)
+    if "enum" in schema and all(isinstance(one, str) for one in schema["enum"]):
+        found.add("string")
+    return found
+
+
+def _property(schema: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = (schema.get("properties") or {}).get(name) or {}
+    reference = found.get("$ref")
+    if isinstance(reference, str):
+        return dict((schema.get("$defs") or {}).get(reference.rpartition("/")[2]) or {})
+    definitions = schema.get("$defs")
+    return {**found, "$defs": definitions} if definitions else found

@@ -1,0 +1,87 @@
+"""Configuration files: the REST body in YAML, plus `format` and `pipeline`, which are checked and removed here.
+
+Source: INTERFACES 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from switchgear.interface.cli.errors import WrongUse
+
+FORMAT: Final = 1
+#: A file larger than this is no configuration; the API's bound on a body.
+_MAX_BYTES: Final = 1024 * 1024
+
+
+def read(path: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the REST body of a configuration file, and the pipeline that it is meant for.
+
+    Raises:
+        WrongUse: It cannot be read, is no YAML, or has another format.
+    """
+    import yaml
+
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise WrongUse(f"{path} is larger than 1 MiB; that is no configuration.")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WrongUse(f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise WrongUse(f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(content, dict):
+        raise WrongUse(f"{path} holds no configuration. `switchgear init` writes one to begin with.")
+    found = content.pop("format", None)
+    if found != FORMAT:
+        said = "does not say its format" if found is None else f"has format {found!r}"
+        raise WrongUse(f"{path} {said}; this version reads `format: {FORMAT}`.")
+    pipeline = content.pop("pipeline", None)
+    return content, None if pipeline is None else str(pipeline)
+
+
+def check_pipeline(path: Path, wanted: str | None, present: str) -> None:
+    """Refuse a file that is meant for another pipeline.
+
+    Raises:
+        WrongUse: It is.
+    """
+    if wanted is not None and wanted != present:
+        raise WrongUse(f"{path} is for the pipeline {wanted!r}; this instance runs {present!r}.")
+
+
+def write(configuration: Mapping[str, Any]) -> str:
+    """Return a configuration as a file that `config create` accepts: one line per selection and step."""
+    import yaml
+
+    lines = [f"format: {FORMAT}", f"pipeline: {configuration['pipeline']}"]
+    if configuration.get("message"):
+        lines.append(_flow(yaml, {"message": configuration["message"]})[1:-1])
+    lines.append("selections:")
+    for item in configuration["selections"]:
+        lines.append(f"- {_flow(yaml, _kept(item, ('stage_id', 'module_id', 'settings', 'limits')))}")
+    policies = configuration.get("fallback_policies") or []
+    lines.append("fallback_policies:" if policies else "fallback_policies: []")
+    for policy in policies:
+        lines += _policy_lines(yaml, policy)
+    return "\n".join(lines) + "\n"
+
+
+def _policy_lines(yaml: Any, policy: Mapping[str, Any]) -> Sequence[str]:
+    lines = [f"- stage_id: {_flow(yaml, policy['stage_id'])}"]
+    chain = policy.get("chain") or ()
+    lines.append("  chain:" if chain else "  chain: []")
+    lines += [f"  - {_flow(yaml, _kept(step, ('module_id', 'settings', 'on', 'threshold')))}" for step in chain]
+    lines += [f"  {name}: {_flow(yaml, policy[name])}" for name in ("then", "budget_s") if policy.get(name) is not None]
+    return lines
+
+
+def _kept(item: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: item[name] for name in names if item.get(name) not in (None, {})}
+
+
+def _flow(yaml: Any, value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...").strip()

@@ -1,0 +1,189 @@
+"""`switchgear ingest` and `switchgear watch`: documents in."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from switchgear.interface.cli.client import Api, connect
+from switchgear.interface.cli.errors import CommandFailed, Exit, ProblemAnswer, WrongUse
+from switchgear.interface.cli.output import (
+    AsJson,
+    Bar,
+    print_json,
+    print_json_line,
+    printable,
+    problem_lines,
+    progress,
+    say,
+    show,
+    show_table,
+)
+from switchgear.interface.cli.runs import status_words
+
+if TYPE_CHECKING:
+    from switchgear.ingestion.sources.folder import Taken
+
+app = typer.Typer()
+
+#: Uploads under way at once.
+_UPLOADS: Final = 4
+_POLL_S: Final = 30
+_ENDED: Final = frozenset({"succeeded", "failed", "parked", "cancelled"})
+#: The worst one decides the exit code of `ingest --wait`.
+_EXITS: Final = {"failed": Exit.FAILED, "cancelled": Exit.FAILED, "parked": Exit.ON_HOLD}
+
+
+@app.command("ingest", epilog="Example: switchgear ingest invoices/ letter.pdf --wait")
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders with everything in them.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until all have ended.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make a new run of documents that are known already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send documents. With --wait the exit code is 0 succeeded, 1 failed, 3 on hold."""
+    files = list(files_below(paths))
+    with connect(carry_runs=wait) as api:
+        sent = send_files(api, files, again=again)
+        accepted = [answer for answer in sent if "run" in answer]
+        runs: list[dict[str, Any]] = [answer["run"] for answer in accepted]
+        if wait:
+            with progress("running", len(accepted)) as bar:
+                runs = api.run(wait_for_runs(api, accepted, bar))
+        _report(sent, runs, as_json=as_json)
+        if api.in_process and not wait and accepted:
+            say("They are stored and wait: no server of this instance runs. `switchgear serve` starts one.")
+    code = exit_code(sent, runs, waited=wait)
+    if code:
+        raise typer.Exit(code)
+
+
+def files_below(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield files, and the files in folders, in the order of their names; hidden ones in folders are left out.
+
+    Raises:
+        WrongUse: A path does not exist.
+    """
+    for path in paths:
+        if path.is_dir():
+            found = sorted(one for one in path.rglob("*") if one.is_file())
+            yield from (one for one in found if not _is_hidden(one.relative_to(path)))
+        elif path.is_file():
+            yield path
+        else:
+            raise WrongUse(f"{path} does not exist.")
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def send_files(api: Api, files: Sequence[Path], *, again: bool = False) -> list[dict[str, Any]]:
+    """Send *files*, a few at once; each answer has `file`, and either `document` and `run` or `problem`."""
+    with progress("sending", len(files)) as bar:
+        return api.run(_send_all(api, files, again, bar))
+
+
+async def _send_all(api: Api, files: Sequence[Path], again: bool, bar: Bar) -> list[dict[str, Any]]:
+    free = asyncio.Semaphore(_UPLOADS)
+
+    async def send(path: Path) -> dict[str, Any]:
+        async with free:
+            try:
+                answer = await api.upload(path, again=again)
+            except ProblemAnswer as refused:
+                answer = {"problem": dict(refused.problem or {})}
+            except OSError as error:
+                answer = {"problem": {"detail": f"{path} cannot be read: {error.strerror}."}}
+            bar.advance(path.name)
+            return {"file": str(path), **answer}
+
+    return list(await asyncio.gather(*(send(path) for path in files)))
+
+
+async def wait_for_runs(api: Api, accepted: Sequence[dict[str, Any]], bar: Bar) -> list[dict[str, Any]]:
+    """Wait until every run has ended or is on hold; return them as they then are."""
+    runs = []
+    for answer in accepted:
+        run = answer["run"]
+        while run["status"] not in _ENDED:
+            run = (await api.send("GET", f"/runs/{run['id']}", params={"wait": _POLL_S})).json()
+        bar.advance(run["document_name"])
+        runs.append(run)
+    return runs
+
+
+def exit_code(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, waited: bool) -> int:
+    """Return the code for what came out: failed before on hold before done."""
+    codes = {Exit.FAILED for answer in sent if "problem" in answer}
+    if waited:
+        codes |= {_EXITS.get(run["status"], Exit.DONE) for run in runs}
+    return Exit.FAILED if Exit.FAILED in codes else max(codes, default=Exit.DONE)
+
+
+def _report(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    by_document = {run["document_id"]: run for run in runs}
+    if as_json:
+        print_json([{**one, "run": by_document[one["document"]["id"]]} if "run" in one else one for one in sent])
+        return
+    rows = []
+    for answer in sent:
+        if "problem" in answer:
+            continue
+        run = by_document[answer["document"]["id"]]
+        known = f"already known: {answer['document']['id']}, last run " if answer.get("duplicate_of") else ""
+        summary = (run.get("why") or {}).get("summary")
+        rows.append((answer["document"]["name"], run["id"], known + status_words(run), summary))
+    show_table(("document", "run", "status", "why"), rows, empty="Nothing was accepted.")
+    for answer in sent:
+        if "problem" in answer:
+            lines = problem_lines(answer["problem"])
+            say(f"{printable(answer['file'])}: {lines[0]}")
+            for line in lines[1:]:
+                say(line)
+
+
+@app.command("watch", epilog="Example: switchgear watch inbox/")
+def watch(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder; its files are moved.")],
+    done: Annotated[Path | None, typer.Option(help="Where accepted files go.")] = None,
+    failed: Annotated[Path | None, typer.Option(help="Where refused files go.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when the folder is empty.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send what is put into a folder, until stopped. A file is taken when its size is stable for two seconds."""
+    if not folder.is_dir():
+        raise WrongUse(f"{folder} is no folder. Make it first.")
+    from switchgear.interface.cli.folder_watch import LOOK_S, FolderWatch
+
+    with connect(carry_runs=True) as api:
+        watched = FolderWatch(api, folder, done, failed)
+        say(f"Watching {folder}. Accepted files go to {watched.done}, refused ones to {watched.failed}. Ctrl-C ends.")
+        while True:
+            try:
+                for taken in watched.look():
+                    _show_taken(taken, as_json=as_json)
+            except CommandFailed as error:
+                say(f"{error.message} The files stay and are tried again.")
+            if once and watched.is_empty():
+                return
+            api.run(asyncio.sleep(LOOK_S))
+
+
+def _show_taken(taken: Taken, *, as_json: bool) -> None:
+    name, accepted = printable(taken.path.name), taken.accepted
+    if as_json:
+        refusal = taken.refusal.message if taken.refusal else None
+        ids = {"document": accepted.document.id, "run": accepted.run.id} if accepted else {}
+        print_json_line({"file": str(taken.path), **ids, "refused": refusal})
+    elif accepted is None:
+        say(f"{name}: refused. {taken.refusal.message if taken.refusal else ''}")
+    else:
+        word = "already known" if accepted.duplicate else "accepted"
+        show(f"{name}: {word}, {accepted.document.id}, run {accepted.run.id}")
+        sys.stdout.flush()

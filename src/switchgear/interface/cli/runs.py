@@ -1,0 +1,214 @@
+"""`switchgear runs`: documents on their way, why they took it, and what can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from switchgear.interface.cli.client import connect
+from switchgear.interface.cli.output import (
+    AsJson,
+    Message,
+    moment,
+    print_json,
+    printable,
+    show,
+    show_fields,
+    show_table,
+    show_why,
+    state_word,
+)
+
+app = typer.Typer()
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id.")]
+#: An outcome in words: "read-pdfium ..."
+_OUTCOMES: Final[Mapping[str, str]] = {
+    "succeeded": "succeeded",
+    "not_applicable": "had nothing to do",
+    "skipped": "was skipped",
+    "error": "raised an error",
+    "timeout": "did not answer in time",
+    "crash": "crashed",
+    "contract_violation": "broke its contract",
+    "unavailable": "was not available",
+    "low_confidence": "was not sure enough",
+    "bad_input": "rejected the document",
+    "lost": "was lost with its worker",
+    "cancelled": "was cancelled",
+}
+
+
+@app.command("list", epilog="Example: switchgear runs list --status parked")
+def list_runs(
+    status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed, parked, cancelled.")] = None,
+    document: Annotated[str | None, typer.Option(metavar="DOCUMENT", help="Only runs of this document.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, newest first."""
+    wanted = "parked" if status == "on hold" else status
+    with connect() as api:
+        runs = api.list("/runs", limit, status=wanted, document_id=document)
+    if as_json:
+        print_json(runs)
+        return
+    show_table(
+        ("run", "document", "status", "version", "accepted", "why"),
+        [
+            (
+                run["id"],
+                run["document_name"],
+                status_words(run),
+                f"v{run['configuration_version']}" if run.get("configuration_version") else "",
+                moment(run["accepted_at"]),
+                (run.get("why") or {}).get("summary"),
+            )
+            for run in runs
+        ],
+    )
+
+
+def status_words(run: Mapping[str, Any]) -> str:
+    """Return a run's status for people: `succeeded, degraded`."""
+    word = state_word(run["status"])
+    return f"{word}, degraded" if run.get("degraded") else word
+
+
+@app.command("show", epilog="Example: switchgear runs show run_01...")
+def show_run(run_id: Run, as_json: AsJson = False) -> None:
+    """Show one run with every attempt."""
+    with connect() as api:
+        run = api.get(f"/runs/{run_id}")
+    if as_json:
+        print_json(run)
+        return
+    show_fields(
+        {
+            "run": run["id"],
+            "document": f"{run['document_id']} {run['document_name']}",
+            "status": status_words(run),
+            "configuration": f"v{run['configuration_version']}" if run.get("configuration_version") else None,
+            "accepted": moment(run["accepted_at"]),
+            "started": moment(run.get("started_at")),
+            "ended": moment(run.get("ended_at")),
+            "retry of": run.get("retry_of"),
+            "workers lost": run.get("losses"),
+            "decision": run.get("decision"),
+        }
+    )
+    show_why(run.get("why"))
+    show()
+    show_table(
+        ("stage", "module", "try", "outcome", "detail", "took"),
+        [
+            (
+                attempt["stage_id"],
+                f"{attempt['module_id'] or ''} {attempt.get('module_version') or ''}".strip(),
+                attempt["try_number"],
+                attempt["outcome"],
+                attempt["detail"],
+                milliseconds(attempt["duration_us"]),
+            )
+            for attempt in run["attempts"]
+        ],
+        empty="No attempt yet.",
+    )
+
+
+def milliseconds(microseconds: int) -> str:
+    """Return a duration with its unit."""
+    return f"{microseconds / 1000:.1f} ms"
+
+
+@app.command("why", epilog="Example: switchgear runs why run_01...")
+def why(run_id: Run, as_json: AsJson = False) -> None:
+    """Say stage by stage which module served, what was wanted, and why that was not used."""
+    with connect() as api:
+        run = api.get(f"/runs/{run_id}")
+    if as_json:
+        keys = ("id", "status", "degraded", "configuration_version", "why", "stages", "attempts")
+        print_json({key: run.get(key) for key in keys})
+        return
+    version = f" on v{run['configuration_version']}" if run.get("configuration_version") else ""
+    show(f"{printable(run['document_name'])}: {status_words(run)}{version}")
+    show_why(run.get("why"))
+    for line in decision_lines(run):
+        show(line)
+
+
+def decision_lines(run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the decision of each stage: a sentence, the attempts that failed, and the rules that did not match."""
+    served = {stage["stage_id"]: stage for stage in run["stages"]}
+    stage_ids = list(dict.fromkeys([attempt["stage_id"] for attempt in run["attempts"]] + list(served)))
+    for stage_id in stage_ids:
+        stage = served.get(stage_id)
+        attempts = [attempt for attempt in run["attempts"] if attempt["stage_id"] == stage_id]
+        yield f"  {stage_id}: {_sentence(stage, attempts)}"
+        for attempt in attempts:
+            if attempt["outcome"] not in ("succeeded", "not_applicable", "skipped"):
+                yield f"    {_attempt_line(attempt)}"
+            for rule in attempt.get("rules_not_matched") or ():
+                yield f"    rule not matched: {rule_text(rule)}"
+
+
+def _sentence(stage: Mapping[str, Any] | None, attempts: list[Mapping[str, Any]]) -> str:
+    if stage is None:
+        last = attempts[-1]["module_id"] if attempts else None
+        return f"nobody has served it yet; last tried {printable(last)}" if last else "nobody has served it yet"
+    module = printable(stage["module_id"])
+    if stage["outcome"] == "not_applicable":
+        return "not applicable to this document"
+    if stage["outcome"] == "skipped":
+        return "skipped, as its policy says"
+    if stage.get("degraded"):
+        reason = printable((stage.get("why") or {}).get("summary"))
+        return f"{module} served; wanted {printable(stage['wanted_module_id'])}. {reason}".rstrip()
+    return f"{module} served, as selected" if module else "served"
+
+
+def _attempt_line(attempt: Mapping[str, Any]) -> str:
+    what = _OUTCOMES.get(attempt["outcome"], attempt["outcome"])
+    detail = f" ({printable(attempt['detail'])})" if attempt.get("detail") else ""
+    message = f": {printable(attempt['message'])}" if attempt.get("message") else ""
+    return f"{printable(attempt['module_id'])} {what}{detail} after {milliseconds(attempt['duration_us'])}{message}"
+
+
+def rule_text(rule: Any) -> str:
+    """Return a rule of a fallback policy that did not match, in one line."""
+    if not isinstance(rule, Mapping):
+        return printable(rule)
+    return printable(", ".join(f"{name} {value}" for name, value in rule.items() if value not in (None, [], "")))
+
+
+@app.command("retry", epilog='Example: switchgear runs retry run_01... --from deliver -m "Target is back"')
+def retry(
+    run_id: Run,
+    configuration: Annotated[str, typer.Option(help="original, active, or a version such as v3.")] = "original",
+    from_stage: Annotated[str, typer.Option("--from", help="failed, start, or a stage.")] = "failed",
+    message: Message = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run a document again: on the version it held, on the active one, or on a named one."""
+    body = {"configuration": configuration, "from": from_stage, "message": message}
+    with connect() as api:
+        run = api.post(f"/runs/{run_id}/retry", body)
+    _show_answer(run, as_json=as_json)
+
+
+@app.command("cancel", epilog='Example: switchgear runs cancel run_01... -m "Sent by mistake"')
+def cancel(run_id: Run, message: Message = "", as_json: AsJson = False) -> None:
+    """Cancel a run; a running one stops at its next checkpoint."""
+    with connect() as api:
+        run = api.post(f"/runs/{run_id}/cancel", {"message": message})
+    _show_answer(run, as_json=as_json)
+
+
+def _show_answer(run: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(run)
+        return
+    show(f"{run['id']}: {status_words(run)}")
+    show_why(run.get("why"))

@@ -1,0 +1,123 @@
+"""`switchgear serve`, `migrate`, `status`, `doctor`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from switchgear.interface.cli.client import connect
+from switchgear.interface.cli.errors import CommandFailed, Exit
+from switchgear.interface.cli.instance_location import require_instance, settings_here
+from switchgear.interface.cli.output import AsJson, print_json, printable, say, show
+from switchgear.interface.cli.status_page import show_doctor, show_status
+
+app = typer.Typer()
+
+_REFRESH_S = 1.0
+
+
+@app.command("serve", epilog="Example: switchgear serve --port 8500")
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 unless set.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 8420 unless set, 0 takes a free one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the API and run documents, until stopped. Makes the instance when there is none."""
+    from switchgear.interface.cli.server_process import run_server
+
+    run_server(settings_here({"host": host, "port": port}), as_json=as_json)
+
+
+@app.command("migrate", epilog="Example: switchgear migrate")
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database to this version's schema; `serve` does it too."""
+    settings = require_instance()
+    from switchgear.core import migrations
+    from switchgear.sdk.errors import SwitchgearError
+
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        before, after = migrations.upgrade(settings.database_url), migrations.head()
+    except SwitchgearError as error:
+        raise CommandFailed(str(error)) from error
+    except OSError as error:
+        raise CommandFailed(f"{settings.home} cannot be written: {error.strerror}.") from error
+    if as_json:
+        print_json({"before": before, "after": after})
+    elif before == after:
+        show(f"The database is at the newest schema, {after}.")
+    else:
+        show(f"The database went from schema {before or 'nothing'} to {after}.")
+
+
+@app.command("status", epilog="Example: switchgear status --watch")
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Look again each second, until stopped.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the instance at a glance: version, stages, what waits, what needs attention. Exit code 1 when degraded."""
+    with connect() as api:
+        while True:
+            found = api.get("/status")
+            if as_json:
+                print_json(found)
+            else:
+                if watch:
+                    typer.echo("\x1b[H\x1b[2J" if _on_terminal() else "", nl=False)
+                show_status(found, api.where)
+            if not watch:
+                break
+            time.sleep(_REFRESH_S)
+    if found["degraded"]:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _on_terminal() -> bool:
+    import sys
+
+    return sys.stdout.isatty()
+
+
+@app.command("doctor", epilog="Example: switchgear doctor")
+def doctor(as_json: AsJson = False) -> None:
+    """Check settings, database, modules and isolation, and say what to repair. Exit code 1 when something is."""
+    import os
+
+    settings: list[dict[str, str]] = []
+    if not os.environ.get("SWITCHGEAR_URL"):
+        settings = [
+            {"name": view.name, "value": view.value, "origin": view.origin} for view in require_instance().views()
+        ]
+    found: dict[str, Any] = {"settings": settings, "problems": []}
+    try:
+        with connect() as api:
+            found["where"] = api.where
+            found["ready"] = _readiness(api)
+            found["status"] = api.get("/status")
+            found["modules"] = [one for one in api.list("/modules") if one["status"] in ("unavailable", "disabled")]
+    except CommandFailed as error:
+        if error.exit_code == Exit.WRONG_USE:
+            raise
+        found["problems"].append(error.message)
+    found["problems"] += [printable(text) for text in (found.get("status") or {}).get("warnings") or ()]
+    if as_json:
+        print_json(found)
+    else:
+        show_doctor(found)
+    if found["problems"]:
+        if not as_json:
+            say(f"{len(found['problems'])} to look at.")
+        raise typer.Exit(Exit.FAILED)
+
+
+def _readiness(api: Any) -> list[dict[str, Any]]:
+    from switchgear.interface.cli.errors import ProblemAnswer
+
+    try:
+        answer = api.raw("GET", "//readyz", params={"verbose": "true"}).json()
+    except ProblemAnswer as refused:
+        answer = refused.problem or {}
+    checks: list[dict[str, Any]] = answer.get("checks") or []
+    return checks

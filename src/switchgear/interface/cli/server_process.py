@@ -1,0 +1,208 @@
+"""The server in this process: listens, says where, carries runs, and ends in order. Source: INTERFACES 3 (`serve`).
+
+A taken port, an unwritable home, a newer schema are one sentence and exit code 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from switchgear.interface.cli.client import BASE
+from switchgear.interface.cli.errors import CommandFailed
+from switchgear.interface.cli.instance_location import (
+    TOKEN_FILE,
+    admin_token,
+    remove_server_file,
+    write_server_file,
+)
+from switchgear.interface.cli.output import print_json_line, printable, say, show
+from switchgear.interface.cli.status_page import show_missing, show_stage_rows
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from switchgear.core.settings import Settings
+
+#: How long open connections may go on after the signal, in seconds; event streams never end by themselves.
+_CONNECTIONS_S: Final = 2
+_BACKLOG: Final = 2048
+
+
+def run_server(settings: Settings, *, as_json: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        CommandFailed: It cannot start; the sentence says why and what to do.
+    """
+    import uvicorn
+
+    prepare_home(settings.home)
+    listener = listen(settings.host, settings.port)
+    with contextlib.closing(listener):
+        factory = uvicorn.Config("", loop="auto").get_loop_factory()
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(_serve(settings, listener, as_json=as_json))
+
+
+def prepare_home(home: Path) -> None:
+    """Make HOME, for the owner only, and see that it can be written.
+
+    Raises:
+        CommandFailed: It cannot.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        trial = home / f".write-{os.getpid()}"
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise CommandFailed(
+            f"The home {home} cannot be written: {error.strerror}. Change its owner, or set SWITCHGEAR_HOME to another."
+        ) from error
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 takes a free one.
+
+    Raises:
+        CommandFailed: The port is taken, or the address is not one of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        raise CommandFailed(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose another port with --port."
+        ) from error
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
+    from switchgear.bootstrap import build
+    from switchgear.core.logging import configure_logging
+    from switchgear.interface.server import create_server
+    from switchgear.sdk.errors import SwitchgearError
+
+    try:
+        application = build(settings)
+        configure_logging(log_format=settings.log_format, level=settings.log_level, redact=application.secrets.redact)
+        await application.start()
+    except SwitchgearError as error:
+        raise CommandFailed(str(error)) from error
+    url = url_of(listener)
+
+    async def listening() -> None:
+        write_server_file(settings.home, url)
+        await _introduce(settings, url, as_json=as_json)
+
+    try:
+        server = _server(create_server(application), listening)
+        with _signals(server):
+            await server.serve(sockets=[listener])
+    finally:
+        remove_server_file(settings.home)
+        await application.stop()
+    say("Stopped.")
+
+
+def _server(app: Any, listening: Callable[[], Coroutine[Any, Any, None]]) -> uvicorn.Server:
+    """A server that leaves signals to us, because the application has to be stopped after the connections."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Capture none."""
+            yield
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            """Start, then say so."""
+            await super().startup(sockets)
+            self.introduction = asyncio.create_task(listening())
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_CONNECTIONS_S,
+        ws="none",
+    )
+    return Server(config)
+
+
+@contextlib.contextmanager
+def _signals(server: uvicorn.Server) -> Iterator[None]:
+    """The first signal ends in order, the second at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if server.should_exit:
+            server.force_exit = True
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _introduce(settings: Settings, url: str, *, as_json: bool) -> None:
+    """Say where it is, with what, and what is missing; the token itself is shown on a terminal only."""
+    status, modules = await _look(settings, url)
+    token_path = settings.home / TOKEN_FILE
+    if as_json:
+        print_json_line({"url": url, "home": str(settings.home), "token_file": str(token_path), "status": status})
+        return
+    show(f"Switchgear serves at {url}")
+    show(f"home    {settings.home}")
+    on_terminal = sys.stdout.isatty() and token_path.exists()
+    show(f"token   {token_path}" + (f"  {admin_token(settings.home)}" if on_terminal else ""))
+    if status is None:
+        show("active  not known: the database does not answer yet; /readyz says why, and it goes on trying")
+    else:
+        active = status.get("active")
+        show(f"active  {active['label']} {printable(active['message'])}" if active else "active  no configuration yet")
+        show()
+        show_stage_rows(status["stages"])
+        if modules:
+            show("\nModules that cannot be used:")
+            show_missing(modules)
+    sys.stdout.flush()
+
+
+async def _look(settings: Settings, url: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    import httpx2
+
+    try:
+        headers = {"Authorization": f"Bearer {admin_token(settings.home)}"}
+        async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=30) as client:
+            status = await client.get(f"{BASE}/status")
+            modules = await client.get(f"{BASE}/modules", params={"limit": 200})
+            if status.status_code != 200 or modules.status_code != 200:
+                return None, []
+            items: list[dict[str, Any]] = modules.json()["items"]
+            return status.json(), [one for one in items if one["status"] in ("unavailable", "disabled")]
+    except (CommandFailed, httpx2.TransportError):
+        return None, []
