@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from factories.modules import FakePools, FakeRegistry
 from switchgear.domain.configuration import LockEntry, Status, StoredConfiguration, content_from_json
 from switchgear.domain.errors import Code
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, PipelineDescription, Snapshot
-from switchgear.ingestion.module_pool import Call, DocumentFile, ModuleUse, StageValue
+from switchgear.ingestion.module_pool import Call, DocumentFile, StageValue
 from switchgear.ingestion.plan import ExecutionPlan
 from switchgear.ingestion.stage_runner import StageCall, StageEnd, StageEndKind, StageRunner
 from switchgear.sdk import Contract, Pipeline, Stage, StageLimits
@@ -57,43 +57,6 @@ def failed(outcome: Outcome, detail: str = "", **more: Any) -> AttemptResult:
     return AttemptResult(outcome, detail, f"it was {outcome}", **more)
 
 
-class FakePools:
-    """Answers with what a test prepared for each module, in order."""
-
-    def __init__(self, **answers: list[Any]) -> None:
-        self.answers = {name: deque(given) for name, given in answers.items()}
-        self.calls: list[tuple[str, Call]] = []
-
-    async def call(self, use: ModuleUse, call: Call) -> AttemptResult:
-        self.calls.append((use.module_id, call))
-        answer = self.answers[use.module_id].popleft()
-        if isinstance(answer, Exception):
-            raise answer
-        if callable(answer):
-            answer = await answer()
-        assert isinstance(answer, AttemptResult)
-        return answer
-
-
-class FakeRegistry:
-    """Knows modules a, b and c; remembers what was reported."""
-
-    def __init__(self, **changes: ModuleDescription) -> None:
-        self.modules = {
-            name: ModuleDescription(id=name, version="1.0", code_digest=f"code of {name}") for name in "abc"
-        }
-        self.modules.update(changes)
-        self.reported: list[tuple[str, Lack]] = []
-
-    def current(self) -> Snapshot:
-        return Snapshot(0, PipelineDescription("p", (), "word", (), {}), self.modules)
-
-    def report_unavailable(
-        self, module_id: str, settings_digest: str, lack: Lack, settings: Mapping[str, object] | None = None
-    ) -> None:
-        self.reported.append((module_id, lack))
-
-
 def configuration(
     *chain: dict[str, Any],
     limits: dict[str, Any] | None = None,
@@ -116,7 +79,7 @@ class Bench:
 
     def __init__(self, pools: FakePools, registry: FakeRegistry | None = None) -> None:
         self.pools = pools
-        self.registry = registry or FakeRegistry()
+        self.registry = registry or FakeRegistry("a", "b", "c")
         self.slept: list[float] = []
         self.runner = StageRunner(pools, self.registry, clock=lambda: 1_000_000, sleep=self._sleep, jitter=lambda: 1.0)
 
@@ -243,7 +206,7 @@ async def test_rules_that_did_not_match_are_recorded_with_the_attempt() -> None:
 
 async def test_an_unavailable_module_is_not_called() -> None:
     lack = Lack(Code.MODULE_MISSING_BINARY, "tesseract is not there.", "apt-get install tesseract-ocr")
-    bench = Bench(FakePools(b=[value()]), FakeRegistry(a=ModuleDescription(id="a", lack=lack)))
+    bench = Bench(FakePools(b=[value()]), FakeRegistry("b", a=ModuleDescription(id="a", lack=lack)))
 
     end = await bench.run(configuration({"module_id": "b", "on": ["unavailable"]}))
 
@@ -353,7 +316,7 @@ async def test_no_attempt_gets_more_time_than_budget_and_deadline_leave() -> Non
 
 
 async def test_a_used_up_budget_ends_the_stage() -> None:
-    async def slow() -> AttemptResult:
+    async def slow(call: Call) -> AttemptResult:
         await asyncio.sleep(0.02)
         return failed(Outcome.ERROR)
 
@@ -367,7 +330,7 @@ async def test_a_used_up_budget_ends_the_stage() -> None:
 
 
 async def test_the_runs_deadline_ends_it_whatever_the_policy_says() -> None:
-    async def slow() -> AttemptResult:
+    async def slow(call: Call) -> AttemptResult:
         await asyncio.sleep(0.02)
         return failed(Outcome.TIMEOUT)
 
@@ -433,7 +396,7 @@ async def test_a_check_that_breaks_on_an_output_is_a_violation() -> None:
 async def test_a_stopped_attempt_is_recorded_as_cancelled() -> None:
     started = asyncio.Event()
 
-    async def hangs() -> AttemptResult:
+    async def hangs(call: Call) -> AttemptResult:
         started.set()
         await asyncio.sleep(3600)
         raise AssertionError

@@ -25,6 +25,8 @@ T = TypeVar("T")
 #: A larger output is kept as an artifact. DESIGN 7
 LARGEST_VALUE: Final = 64 * 1024
 _FIRST_PAUSE_S: Final = 0.2
+#: A run that this process broke on is not claimed again at once.
+_AFTER_FAULT_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 2.0
 _OUTCOMES: Final = {
     StageEndKind.OUTPUT: Outcome.SUCCEEDED,
@@ -165,7 +167,7 @@ class Commits:
         """Hand back what the engine itself failed on, without what is not yet durable; counts as a lost worker."""
         self._finished.clear()
         self.attempts.clear()
-        return await self.hand_back(None, loss=True)
+        return await self.hand_back(None, pause_s=_AFTER_FAULT_S, loss=True)
 
     def fenced(self) -> RunEnd:
         """Another worker holds the run: nothing was written, which is recorded."""

@@ -1,0 +1,66 @@
+"""Module processes and a registry that do what a test says."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from switchgear.domain.run import AttemptResult
+from switchgear.domain.stage import Lack, ModuleDescription, PipelineDescription, Snapshot
+from switchgear.ingestion.module_pool import Call, ModuleUse
+
+
+class FakePools:
+    """Answers with what a test prepared for each module, in order; the last answer stays.
+
+    An answer is a result, an exception to raise, or a function that gets the call and returns either.
+    """
+
+    def __init__(self, **answers: list[Any]) -> None:
+        self.answers = {name.replace("_", "-"): deque(given) for name, given in answers.items()}
+        self.calls: list[tuple[str, Call]] = []
+        self.lacks: dict[str, Lack] = {}
+        self.warmed: list[str] = []
+        self.kept: list[str] = []
+
+    async def call(self, use: ModuleUse, call: Call) -> AttemptResult:
+        self.calls.append((use.module_id, call))
+        prepared = self.answers[use.module_id]
+        answer = prepared.popleft() if len(prepared) > 1 else prepared[0]
+        if isinstance(answer, Callable):  # type: ignore[arg-type]
+            answer = await answer(call)
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, AttemptResult)
+        return answer
+
+    async def warm(self, use: ModuleUse) -> Lack | None:
+        self.warmed.append(use.module_id)
+        return self.lacks.get(use.module_id)
+
+    async def keep(self, uses: Any) -> None:
+        self.kept = sorted(use.module_id for use in uses)
+
+    def called(self) -> list[str]:
+        """Which modules were called, in order."""
+        return [name for name, _ in self.calls]
+
+
+class FakeRegistry:
+    """Knows every module as available, but for *changes*; remembers what was reported."""
+
+    def __init__(self, *names: str, **changes: ModuleDescription) -> None:
+        self.modules = {
+            name: ModuleDescription(id=name, version="1.0", code_digest=f"code of {name}") for name in names
+        }
+        self.modules.update({module.id: module for module in changes.values()})
+        self.reported: list[tuple[str, Lack]] = []
+
+    def current(self) -> Snapshot:
+        return Snapshot(0, PipelineDescription("any", (), "any", (), {}), self.modules)
+
+    def report_unavailable(
+        self, module_id: str, settings_digest: str, lack: Lack, settings: Mapping[str, object] | None = None
+    ) -> None:
+        self.reported.append((module_id, lack))
