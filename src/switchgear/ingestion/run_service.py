@@ -201,7 +201,9 @@ class RunService:
             pinned = await _pinned(unit, run, configuration)
             start = await _start(repository, run, from_)
             if configuration == "original" and run.status in (RunStatus.FAILED, RunStatus.PARKED):
-                after = await repository.retry(run, stage_id=start.stage_id, forgotten=start.forgotten)
+                after = await repository.retry(
+                    run, stage_id=start.stage_id, forgotten=start.forgotten, anew=from_ != "failed"
+                )
             else:
                 after = await repository.add_run(
                     run.document_id,

@@ -18,7 +18,7 @@ def _statuses(event: RunEvent) -> str:
 
 #: A person's retry starts losses and running time anew: the reasons for both have been looked at.
 _RETRY: Final = f"""
-UPDATE runs SET status = 'queued', stage_id = COALESCE(:stage, stage_id), available_at = now_us(), ended_at = NULL,
+UPDATE runs SET status = 'queued', stage_id = :stage, available_at = now_us(), ended_at = NULL,
     losses = 0, running_us = 0, cancel_requested = FALSE, degraded = FALSE, identity = NULL, why = NULL,
     why_code = NULL, decision = CASE WHEN :anew THEN NULL ELSE decision END
 WHERE id = :run AND fencing_token = :token AND status IN ({_statuses(RunEvent.RETRY)})"""  # noqa: S608
@@ -49,19 +49,22 @@ class People(Reading):
         )
         return [str(row[0]) for row in rows]
 
-    async def retry(self, run: RunRow, *, stage_id: str | None, forgotten: Sequence[str] = ()) -> RunRow:
+    async def retry(
+        self, run: RunRow, *, stage_id: str | None, forgotten: Sequence[str] = (), anew: bool = False
+    ) -> RunRow:
         """Queue a failed or parked run again under the version it holds.
 
         Args:
             run: As it was read in this unit of work.
-            stage_id: Where it goes on; None leaves it where it stopped.
+            stage_id: Where it goes on; None = at the first stage.
             forgotten: Stages whose outputs are dropped, because they run again.
+            anew: Whether a decision of a person is forgotten as well.
 
         Raises:
             RunTransitionRefused: It is neither failed nor parked.
         """
         transition(run.status, RunEvent.RETRY)
-        parameters = {"run": run.id, "token": run.fencing_token, "stage": stage_id, "anew": bool(forgotten)}
+        parameters = {"run": run.id, "token": run.fencing_token, "stage": stage_id, "anew": anew}
         outputs = [{"run": run.id, "stage": stage} for stage in forgotten]
         await self._statements.run(
             Statement(_RETRY, parameters, expect=1), *([Statement(_FORGET_OUTPUT, outputs)] if outputs else [])

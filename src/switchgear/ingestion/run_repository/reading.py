@@ -33,7 +33,9 @@ _ATTEMPTS: Final = """
 SELECT stage_id, candidate, try_number, outcome, started_at, duration_us, module_id, module_version, code_digest,
     detail, message, limits, rules_not_matched, confidence, run_id, fencing_token, configuration_id,
     configuration_version
-FROM stage_attempts WHERE run_id = :run ORDER BY fencing_token, started_at, candidate, try_number"""
+FROM stage_attempts a WHERE run_id = :run
+ORDER BY fencing_token, started_at, (SELECT position FROM processing_stages WHERE id = a.stage_id), candidate,
+    try_number"""
 _OUTPUTS: Final = """
 SELECT stage_id, outcome, module_id, wanted_module_id, degraded, why, value, artifact_sha256, size_bytes, run_id,
     committed_at

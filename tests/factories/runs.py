@@ -1,0 +1,139 @@
+"""Runs in a real database without a pipeline: configurations by plain rows, documents by their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from switchgear.core import admission
+from switchgear.core.database import Database, Statement
+from switchgear.domain.run import Outcome
+from switchgear.ingestion.run_repository import AcceptedDocument, AttemptRow, ClaimedRun, OutputRow, RunRepository
+
+PIPELINE = "tiny"
+STAGES = ("read", "extract", "deliver")
+LEASE_S = 20.0
+
+_CONFIGURATION = """
+INSERT INTO module_configurations (id, version, pipeline, status, digest, lock_digest, module_lock, message, created_by,
+    created_at, findings)
+VALUES (:id, :version, :pipeline, 'superseded', :digest, '', '{}', '', 'test', 0, '[]')"""
+
+
+class Room:
+    """A database with a pipeline of three stages, in which runs can be made, claimed and looked at."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.repository = RunRepository(database.narrow, PIPELINE, result_stage="extract")
+
+    async def prepare(self, version: int | None = 1) -> Room:
+        """Make the stages, and version *version* the active one; None leaves none active."""
+        contract = {"id": "any@1.0", "name": "any", "version": "1.0", "digest": "", "body": "{}"}
+        stages = [
+            {"id": stage, "pipeline": PIPELINE, "position": place, "required": True, "contract": "any@1.0"}
+            for place, stage in enumerate(STAGES)
+        ]
+        await self.database.narrow.run(
+            Statement(
+                "INSERT INTO capability_contracts (id, name, version, digest, body) "
+                "VALUES (:id, :name, :version, :digest, :body)",
+                contract,
+            ),
+            Statement(
+                "INSERT INTO processing_stages (id, pipeline, position, required, contract_id) "
+                "VALUES (:id, :pipeline, :position, :required, :contract)",
+                stages,
+            ),
+        )
+        if version is not None:
+            await self.configure(version)
+            await self.activate(version)
+        return self
+
+    async def configure(self, version: int) -> str:
+        """Store a configuration that was active once; returns its id."""
+        values = {"id": f"cfg_{version}", "version": version, "pipeline": PIPELINE, "digest": f"digest{version}"}
+        await self.database.narrow.run(Statement(_CONFIGURATION, values))
+        return f"cfg_{version}"
+
+    async def activate(self, version: int) -> None:
+        """First claims pin this version from now on."""
+        await admission.admit(self.database.narrow, PIPELINE, f"cfg_{version}")
+
+    async def hold(self, activation_id: str = "act_1", *, seconds: float = 60.0) -> None:
+        """Hold first claims, as a drain does."""
+        until = await self.now_us() + int(seconds * 1_000_000)
+        await admission.hold(self.database.narrow, PIPELINE, activation_id, until)
+
+    async def release_hold(self, activation_id: str = "act_1") -> None:
+        """End the hold."""
+        await admission.release(self.database.narrow, PIPELINE, activation_id)
+
+    async def now_us(self) -> int:
+        """The database's time."""
+        return int((await self.database.narrow.query("SELECT now_us()"))[0][0])
+
+    async def submit(self, text: str = "a", *, again: bool = False, actor: str = "tok_1") -> AcceptedDocument:
+        """Accept a document with these bytes."""
+        return await self.repository.accept(
+            sha256=hashlib.sha256(text.encode()).hexdigest(),
+            size_bytes=len(text),
+            name=f"{text}.txt",
+            media_type="text/plain",
+            actor=actor,
+            again=again,
+        )
+
+    async def claim(self, worker_id: str = "wrk_1", lease_s: float = LEASE_S) -> ClaimedRun | None:
+        """Claim the next run."""
+        return await self.repository.claim(worker_id, lease_s)
+
+    async def held(self, worker_id: str = "wrk_1", lease_s: float = LEASE_S) -> ClaimedRun:
+        """Claim the next run; there must be one."""
+        claim = await self.claim(worker_id, lease_s)
+        assert claim is not None
+        return claim
+
+    async def expire(self, claim: ClaimedRun) -> None:
+        """Let the lease of a claim run out now."""
+        await self.database.narrow.run(
+            Statement("UPDATE runs SET lease_expires_at = lease_us() - 1 WHERE id = :run", {"run": claim.run_id})
+        )
+
+    async def lose(self, claim: ClaimedRun) -> None:
+        """Let the lease run out, and let the sweep take the run."""
+        await self.expire(claim)
+        lost = await self.repository.take_from_lost_workers()
+        assert [run.run_id for run in lost] == [claim.run_id]
+
+
+def attempt(stage_id: str = "read", **values: Any) -> AttemptRow:
+    """An attempt that succeeded, unless *values* say otherwise."""
+    usual: dict[str, Any] = {
+        "stage_id": stage_id,
+        "candidate": 0,
+        "try_number": 1,
+        "outcome": Outcome.SUCCEEDED,
+        "started_at": 1_000_000,
+        "duration_us": 250,
+        "module_id": f"{stage_id}-module",
+        "module_version": "1.0.0",
+        "code_digest": "c" * 64,
+        "limits": {"timeout_s": 60.0},
+    }
+    return AttemptRow(**{**usual, **values})
+
+
+def output(stage_id: str = "read", value: str | None = '{"text":"a"}', **values: Any) -> OutputRow:
+    """An accepted output."""
+    usual: Mapping[str, Any] = {
+        "stage_id": stage_id,
+        "outcome": Outcome.SUCCEEDED,
+        "module_id": f"{stage_id}-module",
+        "wanted_module_id": f"{stage_id}-module",
+        "value": value,
+        "size_bytes": len(value or ""),
+    }
+    return OutputRow(**{**usual, **values})

@@ -1,0 +1,429 @@
+"""What every queue backend must keep, and the worker that carries runs from it, on both databases.
+
+A further backend joins by adding itself to `make_queue`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from factories.runs import Room, attempt, output
+from switchgear.core.database import Database, Refused, Statement
+from switchgear.domain.errors import DatabaseUnreachable
+from switchgear.domain.run import MAX_LOSSES, Outcome, RunStatus
+from switchgear.ingestion.run_queue import FIRST_WAIT_S, LONGEST_WAIT_S, BuiltinQueue, RunQueue
+from switchgear.ingestion.run_repository import ClaimedRun, RunFilter, RunRepository, Stop, WorkerRow
+from switchgear.workers.builtin import BuiltinWorker, Execute
+
+pytestmark = pytest.mark.anyio
+
+MakeQueue = Callable[[RunRepository], RunQueue]
+LEASE_S = 20.0
+LIMIT_S = 30.0
+
+
+def _builtin(repository: RunRepository) -> RunQueue:
+    return BuiltinQueue(repository, LEASE_S)
+
+
+@pytest.fixture(params=[_builtin], ids=["builtin"])
+def make_queue(request: pytest.FixtureRequest) -> MakeQueue:
+    make: MakeQueue = request.param
+    return make
+
+
+@pytest.fixture
+async def room(database: Database) -> Room:
+    return await Room(database).prepare()
+
+
+async def until(look: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until *look* says yes."""
+    async with asyncio.timeout(LIMIT_S):
+        while not await look():
+            await asyncio.sleep(0.005)
+
+
+async def ended(room: Room, *run_ids: str) -> None:
+    """Wait until these runs have succeeded."""
+
+    async def look() -> bool:
+        return all([(await room.repository.get(run)).status is RunStatus.SUCCEEDED for run in run_ids])
+
+    await until(look)
+
+
+# --- the contract of a backend ---
+
+
+async def test_a_queue_gives_each_run_once_and_nothing_when_empty(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    accepted = [(await room.submit(str(number))).run.id for number in range(5)]
+    claims = [await queue.claim("wrk_1") for _ in range(5)]
+    assert sorted(claim.run_id for claim in claims if claim) == sorted(accepted)
+    assert await queue.claim("wrk_1") is None
+
+
+async def test_notify_wakes_whoever_waits_and_is_remembered(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    waiting = asyncio.create_task(queue.wait())
+    await asyncio.sleep(0)
+    queue.notify()
+    await waiting
+    queue.notify()  # between a look that found nothing and the wait
+    waited_s = time.monotonic()
+    await queue.wait()
+    assert time.monotonic() - waited_s < FIRST_WAIT_S
+
+
+async def test_waiting_is_bounded_so_that_runs_of_other_processes_are_found(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    async with asyncio.timeout(10 * LONGEST_WAIT_S):
+        for _ in range(3):
+            await queue.wait()
+
+
+async def test_two_queues_of_one_database_share_its_runs(room: Room, make_queue: MakeQueue) -> None:
+    one, two = make_queue(room.repository), make_queue(room.repository)
+    for number in range(6):
+        await room.submit(str(number))
+    taken: list[str] = []
+    while True:
+        claims = await asyncio.gather(one.claim("wrk_1"), two.claim("wrk_2"))
+        found = [claim.run_id for claim in claims if claim is not None]
+        if not found:
+            break
+        taken += found
+    assert len(taken) == len(set(taken)) == 6
+
+
+# --- the worker ---
+
+
+def executing(room: Room) -> Execute:
+    """Carries a run to success."""
+
+    async def execute(claim: ClaimedRun) -> None:
+        await room.repository.end(
+            claim, status=RunStatus.SUCCEEDED, attempts=[attempt()], outputs=[output()], stage_id=None
+        )
+
+    return execute
+
+
+@asynccontextmanager
+async def working(
+    room: Room,
+    queue: RunQueue,
+    execute: Execute,
+    *,
+    worker_id: str = "wrk_1",
+    repository: RunRepository | None = None,
+    advance: Callable[[], Awaitable[object]] | None = None,
+    concurrency: int = 4,
+    heartbeat_s: float = 0.05,
+    lease_s: float = LEASE_S,
+    grace_s: float = LIMIT_S,
+) -> AsyncIterator[BuiltinWorker]:
+    """A worker at work; leaving asks it to stop and waits for it."""
+    row = WorkerRow(worker_id, "host", 1, "boot")
+    worker = BuiltinWorker(
+        lambda: row,
+        repository or room.repository,
+        queue,
+        execute,
+        advance=advance,
+        concurrency=concurrency,
+        heartbeat_s=heartbeat_s,
+        lease_s=lease_s,
+        grace_s=grace_s,
+    )
+    stop = asyncio.Event()
+    task = asyncio.create_task(worker.run_forever(stop))
+    try:
+        yield worker
+    finally:
+        stop.set()
+        async with asyncio.timeout(LIMIT_S):
+            await task
+
+
+class Gate:
+    """Runs stand here until the gate opens."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+        self.entered = 0
+        self.most = 0
+        self._inside = 0
+        self.open = asyncio.Event()
+        self.somebody = asyncio.Event()
+
+    async def __call__(self, claim: ClaimedRun) -> None:
+        self.entered += 1
+        self._inside += 1
+        self.most = max(self.most, self._inside)
+        self.somebody.set()
+        try:
+            await self.open.wait()
+        finally:
+            self._inside -= 1
+        await self._execute(claim)
+
+
+async def test_it_carries_everything_with_no_more_at_a_time_than_told(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    runs = [(await room.submit(str(number))).run.id for number in range(20)]
+    gate = Gate(executing(room))
+    async with working(room, queue, gate, concurrency=3):
+
+        async def three_wait() -> bool:
+            return gate.entered == 3
+
+        await until(three_wait)
+        gate.open.set()
+        await ended(room, *runs)
+    assert gate.most == 3
+    assert gate.entered == 20
+
+
+async def test_a_run_queued_here_starts_at_once_though_all_places_are_idle(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    async with working(room, queue, executing(room)) as worker:
+        accepted = await room.submit()
+        queue.notify()
+        await ended(room, accepted.run.id)
+    assert worker.held == ()
+
+
+async def test_after_each_end_it_looks_after_a_pending_activation(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    seen = asyncio.Event()
+
+    async def advance() -> None:
+        assert await room.repository.count_running(room.database.narrow) == 0  # the end is committed
+        seen.set()
+
+    gate = Gate(executing(room))
+    async with working(room, queue, gate, advance=advance):
+        await room.submit("before")
+        queue.notify()
+        await gate.somebody.wait()
+        await room.database.narrow.run(
+            Statement(
+                """INSERT INTO activations (id, pipeline, configuration_id, kind, mode, state, max_wait_s, on_expiry,
+                options, actor, message, requested_at, switch_now)
+                VALUES ('act_1', 'tiny', 'cfg_1', 'activate', 'drain', 'draining', 9, 'switch', '{}', 'x', '', 0,
+                FALSE)"""
+            )
+        )
+        gate.open.set()
+        async with asyncio.timeout(LIMIT_S):
+            await seen.wait()
+
+
+async def test_a_cancelled_run_ends_cancelled_within_a_heartbeat(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    accepted = await room.submit()
+    gate = Gate(executing(room))
+    async with working(room, queue, gate):
+        await gate.somebody.wait()
+        await room.repository.cancel(accepted.run.id)
+
+        async def cancelled() -> bool:
+            return (await room.repository.get(accepted.run.id)).status is RunStatus.CANCELLED
+
+        await until(cancelled)
+
+
+async def test_heartbeats_keep_a_long_run(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    accepted = await room.submit()
+    gate = Gate(executing(room))
+    async with working(room, queue, gate):
+        await gate.somebody.wait()
+        for _ in range(3):
+            await room.database.narrow.run(Statement("UPDATE runs SET lease_expires_at = lease_us() - 1"))
+
+            async def renewed() -> bool:
+                return await room.repository.count_running(room.database.narrow) == 1
+
+            await until(renewed)
+        gate.open.set()
+        await ended(room, accepted.run.id)
+
+
+async def test_a_worker_that_lost_its_run_stops_it_and_writes_nothing(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    accepted = await room.submit()
+    gate, stops = Gate(executing(room)), []
+
+    async def execute(claim: ClaimedRun) -> None:
+        try:
+            await gate(claim)
+        except asyncio.CancelledError:
+            stops.append(claim.stop)
+            raise
+
+    async with working(room, queue, execute, heartbeat_s=0.3) as worker:
+        await gate.somebody.wait()
+        await room.hold()
+        await room.database.narrow.run(Statement("UPDATE runs SET fencing_token = fencing_token + 1, claimed_by = 'x'"))
+
+        async def stopped() -> bool:
+            return worker.held == ()
+
+        await until(stopped)
+    assert stops == [Stop.LOST]
+    run = await room.repository.get(accepted.run.id)
+    assert (run.status, run.claimed_by) == (RunStatus.RUNNING, "x")
+
+
+async def test_a_stopping_worker_finishes_within_its_grace(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    accepted = await room.submit()
+    gate = Gate(executing(room))
+    async with working(room, queue, gate):
+        await gate.somebody.wait()
+        asyncio.get_running_loop().call_later(0.05, gate.open.set)
+    assert (await room.repository.get(accepted.run.id)).status is RunStatus.SUCCEEDED
+    assert (await room.repository.waiting()).live_workers == 0
+
+
+async def test_what_does_not_finish_in_time_is_handed_back_without_a_loss(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    runs = [(await room.submit(str(number))).run.id for number in range(20)]
+    gate = Gate(executing(room))
+    async with working(room, queue, gate, grace_s=0.05):
+        await gate.somebody.wait()
+    for run_id in runs:
+        run = await room.repository.get(run_id)
+        assert (run.status, run.losses, run.claimed_by) == (RunStatus.QUEUED, 0, None)
+    gate.open.set()
+    async with working(room, queue, gate, worker_id="wrk_2"):
+        await ended(room, *runs)
+
+
+async def test_a_fault_of_the_engine_stops_only_that_run_and_at_last_parks_it(
+    room: Room, make_queue: MakeQueue
+) -> None:
+    queue = make_queue(room.repository)
+    poison = (await room.submit("poison")).run.id
+    good = [(await room.submit(str(number))).run.id for number in range(3)]
+
+    async def execute(claim: ClaimedRun) -> None:
+        if claim.run_id == poison:
+            raise RuntimeError("a bug")
+        await executing(room)(claim)
+
+    async with working(room, queue, execute):
+        await ended(room, *good)
+
+        async def parked() -> bool:
+            await room.database.narrow.run(Statement("UPDATE runs SET available_at = 0 WHERE status = 'queued'"))
+            queue.notify()
+            return (await room.repository.get(poison)).status is RunStatus.PARKED
+
+        await until(parked)
+    run = await room.repository.get(poison)
+    assert (run.losses, run.why_code) == (MAX_LOSSES, "parked.worker_lost")
+
+
+class Away(RunRepository):
+    """A repository whose database can be away."""
+
+    away = False
+
+    async def claim(self, worker_id: str, lease_s: float) -> ClaimedRun | None:
+        self._answer()
+        return await super().claim(worker_id, lease_s)
+
+    async def heartbeat(self, *arguments: object, **options: object) -> object:  # type: ignore[override]
+        self._answer()
+        return await super().heartbeat(*arguments, **options)  # type: ignore[arg-type]
+
+    async def end(self, *arguments: object, **options: object) -> None:  # type: ignore[override]
+        self._answer()
+        await super().end(*arguments, **options)  # type: ignore[arg-type]
+
+    async def hand_back(self, *arguments: object, **options: object) -> RunStatus:  # type: ignore[override]
+        self._answer()
+        return await super().hand_back(*arguments, **options)  # type: ignore[arg-type]
+
+    def _answer(self) -> None:
+        if self.away:
+            raise DatabaseUnreachable("away")
+
+
+async def test_it_waits_for_a_database_that_is_away_and_goes_on_without_a_loss(
+    room: Room, make_queue: MakeQueue
+) -> None:
+    away = Away(room.database.narrow, room.repository.pipeline)
+    accepted = await room.submit()
+    gate = Gate(lambda claim: away.end(claim, status=RunStatus.SUCCEEDED))
+    async with working(room, make_queue(away), gate, repository=away):
+        await gate.somebody.wait()
+        away.away = True
+        gate.open.set()
+
+        async def asked_again() -> bool:
+            return gate._inside == 0
+
+        await until(asked_again)
+        other = await room.submit("other")
+        away.away = False
+        await ended(room, accepted.run.id, other.run.id)
+    assert (await room.repository.get(accepted.run.id)).losses == 0
+    assert Outcome.LOST not in [item.outcome for item in await room.repository.attempts(accepted.run.id)]
+
+
+async def test_it_stops_work_whose_lease_it_cannot_renew_before_it_ends(room: Room, make_queue: MakeQueue) -> None:
+    away = Away(room.database.narrow, room.repository.pipeline)
+    await room.submit()
+    stops: list[tuple[Stop | None, float]] = []
+
+    async def execute(claim: ClaimedRun) -> None:
+        away.away = True
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            stops.append((claim.stop, time.monotonic() - claim.renewed_at_s))
+            raise
+
+    async with working(room, make_queue(away), execute, repository=away, heartbeat_s=0.3, lease_s=1.2):
+
+        async def stopped() -> bool:
+            return bool(stops)
+
+        await until(stopped)
+        away.away = False
+        await room.hold()
+    stop, age_s = stops[0]
+    assert stop is Stop.LOST
+    assert age_s < 1.2
+    assert (await room.repository.list(RunFilter())).items[0].status is RunStatus.RUNNING
+
+
+async def test_a_write_that_is_fenced_off_is_no_fault(room: Room, make_queue: MakeQueue) -> None:
+    await room.submit()
+    refused = asyncio.Event()
+
+    async def execute(claim: ClaimedRun) -> None:
+        taken = Statement(
+            "UPDATE runs SET status = 'cancelled', fencing_token = fencing_token + 1 WHERE id = :run",
+            {"run": claim.run_id},
+        )
+        await room.database.narrow.run(taken)
+        refused.set()
+        raise Refused("another worker holds it")
+
+    async with working(room, make_queue(room.repository), execute, heartbeat_s=LIMIT_S):
+        async with asyncio.timeout(LIMIT_S):
+            await refused.wait()
+    run = (await room.repository.list(RunFilter())).items[0]
+    assert (run.status, run.losses) == (RunStatus.CANCELLED, 0)

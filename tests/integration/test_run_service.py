@@ -1,0 +1,303 @@
+"""What people do to runs, on both databases: retry, cancel, release, reject; audited, and explained to everybody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from factories.runs import Room, attempt, output
+from switchgear.core.database import Database, Statement
+from switchgear.core.unit_of_work import Units
+from switchgear.domain.access import Actor, Role
+from switchgear.domain.audit import AuditEvent
+from switchgear.domain.errors import Code, InvalidRequest, NotFound, Why
+from switchgear.domain.run import RunStatus, RunTransitionRefused
+from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.run_queue import BuiltinQueue
+from switchgear.ingestion.run_repository import ClaimedRun, WorkerRow
+from switchgear.ingestion.run_service import RunService
+
+pytestmark = pytest.mark.anyio
+
+OPERATOR = Actor("olga", Role.OPERATOR, "tok_olga")
+
+
+class Office(Room):
+    """A room with a service in it."""
+
+    def __init__(self, database: Database, units: Units, folder: Path) -> None:
+        super().__init__(database)
+        self.units = units
+        self.artifacts = ArtifactStore(folder)
+        self.service = RunService(units, self.repository, self.artifacts, BuiltinQueue(self.repository, 20.0))
+
+    async def finished(
+        self, text: str = "a", status: RunStatus = RunStatus.FAILED, *, why: Why | None = None
+    ) -> ClaimedRun:
+        """A run that finished `read` and `extract` and ended so at `deliver`."""
+        await self.submit(text)
+        claim = await self.held()
+        outputs = [output("read"), output("extract", '{"total":"1.00"}')]
+        await self.repository.end(
+            claim,
+            status=status,
+            attempts=[attempt("read"), attempt("extract")],
+            outputs=outputs,
+            why=why,
+            stage_id=None if status is RunStatus.SUCCEEDED else "deliver",
+        )
+        return claim
+
+    async def in_review(self, text: str = "a") -> ClaimedRun:
+        """A run that waits for a person."""
+        return await self.finished(text, RunStatus.PARKED, why=Why(Code.PARKED_REVIEW, "Somebody has to look."))
+
+    async def audited(self) -> list[AuditEvent]:
+        """The trail, newest first."""
+        async with self.units(write=False) as unit:
+            return list((await unit.audit.list()).items)
+
+
+@pytest.fixture
+async def office(database: Database, units: Units, tmp_path: Path) -> Office:
+    office = Office(database, units, tmp_path / "artifacts")
+    await office.artifacts.start()
+    await office.prepare()
+    return office
+
+
+# --- retry ---
+
+
+async def test_a_failed_run_goes_on_itself_where_it_stopped_under_its_version(office: Office) -> None:
+    failed = await office.finished()
+    await office.configure(2)
+    await office.activate(2)
+    view = await office.service.retry(failed.run_id, by=OPERATOR, message="the target is back")
+    assert (view.run.id, view.run.status, view.run.stage_id) == (failed.run_id, RunStatus.QUEUED, "deliver")
+    assert [item.stage_id for item in view.outputs] == ["read", "extract"]
+    again = await office.held()
+    assert (again.run_id, again.configuration_version, again.stage_id) == (failed.run_id, 1, "deliver")
+    assert (again.running_us, again.losses) == (0, 0)
+    event = (await office.audited())[0]
+    assert (event.action, event.actor, event.message) == ("run.retried", "olga", "the target is back")
+    assert event.subjects == (failed.run_id, failed.document_id)
+    assert event.before is not None
+    assert event.before["status"] == "failed"
+
+
+async def test_from_a_stage_keeps_what_was_finished_before_it(office: Office) -> None:
+    failed = await office.finished()
+    view = await office.service.retry(failed.run_id, by=OPERATOR, from_="extract")
+    assert view.run.stage_id == "extract"
+    assert [item.stage_id for item in view.outputs] == ["read"]
+    assert [item.stage_id for item in view.attempts] == ["read", "extract"]  # the record stays
+
+
+async def test_from_the_start_keeps_nothing(office: Office) -> None:
+    failed = await office.finished()
+    view = await office.service.retry(failed.run_id, by=OPERATOR, from_="start")
+    assert (view.run.id, view.run.stage_id, view.outputs) == (failed.run_id, None, [])
+
+
+async def test_under_the_active_version_it_is_a_new_run(office: Office) -> None:
+    failed = await office.finished()
+    await office.configure(2)
+    await office.activate(2)
+    view = await office.service.retry(failed.run_id, by=OPERATOR, configuration="active")
+    assert view.run.id != failed.run_id
+    assert (view.run.retry_of, view.run.stage_id, view.run.actor) == (failed.run_id, "deliver", "tok_olga")
+    assert [item.stage_id for item in view.outputs] == ["read", "extract"]
+    claim = await office.held()
+    assert (claim.run_id, claim.first, claim.configuration_version) == (view.run.id, True, 2)
+    assert (await office.repository.get(failed.run_id)).status is RunStatus.FAILED
+
+
+async def test_under_a_named_version_the_new_run_pins_it(office: Office) -> None:
+    await office.configure(2)
+    failed = await office.finished()
+    await office.service.retry(failed.run_id, by=OPERATOR, configuration="v2", from_="start")
+    claim = await office.held()
+    assert (claim.configuration_version, claim.stage_id) == (2, None)
+
+
+async def test_a_version_that_was_never_active_is_refused(office: Office) -> None:
+    await office.configure(2)
+    await office.database.narrow.run(
+        Statement("UPDATE module_configurations SET status = 'validated' WHERE id = 'cfg_2'")
+    )
+    failed = await office.finished()
+    with pytest.raises(InvalidRequest, match="never active"):
+        await office.service.retry(failed.run_id, by=OPERATOR, configuration="cfg_2")
+    with pytest.raises(NotFound):
+        await office.service.retry(failed.run_id, by=OPERATOR, configuration="cfg_none")
+    assert (await office.repository.get(failed.run_id)).status is RunStatus.FAILED
+    assert await office.audited() == []
+
+
+async def test_a_run_that_succeeded_is_repeated_as_a_new_run_of_its_version(office: Office) -> None:
+    done = await office.finished(status=RunStatus.SUCCEEDED)
+    await office.configure(2)
+    await office.activate(2)
+    view = await office.service.retry(done.run_id, by=OPERATOR)
+    assert (view.run.retry_of, view.run.stage_id, view.outputs) == (done.run_id, None, [])
+    assert (await office.held()).configuration_version == 1
+
+
+async def test_a_stage_that_was_never_reached_or_does_not_exist_is_refused(office: Office) -> None:
+    await office.submit()
+    claim = await office.held()
+    await office.repository.end(claim, status=RunStatus.FAILED, stage_id="read")
+    with pytest.raises(InvalidRequest, match="never finished read"):
+        await office.service.retry(claim.run_id, by=OPERATOR, from_="extract")
+    with pytest.raises(InvalidRequest, match="Stages are: read, extract, deliver"):
+        await office.service.retry(claim.run_id, by=OPERATOR, from_="nowhere")
+
+
+async def test_what_is_queued_or_running_cannot_be_retried(office: Office) -> None:
+    accepted = await office.submit()
+    for _ in range(2):
+        with pytest.raises(RunTransitionRefused):
+            await office.service.retry(accepted.run.id, by=OPERATOR, configuration="active")
+        await office.claim()
+
+
+# --- cancel ---
+
+
+async def test_a_queued_run_is_cancelled_at_once_and_never_claimed(office: Office) -> None:
+    accepted = await office.submit()
+    view = await office.service.cancel(accepted.run.id, by=OPERATOR, message="sent by mistake")
+    assert view.run.status is RunStatus.CANCELLED
+    assert await office.claim() is None
+    event = (await office.audited())[0]
+    assert (event.action, event.message) == ("run.cancelled", "sent by mistake")
+    with pytest.raises(RunTransitionRefused):
+        await office.service.cancel(accepted.run.id, by=OPERATOR)
+
+
+async def test_a_running_run_is_asked_to_stop(office: Office) -> None:
+    await office.submit()
+    claim = await office.held()
+    view = await office.service.cancel(claim.run_id, by=OPERATOR)
+    assert (view.run.status, view.run.cancel_requested) == (RunStatus.RUNNING, True)
+    await office.repository.end(claim, status=RunStatus.CANCELLED)
+    assert (await office.service.get(claim.run_id)).run.status is RunStatus.CANCELLED
+
+
+# --- review ---
+
+
+@pytest.mark.parametrize("action", ["release", "reject"])
+async def test_a_decision_sends_the_run_back_to_its_stage_with_who_and_why(office: Office, action: str) -> None:
+    parked = await office.in_review()
+    decide = office.service.release if action == "release" else office.service.reject
+    view = await decide(parked.document_id, message="checked by phone", by=OPERATOR)
+    assert (view.run.id, view.run.status) == (parked.run_id, RunStatus.QUEUED)
+    claim = await office.held()
+    assert claim.stage_id == "deliver"
+    assert claim.decision is not None
+    assert {name: claim.decision[name] for name in ("action", "actor", "message")} == {
+        "action": action,
+        "actor": "olga",
+        "message": "checked by phone",
+    }
+    event = (await office.audited())[0]
+    assert event.action == f"document.{action}{'d' if action == 'release' else 'ed'}"
+    assert event.message == "checked by phone"
+
+
+async def test_only_what_waits_for_review_can_be_decided(office: Office) -> None:
+    failed = await office.finished("a")
+    parked = await office.finished("b", RunStatus.PARKED, why=Why(Code.PARKED_NOTHING_AVAILABLE, "Nothing there."))
+    for claim in (failed, parked):
+        with pytest.raises(InvalidRequest, match="does not wait for review"):
+            await office.service.release(claim.document_id, message="m", by=OPERATOR)
+    with pytest.raises(NotFound):
+        await office.service.release("doc_none", message="m", by=OPERATOR)
+    assert await office.audited() == []
+
+
+# --- results ---
+
+
+async def test_the_result_is_the_newest_accepted_one(office: Office) -> None:
+    done = await office.finished(status=RunStatus.SUCCEEDED)
+    result = await office.service.result(done.document_id)
+    assert (result.run_id, result.status, result.value()) == (done.run_id, RunStatus.SUCCEEDED, {"total": "1.00"})
+
+
+async def test_a_large_result_is_read_from_its_artifact(office: Office) -> None:
+    body = json.dumps({"total": "x" * 100_000}).encode()
+    stored = await office.artifacts.put_bytes(body)
+    await office.submit()
+    claim = await office.held()
+    large = output("extract", None, artifact_sha256=stored.sha256, size_bytes=len(body))
+    await office.repository.end(claim, status=RunStatus.SUCCEEDED, outputs=[large])
+    assert (await office.service.result(claim.document_id)).body == body
+    assert await office.service.value((await office.service.get(claim.run_id)).outputs[0]) == json.loads(body)
+    assert [item.body for item in (await office.service.results_after()).items] == [body]
+
+
+async def test_what_waits_for_review_can_be_seen_but_is_not_pulled(office: Office) -> None:
+    parked = await office.in_review()
+    assert (await office.service.result(parked.document_id)).status is RunStatus.PARKED
+    assert (await office.service.results_after()).items == ()
+
+
+async def test_no_result_says_why(office: Office) -> None:
+    accepted = await office.submit()
+    with pytest.raises(NotFound, match="is queued"):
+        await office.service.result(accepted.document.id)
+
+
+async def test_pulling_goes_on_where_it_stopped(office: Office) -> None:
+    first = await office.finished("a", RunStatus.SUCCEEDED)
+    page = await office.service.results_after()
+    assert [item.document_id for item in page.items] == [first.document_id]
+    nothing = await office.service.results_after(page.next_cursor)
+    assert (nothing.items, nothing.next_cursor) == ((), page.next_cursor)
+    second = await office.finished("b", RunStatus.SUCCEEDED)
+    assert [item.document_id for item in (await office.service.results_after(nothing.next_cursor)).items] == [
+        second.document_id
+    ]
+    for bad in ("x", "1", "-1.run", "9" * 40 + ".run_1"):
+        with pytest.raises(InvalidRequest):
+            await office.service.results_after(bad)
+
+
+# --- why a queued run waits ---
+
+
+async def _reason(office: Office, run_id: str) -> str | None:
+    listed = (await office.service.list()).items[0]
+    seen = (await office.service.get(run_id)).run
+    assert listed.why_code == seen.why_code
+    return seen.why_code
+
+
+async def test_a_queued_run_always_says_what_it_waits_for(database: Database, units: Units, tmp_path: Path) -> None:
+    office = Office(database, units, tmp_path)
+    await office.prepare(version=None)
+    run_id = (await office.submit()).run.id
+    assert await _reason(office, run_id) == "waiting.configuration"
+    await office.configure(1)
+    await office.activate(1)
+    assert await _reason(office, run_id) == "waiting.worker"
+    await office.repository.register_worker(WorkerRow("wrk_1", "host", 1, "boot"))
+    assert await _reason(office, run_id) == "waiting.queue"
+    await office.hold("act_7")
+    assert await _reason(office, run_id) == "waiting.drain"
+    why = (await office.service.get(run_id)).run.why
+    assert why is not None
+    assert why["blocking"] == ["act_7"]
+    await office.release_hold("act_7")
+    claim = await office.held()
+    assert (await office.service.get(run_id)).run.why is None
+    stored = Why(Code.WAITING_RETRY_BACKOFF, "The service asked for a pause.")
+    await office.repository.hand_back(claim, available_in_us=60_000_000, why=stored)
+    assert (await office.service.get(run_id)).run.why == stored.as_json()
+    await office.database.narrow.run(Statement("UPDATE runs SET why = NULL, why_code = NULL"))
+    assert await _reason(office, run_id) == "waiting.retry_backoff"
