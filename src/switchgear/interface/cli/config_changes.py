@@ -137,15 +137,17 @@ class _Work:
     def _chain(self, stage_id: str, module_ids: list[str]) -> None:
         policy = self._policy(stage_id)
         known = {step["module_id"]: step for step in policy["chain"]}
-        fresh: dict[str, Any] = {"settings": {}, "on": list(FAULTS)}
-        policy["chain"] = [known.get(module_id, {"module_id": module_id, **fresh}) for module_id in module_ids]
+        policy["chain"] = [
+            known.get(module_id, {"module_id": module_id, "settings": {}, "on": list(FAULTS)})
+            for module_id in module_ids
+        ]
 
     def _selection(self, stage_id: str) -> dict[str, Any]:
         if stage_id not in self.selections:
             if stage_id not in self._selected:
                 known = ", ".join(self._selected) or "none"
                 raise WrongUse(
-                    f"No module is selected for {stage_id!r}; select one with {stage_id}=MODULE. Selected: {known}."
+                    f"No module is selected for {stage_id!r}. Select one with STAGE=MODULE; stages: {known}."
                 )
             self.selections[stage_id] = copy.deepcopy(dict(self._selected[stage_id]))
             self.selections[stage_id].setdefault("settings", {})

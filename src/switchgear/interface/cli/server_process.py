@@ -78,14 +78,22 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
-        raise CommandFailed(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose another port with --port."
-        ) from error
+        listener.close()
+        raise _cannot_listen(host, port, error) from error
     return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CommandFailed:
+    return CommandFailed(
+        f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose another port with --port."
+    )
 
 
 def url_of(listener: socket.socket) -> str:

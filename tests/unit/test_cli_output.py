@@ -1,0 +1,392 @@
+"""What the command line prints, decides and sends; without a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from switchgear.interface.cli import config_changes, config_files, output
+from switchgear.interface.cli.activations import describe
+from switchgear.interface.cli.app import run
+from switchgear.interface.cli.errors import CommandFailed, WrongUse
+from switchgear.interface.cli.ingest import exit_code, files_below
+from switchgear.interface.cli.instance import pipeline_text, settings_text
+from switchgear.interface.cli.instance_location import (
+    live_server,
+    remove_server_file,
+    require_instance,
+    write_server_file,
+)
+from switchgear.interface.cli.runs import decision_lines
+from switchgear.interface.cli.server_process import listen, prepare_home, url_of
+from switchgear.interface.cli.tokens import expiry
+
+Json = dict[str, Any]
+
+ACTIVE: Json = {
+    "id": "cfg_1",
+    "pipeline": "invoice",
+    "message": "because: of # this",
+    "selections": [
+        {"stage_id": "read", "module_id": "read-a", "settings": {"pages": 3}, "limits": {"timeout_s": 5}},
+        {"stage_id": "extract", "module_id": "extract-a", "settings": {}, "limits": {}},
+    ],
+    "fallback_policies": [
+        {
+            "stage_id": "read",
+            "chain": [{"module_id": "read-b", "settings": {"fast": True}, "on": ["error"], "threshold": None}],
+            "then": "park",
+            "budget_s": None,
+        }
+    ],
+}
+SCHEMA: Json = {
+    "properties": {
+        "languages": {"type": "array", "items": {"type": "string"}},
+        "pages": {"type": "integer"},
+        "name": {"type": "string"},
+        "mode": {"$ref": "#/$defs/Mode"},
+    },
+    "$defs": {"Mode": {"enum": ["1", "2"], "type": "string"}},
+}
+
+
+def change(*words: str) -> config_changes.Change:
+    return config_changes.apply(ACTIVE, config_changes.parse(words), lambda _: SCHEMA)
+
+
+# --- printing ---
+
+
+@given(st.text())
+def test_nothing_printed_can_steer_a_terminal(text: str) -> None:
+    shown = output.printable(text)
+    assert len(shown) == len(text)
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u202e\u2066\u2028\u200b" for c in shown)
+
+
+def test_escape_sequences_in_names_are_shown_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show_table(("name",), [("\x1b[31mred\nline",), ("\u202efdp.exe",)])
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert shown.count("\n") == 3
+
+
+def test_a_table_that_is_no_terminal_is_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show_table(("name", "text"), [("a", "x" * 500), ("bb", "")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["name  text", "a     " + "x" * 500, "bb"]
+
+
+def test_an_empty_table_says_so_on_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show_table(("name",), [], empty="Nothing.")
+    seen = capsys.readouterr()
+    assert (seen.out, seen.err) == ("", "Nothing.\n")
+
+
+def test_people_read_on_hold_where_the_api_says_parked() -> None:
+    assert output.state_word("parked") == "on hold"
+
+
+def test_why_shows_the_sentence_and_the_command_that_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    why = {
+        "code": "parked.review",
+        "summary": "Two totals differ.",
+        "blocking": ["run_1"],
+        "next_actions": [
+            {"label": "Release it", "role": "operator", "cli": "switchgear documents release doc_1 -m WHY"},
+            {"label": "Look", "role": "viewer", "method": "GET", "path": "/api/v1/runs"},
+        ],
+    }
+    output.show_why(why)
+    assert capsys.readouterr().out.splitlines() == [
+        "Two totals differ. [parked.review]",
+        "  blocked by run_1",
+        "  Release it: switchgear documents release doc_1 -m WHY",
+        "  Look: GET /api/v1/runs",
+    ]
+
+
+def test_a_problem_becomes_its_sentence_every_finding_and_the_next_command() -> None:
+    problem = {
+        "detail": "The configuration does not fit.",
+        "errors": [
+            {"code": "selection.unknown_module", "stage_id": "read", "detail": "No x.", "hint": "Did you mean y?"}
+        ],
+        "more": 3,
+        "next_actions": [{"label": "List", "cli": "switchgear modules list"}],
+    }
+    assert output.problem_lines(problem) == [
+        "The configuration does not fit.",
+        "  read: No x. [selection.unknown_module]",
+        "    Try y.",
+        "  and 3 more",
+        "  List: switchgear modules list",
+    ]
+
+
+def test_a_drain_is_told_by_what_is_left_and_waiting() -> None:
+    activation = {
+        "kind": "activate",
+        "state": "draining",
+        "from_version": 2,
+        "configuration_version": 3,
+        "is_pending": True,
+        "runs_remaining": 1,
+        "runs_held": 2,
+    }
+    assert describe(activation) == "activate v2 -> v3: draining, 1 left, 2 waiting"
+    ended = {**activation, "state": "applied", "is_pending": False, "runs_remaining": None, "from_version": None}
+    assert describe(ended) == "activate nothing -> v3: applied"
+
+
+def test_the_decision_says_who_served_who_was_wanted_and_which_rule_did_not_match() -> None:
+    attempt = {"stage_id": "read", "module_id": "read-a", "outcome": "timeout", "detail": "", "message": ""}
+    served = {**attempt, "module_id": "read-b", "outcome": "succeeded"}
+    stage = {
+        "stage_id": "read",
+        "outcome": "succeeded",
+        "module_id": "read-b",
+        "wanted_module_id": "read-a",
+        "degraded": True,
+        "why": {"code": "fallback.timeout", "summary": "read-a did not answer within 1 ms."},
+    }
+    rules = [{"module_id": "read-c", "on": "error"}]
+    run = {
+        "stages": [stage],
+        "attempts": [
+            {**attempt, "duration_us": 1500, "rules_not_matched": rules},
+            {**served, "duration_us": 9000, "rules_not_matched": []},
+        ],
+    }
+    assert list(decision_lines(run)) == [
+        "  read: read-b served; wanted read-a. read-a did not answer within 1 ms.",
+        "    read-a did not answer in time after 1.5 ms",
+        "    rule not matched: module_id read-c, on error",
+    ]
+
+
+# --- config set ---
+
+
+def test_another_module_loses_the_settings_and_keeps_the_limits() -> None:
+    assert change("read=read-c").selections == [
+        {"stage_id": "read", "module_id": "read-c", "settings": {}, "limits": {"timeout_s": 5}}
+    ]
+
+
+def test_the_active_configuration_is_not_changed_in_place() -> None:
+    before = json.dumps(ACTIVE)
+    change("read.settings.pages=9", "read.limits.retries=1", "read.then=fail", "read.fallback=")
+    assert json.dumps(ACTIVE) == before
+
+
+def test_a_selected_fallback_changes_places_with_the_module_that_was_selected() -> None:
+    found = change("read=read-b")
+    assert found.selections[0]["module_id"] == "read-b"
+    assert found.selections[0]["settings"] == {"fast": True}
+    assert found.fallback_policies[0]["chain"] == [{"module_id": "read-a", "settings": {"pages": 3}, "on": ["error"]}]
+    assert found.notes
+
+
+def test_values_follow_the_schema_of_the_setting() -> None:
+    found = change(
+        "extract.settings.languages=de,en",
+        "extract.settings.pages=7",
+        "extract.settings.name=12",
+        "extract.settings.mode=1",
+        "extract.limits.timeout_s=2.5",
+    )
+    assert found.selections[0]["settings"] == {"languages": ["de", "en"], "pages": 7, "name": "12", "mode": "1"}
+    assert found.selections[0]["limits"] == {"timeout_s": 2.5}
+
+
+def test_the_chain_keeps_what_is_known_of_a_module_and_fills_in_the_rest() -> None:
+    policy = change("read.fallback=read-c,read-b", "read.then=fail", "read.budget_s=9").fallback_policies[0]
+    assert [step["module_id"] for step in policy["chain"]] == ["read-c", "read-b"]
+    assert policy["chain"][0]["on"] == list(config_changes.FAULTS)
+    assert policy["chain"][1] == {"module_id": "read-b", "settings": {"fast": True}, "on": ["error"]}
+    assert (policy["then"], policy["budget_s"]) == ("fail", 9)
+
+
+@pytest.mark.parametrize("word", ["read", "=x", "read.=x", "read.color=blue", "read.settings=x", "read.limits.a.b=1"])
+def test_what_is_no_change_is_wrong_use(word: str) -> None:
+    with pytest.raises(WrongUse):
+        change(word)
+
+
+def test_a_setting_of_a_stage_without_a_module_says_what_to_do() -> None:
+    with pytest.raises(WrongUse, match="Select one with STAGE=MODULE"):
+        change("ocr.settings.pages=1")
+
+
+# --- configuration files ---
+
+
+def test_a_written_configuration_reads_back_as_the_same_body(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(config_files.write(ACTIVE))
+    body, pipeline = config_files.read(file)
+    assert pipeline == "invoice"
+    assert body["message"] == ACTIVE["message"]
+    assert body["selections"][0] == ACTIVE["selections"][0]
+    assert body["fallback_policies"] == [
+        {
+            "stage_id": "read",
+            "chain": [{"module_id": "read-b", "settings": {"fast": True}, "on": ["error"]}],
+            "then": "park",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("selections: []", "does not say its format"),
+        ("format: 2", "has format 2"),
+        ("- a", "holds no configuration"),
+        ("a: [", "is no YAML"),
+        ("format: !!python/object:os.system 1", "is no YAML"),
+    ],
+)
+def test_what_is_no_configuration_file_is_refused_with_the_reason(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(text)
+    with pytest.raises(WrongUse, match=says):
+        config_files.read(file)
+
+
+def test_a_file_for_another_pipeline_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WrongUse, match="for the pipeline 'receipt'"):
+        config_files.check_pipeline(tmp_path, "receipt", "invoice")
+
+
+def test_the_files_of_init_are_accepted_as_they_are(tmp_path: Path) -> None:
+    from switchgear.core.settings import Settings, load_settings
+    from switchgear.invoice.pipeline import PIPELINE
+
+    (tmp_path / "switchgear.toml").write_text(settings_text("invoice"))
+    settings = load_settings(tmp_path, environment={})
+    assert settings.home == tmp_path / "switchgear-data"
+    uncommented = [line.removeprefix("# ") for line in settings_text("invoice").splitlines() if " = " in line]
+    missing = set(Settings.model_fields) - {line.partition(" = ")[0] for line in uncommented}
+    assert missing == {"bootstrap_token", "source"}
+    (tmp_path / "pipeline.yaml").write_text(pipeline_text(PIPELINE))
+    body, _ = config_files.read(tmp_path / "pipeline.yaml")
+    assert {item["stage_id"] for item in body["selections"]} == {stage.id for stage in PIPELINE.stages}
+    assert body["fallback_policies"] == PIPELINE.default_configuration["fallback_policies"]
+
+
+# --- exit codes, files, times ---
+
+
+def test_the_exit_code_of_waiting_is_that_of_the_worst_run() -> None:
+    def code(*statuses: str, problem: bool = False) -> int:
+        sent: list[Json] = [{"run": {}} for _ in statuses] + ([{"problem": {}}] if problem else [])
+        return exit_code(sent, [{"status": status} for status in statuses], waited=True)
+
+    assert code("succeeded", "succeeded") == 0
+    assert code("succeeded", "parked") == 3
+    assert code("parked", "failed") == 1
+    assert code("parked", problem=True) == 1
+    assert exit_code([{"run": {}}], [{"status": "queued"}], waited=False) == 0
+
+
+def test_folders_are_walked_in_order_without_hidden_files(tmp_path: Path) -> None:
+    for name in ("b.pdf", "a/c.pdf", ".hidden", ".git/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in files_below([tmp_path])] == ["c.pdf", "b.pdf"]
+    with pytest.raises(WrongUse, match="does not exist"):
+        list(files_below([tmp_path / "missing"]))
+
+
+def test_a_token_ends_after_a_duration_or_at_a_date() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert expiry("90d", now) == now + timedelta(days=90)
+    assert expiry("2027-01-31T00:00:00+00:00", now).year == 2027
+    with pytest.raises(WrongUse, match="is no time"):
+        expiry("soon", now)
+
+
+# --- instance, server ---
+
+
+def test_without_an_instance_the_paths_that_were_looked_at_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("SWITCHGEAR_")]:
+        monkeypatch.delenv(name)
+    with pytest.raises(WrongUse, match="switchgear init") as refused:
+        require_instance()
+    assert str(tmp_path) in refused.value.message
+    assert run(["runs", "list"]) == 2
+    assert "switchgear init" in capsys.readouterr().err
+
+
+def test_a_named_server_needs_a_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SWITCHGEAR_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("SWITCHGEAR_TOKEN", raising=False)
+    assert run(["runs", "list"]) == 2
+    assert "SWITCHGEAR_TOKEN" in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_answer_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        url = url_of(taken)
+    monkeypatch.setenv("SWITCHGEAR_URL", url)
+    monkeypatch.setenv("SWITCHGEAR_TOKEN", "x")
+    assert run(["status"]) == 1
+    error = capsys.readouterr().err
+    assert "does not answer" in error
+    assert "Traceback" not in error
+
+
+def test_the_server_file_is_for_the_owner_and_only_believed_while_its_process_lives(tmp_path: Path) -> None:
+    write_server_file(tmp_path, "http://127.0.0.1:5")
+    assert stat.S_IMODE((tmp_path / "server.json").stat().st_mode) == 0o600
+    found = live_server(tmp_path)
+    assert found is not None
+    assert (found.url, found.process_id) == ("http://127.0.0.1:5", os.getpid())
+    remove_server_file(tmp_path)
+    assert live_server(tmp_path) is None
+    (tmp_path / "server.json").write_text(json.dumps({"url": "http://127.0.0.1:5", "pid": 2**22 + 1}))
+    assert live_server(tmp_path) is None
+    (tmp_path / "server.json").write_text("{")
+    assert live_server(tmp_path) is None
+
+
+def test_a_taken_port_is_one_sentence() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CommandFailed, match=f"Cannot listen on 127.0.0.1:{port}"):
+            listen("127.0.0.1", port)
+
+
+def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CommandFailed, match="cannot be written"):
+        prepare_home(tmp_path / "file" / "home")
+
+
+def test_init_writes_two_files_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "billing"]) == 0
+    assert sorted(path.name for path in (tmp_path / "billing").iterdir()) == ["pipeline.yaml", "switchgear.toml"]
+    assert run(["init", "billing"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run(["init", "other", "--pipeline", "nothing"]) == 2
+    assert not (tmp_path / "other").exists()
