@@ -118,9 +118,7 @@ def test_why_shows_the_sentence_and_the_command_that_helps(capsys: pytest.Captur
 def test_a_problem_becomes_its_sentence_every_finding_and_the_next_command() -> None:
     problem = {
         "detail": "The configuration does not fit.",
-        "errors": [
-            {"code": "selection.unknown_module", "stage_id": "read", "detail": "No x.", "hint": "Did you mean y?"}
-        ],
+        "errors": [{"code": "selection.unknown_module", "stage_id": "read", "detail": "No x.", "hint": "Try y."}],
         "more": 3,
         "next_actions": [{"label": "List", "cli": "switchgear modules list"}],
     }
