@@ -138,7 +138,7 @@ class RunWork:
         result = self.result
         if result is None or not self.plan.pipeline.identity:
             return None
-        body = json.loads(result.raw)
+        body = result.model.model_dump(mode="json", by_alias=True)  # with defaults that the module left out
         values = [_at(body, pointer) for pointer in self.plan.pipeline.identity]
         if any(value is None or value == "" for value in values):
             return None
