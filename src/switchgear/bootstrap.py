@@ -1,0 +1,303 @@
+"""The one place that builds the services and binds them together; clock, environment and wrapping come in here.
+
+`build(settings)` makes an `Application`; `start()` brings it up, also while the database is still away (RELIABILITY
+23: the process answers `/livez`, says why it is not ready, and goes on trying). Source: DESIGN 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from switchgear.core import migrations
+from switchgear.core.access_service import AccessService
+from switchgear.core.activation_queue import ActivationQueue
+from switchgear.core.configuration_service import ConfigurationService
+from switchgear.core.configuration_validation import ValidationOptions, validator
+from switchgear.core.database import Database
+from switchgear.core.database.statements import machine_boot_id, wall_time_us
+from switchgear.core.idempotency import Idempotency
+from switchgear.core.logging import get_logger
+from switchgear.core.module_registry import ModuleRegistry, probe_isolation
+from switchgear.core.observability import EventName, Metrics
+from switchgear.core.secrets import SecretResolver
+from switchgear.core.settings import Settings
+from switchgear.core.unit_of_work import Units
+from switchgear.domain.access import SYSTEM
+from switchgear.domain.errors import DatabaseUnreachable, NotFound
+from switchgear.domain.ids import new_id
+from switchgear.domain.stage import IsolationReport
+from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.intake import Intake
+from switchgear.ingestion.module_pool import ModulePools
+from switchgear.ingestion.orchestrator import Orchestrator
+from switchgear.ingestion.plan import Plans, load_pipeline
+from switchgear.ingestion.run_queue import BuiltinQueue
+from switchgear.ingestion.run_repository import RunRepository, WorkerRow
+from switchgear.ingestion.run_service import RunService
+from switchgear.ingestion.sources.folder import FolderSource
+from switchgear.ingestion.stage_runner import StageRunner
+from switchgear.sdk.values import Limits
+from switchgear.workers.builtin import BuiltinWorker
+from switchgear.workers.sweeper import Sweeper
+
+log = get_logger()
+
+#: How often unavailable modules are looked at; each has a growing pause of its own, in seconds.
+LOOK_EVERY_S: Final = 5.0
+FOLDER_EVERY_S: Final = 0.5
+_LONGEST_BACKOFF_S: Final = 5.0
+#: Replaces a service by one that fails on purpose; only tests pass one (RELIABILITY 5).
+Wrap = Callable[[str, Any], Any]
+
+
+class Application:
+    """One instance: its services, and the tasks that keep it going.
+
+    Args:
+        settings: What was set.
+        clock: Microseconds UTC, for tests; else the machine's, and the database's own where it has one.
+        environment: Variables of the process.
+        wrap: Gets the name of each part that does I/O and the part, returns what is used.
+        with_worker: Whether this process carries runs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], int] | None = None,
+        environment: Mapping[str, str] = os.environ,
+        wrap: Wrap = lambda name, part: part,
+        with_worker: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or wall_time_us
+        self.with_worker = with_worker
+        self.worker_id = new_id("wrk")
+        self.isolation = IsolationReport("L0", ())
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self.is_up = asyncio.Event()
+        self.trouble: DatabaseUnreachable | None = None
+        home = settings.home.absolute()
+        self._environment = {**environment, "SWITCHGEAR_OUT": str(home / "out")}
+        self.metrics = Metrics()
+        self.secrets = SecretResolver(environment, settings.secrets_dirs)
+        self.database: Database = wrap("database", Database(settings.database_url, clock=clock))
+        self.units = Units(self.database, self.clock)
+        self.access = AccessService(self.units, self.clock)
+        self.idempotency = Idempotency(self.units, self.clock)
+        self.artifacts = ArtifactStore(home / "artifacts", min_free_bytes=settings.min_free_bytes)
+        self._build_modules(home)
+        self._build_runs(wrap)
+
+    def _build_modules(self, home: Path) -> None:
+        settings = self.settings
+        self.pipeline = load_pipeline(settings.pipeline)
+        self.registry = ModuleRegistry(
+            pipeline=settings.pipeline,
+            cache=home / "cache",
+            clock=self.clock,
+            isolation=self.isolation,
+            environment=self._environment,
+        )
+        self.pools = ModulePools(
+            folder=home / "scratch",
+            limits=Limits(),
+            environment=self._environment,
+            resolve_secret=self.secrets.resolve,
+            default_concurrency=settings.workers,
+            on_artifact=self.artifacts.put_file,
+            on_log=self._log_of_module,
+        )
+
+    def _build_runs(self, wrap: Wrap) -> None:
+        settings = self.settings
+        result_stage = next(s.id for s in self.pipeline.stages if s.contract.output_name == self.pipeline.result)
+        self.repository: RunRepository = wrap(
+            "runs", RunRepository(self.database.narrow, settings.pipeline, result_stage=result_stage)
+        )
+        self.plans = Plans(
+            pipeline=self.pipeline,
+            find=lambda reference: self.configurations.get(reference),
+            registry=self.registry,
+            pools=self.pools,
+            allow_inline=settings.allow_inline,
+            isolate_all=settings.isolation == "L1",
+        )
+        self.queue = BuiltinQueue(self.repository, settings.lease_s)
+        options = ValidationOptions(settings.unproven, settings.on_module_change, self.secrets.exists)
+        self.activations = ActivationQueue(
+            self.units,
+            self.registry,
+            validator(options),
+            self.repository,
+            self.plans.warm,
+            self.clock,
+            settings.warm_timeout_s,
+            self.worker_id,
+            worker_alive_s=settings.lease_s,
+            metrics=self.metrics,
+        )
+        self.configurations = ConfigurationService(
+            self.units, self.registry, self.activations, self.clock, options, metrics=self.metrics
+        )
+        self.runs = RunService(self.units, self.repository, self.artifacts, self.queue)
+        self.intake = Intake(
+            self.artifacts, self.repository, max_bytes=settings.max_upload_bytes, wake=self.queue.notify
+        )
+        self.orchestrator = Orchestrator(
+            plans=self.plans,
+            runner=StageRunner(self.pools, self.registry, clock=self.clock),
+            runs=self.repository,
+            artifacts=self.artifacts,
+            metrics=self.metrics,
+            clock=self.clock,
+            run_deadline_s=settings.run_deadline_s,
+            checkpoint_after_ms=settings.checkpoint_after_ms,
+        )
+        self.worker = BuiltinWorker(
+            self._describe,
+            self.repository,
+            self.queue,
+            self.orchestrator.execute,
+            advance=self.activations.advance,
+            concurrency=settings.workers,
+            lease_s=settings.lease_s,
+            heartbeat_s=settings.heartbeat_s,
+            grace_s=settings.shutdown_grace_s,
+        )
+        self.sweeper = Sweeper(self.repository, self.artifacts, self.queue)
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Find the modules, then bring up the rest; while the database is away that goes on in the background.
+
+        Raises:
+            SchemaNewer: The database was written by a newer Switchgear.
+            PipelineUnavailable: The pipeline is not installed.
+        """
+        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self.artifacts.start()
+        await self.pools.start()
+        self.isolation = await probe_isolation(self._environment)
+        if self.settings.isolation == "L0":
+            self.isolation = IsolationReport("L0", self.isolation.measures)
+        self.registry.isolation = self.isolation
+        await self.registry.start()
+        try:
+            await self._bring_up()
+        except DatabaseUnreachable as error:
+            self.trouble = error
+            self._tasks.append(asyncio.create_task(self._keep_trying(), name="bring-up"))
+
+    async def _keep_trying(self) -> None:
+        pause_s = 0.2
+        while not self.is_up.is_set():
+            await asyncio.sleep(pause_s)
+            pause_s = min(_LONGEST_BACKOFF_S, pause_s * 2)
+            try:
+                await self._bring_up()
+            except DatabaseUnreachable as error:
+                self.trouble = error
+                log.warning(EventName.DATABASE_LOST, summary=str(error), retry_in_s=pause_s)
+
+    async def _bring_up(self) -> None:
+        """Everything that needs the database, in order; each step may be done again."""
+        await asyncio.to_thread(migrations.upgrade, self.settings.database_url)
+        await self.database.start()
+        await self.access.ensure_admin_token(self.settings.home)
+        if self.settings.bootstrap_token is not None:
+            await self.access.ensure_bootstrap_token(self.settings.bootstrap_token.get_secret_value())
+        async with self.units(write=False) as unit:
+            for module_id in await unit.configurations.disabled_modules():
+                with suppress(NotFound):  # it is not installed any more
+                    self.registry.set_enabled(module_id, False)
+        await self.configurations.start(auto_configure=self.settings.auto_configure)
+        self.trouble = None
+        self.is_up.set()
+        self._run(self._warm_active(), "warm")
+        self._run(self.sweeper.run_forever(self._stop), "sweeper")
+        await self.activations.start()
+        self._every("modules", LOOK_EVERY_S, self.configurations.look_at_modules)
+        for source in self.settings.source:
+            folder = FolderSource(self.intake, by=SYSTEM, path=source.path, done=source.done, failed=source.failed)
+            self._every(f"folder {source.path}", FOLDER_EVERY_S, folder.look)
+        if self.with_worker:
+            self._run(self.worker.run_forever(self._stop), "worker")
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    def _every(self, name: str, seconds: float, action: Callable[[], Awaitable[object]]) -> None:
+        async def again() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                try:
+                    await action()
+                except DatabaseUnreachable as error:
+                    log.warning(EventName.DATABASE_LOST, task=name, summary=str(error))
+                except Exception:
+                    log.exception(EventName.TASK_FAILED, task=name)
+
+        self._run(again(), name)
+
+    async def _warm_active(self) -> None:
+        """Make the active version's modules ready before the first run needs them."""
+        with suppress(NotFound, DatabaseUnreachable):
+            await self.plans.warm(await self.configurations.active())
+
+    async def stop(self) -> None:
+        """Finish or hand back what is at work, end every module process, close the database."""
+        self._stop.set()
+        await self.activations.stop()
+        others = [task for task in self._tasks if task.get_name() != "worker"]
+        workers = [task for task in self._tasks if task.get_name() == "worker"]
+        if workers:
+            await asyncio.wait(workers)
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others)
+        await self.pools.close()
+        await self.registry.close()
+        await self.database.close()
+
+    # --- what this process says about itself ---
+
+    def _describe(self) -> WorkerRow:
+        return WorkerRow(
+            id=self.worker_id,
+            host=socket.gethostname(),
+            process_id=os.getpid(),
+            boot_id=machine_boot_id(),
+            unavailable={
+                module.id: {"code": str(module.lack.code), "message": module.lack.message}
+                for module in self.registry.current().modules.values()
+                if module.lack is not None
+            },
+            isolation={"level": self.isolation.level},
+        )
+
+    def _log_of_module(self, record: Mapping[str, Any]) -> None:
+        fields = {key: value for key, value in record.items() if key not in ("event", "level")}
+        log.info(EventName.MODULE_SAID, said=record.get("event"), level_of_module=record.get("level"), **fields)
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Callable[[], int] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    wrap: Wrap = lambda name, part: part,
+    with_worker: bool = True,
+) -> Application:
+    """Build an instance; see `Application`. Nothing is started and nothing is written."""
+    return Application(settings, clock=clock, environment=environment, wrap=wrap, with_worker=with_worker)
