@@ -108,7 +108,7 @@ class ActivationRepository:
         everywhere = set(rows[0]).intersection(*rows[1:])
         return {module_id: rows[0][module_id] for module_id in sorted(everywhere)}
 
-    async def _many(self, query: Select[Any]) -> Sequence[StoredActivation]:
+    async def _many(self, query: Select[Activation, int, int | None]) -> Sequence[StoredActivation]:
         rows = (await self._session.execute(query.execution_options(populate_existing=True))).all()
         if not rows:
             return []
@@ -128,7 +128,7 @@ class ActivationRepository:
         return [_stored(row, to, origin, tuple(answers.get(row.id, ()))) for row, to, origin in rows]
 
 
-def _query() -> Select[Any]:
+def _query() -> Select[Activation, int, int | None]:
     to, origin = aliased(ModuleConfiguration), aliased(ModuleConfiguration)
     return (
         select(Activation, to.version, origin.version)

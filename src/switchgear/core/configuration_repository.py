@@ -104,11 +104,11 @@ class ConfigurationRepository:
         query = select(_CONFIGURATION.pipeline).where(_CONFIGURATION.pipeline != pipeline).limit(1)
         return await self._session.scalar(query)
 
-    async def _one(self, query: Select[tuple[ModuleConfiguration]]) -> StoredConfiguration | None:
+    async def _one(self, query: Select[Any]) -> StoredConfiguration | None:
         found = await self._many(query)
         return found[0] if found else None
 
-    async def _many(self, query: Select[tuple[ModuleConfiguration]]) -> Sequence[StoredConfiguration]:
+    async def _many(self, query: Select[Any]) -> Sequence[StoredConfiguration]:
         complete = query.options(
             selectinload(_CONFIGURATION.selections), selectinload(_CONFIGURATION.policies)
         ).execution_options(populate_existing=True)
@@ -226,10 +226,15 @@ class ConfigurationRepository:
         assert isinstance(result, CursorResult)
         return result.rowcount == 1
 
+    async def module_statuses(self) -> Mapping[str, str]:
+        """Return what was last seen of each module: its status."""
+        rows = await self._session.execute(select(Module.id, Module.status))
+        return {row.id: row.status for row in rows.all()}
+
     async def distributions(self) -> Mapping[str, str]:
         """Return, for every module seen before, the distribution that offered it: it installs a missing one."""
         rows = await self._session.execute(select(Module.id, Module.distribution))
-        return {module_id: distribution for module_id, distribution in rows.all()}
+        return {row.id: row.distribution for row in rows.all()}
 
 
 _MISSING: Final = {

@@ -106,7 +106,7 @@ class ActivationRequest:
     mode: Mode = Mode.DRAIN
     max_wait_s: float | None = None
     on_expiry: OnExpiry = OnExpiry.SWITCH
-    replace_pending: bool = False
+    replace_pending: bool | None = None
     accept_degraded: bool = False
     accept_base_moved: bool = False
     unblock: bool = False

@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from switchgear.core import admission
+from switchgear.core.activation_queue.announcing import Announcer, Applied
 from switchgear.core.activation_queue.decision import Decision, Due, decide
 from switchgear.core.activation_queue.running_work import ActivationPage, ActivationView, RunningWork
 from switchgear.core.activation_queue.switch import relocked, requester, step, switch
 from switchgear.core.activation_queue.warming import Warming
-from switchgear.core.configuration_validation import Findings, Purpose, Validate
+from switchgear.core.configuration_validation import Findings, Purpose, Validate, ValidationOptions, validator
 from switchgear.core.logging import get_logger
 from switchgear.core.module_registry import ModuleRegistry
 from switchgear.core.observability import EventName, Metrics
@@ -40,7 +41,6 @@ _BLOCKING_SHOWN: Final = 20
 _MOST_STEPS: Final = 8
 _IS_PENDING: Final = "SELECT 1 FROM activations WHERE state IN ('queued', 'warming', 'draining') LIMIT 1"
 
-Applied = Callable[[StoredActivation], Awaitable[None] | None]
 _PURPOSES: Final = {Kind.ROLLBACK: Purpose.ROLLBACK}
 
 
@@ -50,10 +50,10 @@ class ActivationQueue:
     Args:
         units: Makes units of work.
         registry: Looks at what is installed, before a switch.
-        validate: The validation that is repeated at the switch.
         running: Counts running work.
         warm: Makes a configuration ready in this process; returns why it cannot.
         clock: Microseconds UTC, the one that snapshots carry.
+        options: What validation depends on; it is repeated at the switch.
         warm_timeout_s: Longest time of queued and warming together, in seconds.
         worker_id: This process among the workers.
         worker_alive_s: Age of the last heartbeat up to which a worker counts as live, in seconds.
@@ -64,37 +64,36 @@ class ActivationQueue:
         self,
         units: Units,
         registry: ModuleRegistry,
-        validate: Validate,
+        *,
         running: RunningWork,
         warm: Callable[[StoredConfiguration], Awaitable[Why | None]],
         clock: Callable[[], int],
+        options: ValidationOptions = ValidationOptions(),
         warm_timeout_s: float = 60.0,
         worker_id: str = "server",
-        *,
         worker_alive_s: float = 20.0,
         metrics: Metrics | None = None,
     ) -> None:
         self._units = units
         self._registry = registry
-        self._validate = validate
+        self.options = options
+        self._validate: Validate = validator(options)
         self._running = running
         self._clock = clock
         self._warm_timeout_s = warm_timeout_s
         self._alive_us = int(worker_alive_s * 1_000_000)
-        self._metrics = metrics
         self._warming = Warming(units, warm, worker_id, warm_timeout_s, then=self.advance)
         self._wake = asyncio.Event()
-        self._changed = asyncio.Condition()
         self._ticker: asyncio.Task[None] | None = None
-        self._generation: int | None = None
+        self.announcer = Announcer(units, lambda: registry.pipeline.name, metrics)
         #: Called after each switch, whichever process made it, with the applied activation.
-        self.on_applied: list[Applied] = []
+        self.on_applied: list[Applied] = self.announcer.on_applied
 
     # --- life ---
 
     async def start(self) -> None:
         """Look for pending activations twice a second until `stop`."""
-        self._generation = await self._stored_generation()
+        await self.announcer.look()
         self._ticker = asyncio.create_task(self._tick_forever(), name="activation queue")
 
     async def stop(self) -> None:
@@ -127,26 +126,7 @@ class ActivationQueue:
 
     async def _tick(self) -> None:
         await self.advance()
-        generation = await self._stored_generation()
-        if generation != self._generation:
-            await self._tell_applied(generation)
-
-    async def _stored_generation(self) -> int:
-        state = await admission.read(self._units.database.narrow, self._registry.pipeline.name)
-        return state.generation
-
-    async def _tell_applied(self, generation: int) -> None:
-        if generation == self._generation:
-            return
-        self._generation = generation
-        async with self._units(write=False) as unit:
-            applied = await unit.activations.last_applied()
-        if applied is None:
-            return
-        for call in self.on_applied:
-            answer = call(applied)
-            if answer is not None:
-                await answer
+        await self.announcer.look()
 
     # --- answers ---
 
@@ -186,9 +166,7 @@ class ActivationQueue:
             left = until - time.monotonic()
             if not view.activation.is_pending or left <= 0:
                 return view
-            async with self._changed:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), min(left, TICK_S))
+            await self.announcer.wait(min(left, TICK_S))
 
     # --- what people do to it ---
 
@@ -234,7 +212,7 @@ class ActivationQueue:
                 )
             after = await change(unit, activation, by, message)
             await unit.commit()
-        await self._say(after)
+        await self.announcer.announce(after)
         return after
 
     async def _cancel(
@@ -318,7 +296,7 @@ class ActivationQueue:
             if after is None:
                 return activation
             await unit.commit()
-        await self._say(after)
+        await self.announcer.announce(after)
         return after
 
     async def _act(
@@ -371,22 +349,6 @@ class ActivationQueue:
         snapshot = await self._registry.snapshot(uses_of(configuration.content))
         await asyncio.to_thread(self._validate, configuration, snapshot, Purpose.ACTIVATE, None, False)
         return snapshot
-
-    async def _say(self, activation: StoredActivation) -> None:
-        """Tell everybody who waits here, after the commit."""
-        event = _EVENTS.get(activation.state)
-        if event is not None:
-            log.info(event, activation_id=activation.id, configuration_version=activation.configuration_version)
-        elif not activation.is_pending and self._metrics is not None:
-            self._metrics.record_activation_end(activation)
-        if activation.state is State.APPLIED:
-            await self._tell_applied(await self._stored_generation())
-        async with self._changed:
-            self._changed.notify_all()
-
-
-#: Warming is over when the drain begins; the end is logged where it is counted.
-_EVENTS: Final = {State.DRAINING: EventName.ACTIVATION_WARMED}
 
 
 def uses_of(content: Content) -> list[tuple[str, dict[str, Any]]]:

@@ -54,7 +54,8 @@ def check_lock(lock: Mapping[str, LockEntry], uses: Iterable[Use], snapshot: Sna
         if use.module_id in stale:
             stale.discard(use.module_id)
             entry, now = lock[use.module_id], snapshot.modules[use.module_id]
-            message = f"The version was made with {use.module_id} {entry.version}; installed is {now.version} with other code."
+            made = f"The version was made with {use.module_id} {entry.version}"
+            message = f"{made}; installed is {now.version} with other code."
             to.add(
                 Kind.STALE,
                 Finding(

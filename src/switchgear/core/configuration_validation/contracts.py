@@ -65,7 +65,7 @@ def disagreements(module: ModuleDescription, stage: StageDescription) -> Iterato
 
 
 def check_pipeline(pipeline: PipelineDescription, collector: Collector) -> None:
-    """Report where a stage's output is not what a later stage's contract takes; so every chain holds by transitivity."""
+    """Report where a stage's output is not what a later stage takes; so every chain holds by transitivity."""
     outputs: dict[str, StageDescription] = {}
     for stage in pipeline.stages:
         for name, taken in stage.contract.inputs.items():

@@ -1,0 +1,103 @@
+"""What is stored, and what every part of the service stands on. Source: T012, T033, DESIGN 4."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from switchgear.core.activation_queue import ActivationQueue, uses_of
+from switchgear.core.configuration_service.differences import Diff, diff
+from switchgear.core.configuration_validation import Findings, Purpose, Validate, ValidationOptions, validate, validator
+from switchgear.core.module_registry import ModuleRegistry
+from switchgear.core.observability import Metrics
+from switchgear.core.unit_of_work import Units
+from switchgear.domain.configuration import Content, StoredConfiguration
+from switchgear.domain.errors import InvalidRequest, NotFound
+from switchgear.domain.fallback import FallbackPlan, plan_for
+from switchgear.domain.stage import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Versions, newest first; `next_cursor` goes on where they end."""
+
+    items: tuple[StoredConfiguration, ...]
+    next_cursor: str | None
+
+
+class Reading:
+    """The part of the service that answers.
+
+    Args:
+        units: Makes units of work.
+        registry: What is installed and available.
+        queue: Carries activations.
+        clock: Microseconds UTC.
+        options: What validation depends on; the queue's, which repeats the validation, when left out.
+        metrics: Where validations are counted.
+    """
+
+    def __init__(
+        self,
+        units: Units,
+        registry: ModuleRegistry,
+        queue: ActivationQueue,
+        clock: Callable[[], int],
+        options: ValidationOptions = ValidationOptions(),
+        *,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._units = units
+        self._registry = registry
+        self._queue = queue
+        self._clock = clock
+        self._options = options if options is not None else queue.options
+        self._metrics = metrics
+        self._validate: Validate = validator(self._options)
+
+    async def get(self, ref: str) -> StoredConfiguration:
+        """Return a configuration by its id, `vN`, `active` or `previous`; raises `NotFound`."""
+        async with self._units(write=False) as unit:
+            return await unit.configurations.get(ref)
+
+    async def active(self) -> StoredConfiguration:
+        """Return the active configuration; raises `NotFound` before the first one."""
+        return await self.get("active")
+
+    async def list(self, limit: int = 50, cursor: str | None = None) -> Page:
+        """Return versions, newest first; *cursor* is `next_cursor` of the page before."""
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+            raise InvalidRequest("The cursor is none that this list gave. Start again without one.")
+        async with self._units(write=False) as unit:
+            found = await unit.configurations.list(limit + 1, int(cursor) if cursor is not None else None)
+        return Page(tuple(found[:limit]), str(found[limit - 1].version) if len(found) > limit else None)
+
+    async def diff(self, ref: str, against: str = "active") -> Diff:
+        """Return what differs in meaning, on the way from *against* to *ref*; raises `NotFound`."""
+        async with self._units(write=False) as unit:
+            return diff(await unit.configurations.get(against), await unit.configurations.get(ref))
+
+    def fallback_plan(self, configuration: StoredConfiguration, stage_id: str) -> FallbackPlan | None:
+        """Return who may serve a stage, in which order, and what happens when nobody does; T033.
+
+        Returns:
+            None when the configuration leaves an optional stage out.
+
+        Raises:
+            NotFound: The pipeline has no such stage.
+        """
+        stage = self._registry.pipeline.stage(stage_id)
+        if stage is None:
+            raise NotFound("The pipeline has no such stage. `switchgear stages list` shows them.")
+        return plan_for(configuration.content, stage_id, defaults=stage.limits, required=stage.required)
+
+    async def _looked_at(self, content: Content, *, probe: bool) -> Snapshot:
+        """Look outside of any transaction, and compare schemas once where that stops nobody: answers are kept."""
+        snapshot = await self._registry.snapshot(uses_of(content) if probe else ())
+        await asyncio.to_thread(validate, content, snapshot, purpose=Purpose.CREATE, settings=self._options)
+        return snapshot
+
+    def _count(self, findings: Findings) -> None:
+        if self._metrics is not None:
+            self._metrics.record_validation(errors=len(findings.errors), warnings=len(findings.warnings))
