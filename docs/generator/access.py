@@ -59,7 +59,7 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> list[str]:
 
 def _refusals() -> list[tuple[str, str]]:
     """What each status of a refusal means; the same on every route."""
-    found = {}
+    found: dict[str, str] = {}
     for _, _, operation in operations():
         for status, answer in operation["responses"].items():
             if status >= "300":
