@@ -1,0 +1,126 @@
+"""The command line against a real server, in two processes: what an operator does on an ordinary day."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from factories.command_line import SWITCHGEAR, CommandLine
+from factories.server import RunningServer, Start, until
+
+
+def shell(server: RunningServer, **variables: str) -> CommandLine:
+    """Commands of somebody who works on the server's machine."""
+    own = {"SWITCHGEAR_HOME": str(server.home), "SWITCHGEAR_PIPELINE": "tiny", **variables}
+    return CommandLine(server.home.parent, server.site, own)
+
+
+def test_ingest_swap_watch_why_rollback_verify(server: RunningServer, tmp_path: Path) -> None:
+    switchgear = shell(server)
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for number in range(5):
+        (inbox / f"letter-{number}.txt").write_text(f"letter number {number}")
+    assert switchgear("ingest", "inbox", "--wait").count("succeeded") == 5
+
+    gate = tmp_path / "gate"
+    change = ("upper=upper-faulty", "upper.settings.mode=wait", f"upper.settings.file={gate}")
+    switchgear("config", "set", *change, "upper.settings.only_if=slow", "-m", "Slow", "--activate")
+    switchgear("activations", "watch")
+    (tmp_path / "slow.txt").write_text("a slow document")
+    (slow,) = switchgear.json("ingest", "slow.txt")
+    until(lambda: server.run(slow["run"]["id"])["status"] == "running", what="the slow run")
+    assert "Accepted as act_" in switchgear.run("config", "set", "upper=upper-other", "-m", "Swap", "--activate").stderr
+    until(lambda: server.get("/status")["pending_activation"]["state"] == "draining", what="the drain")
+    (tmp_path / "next.txt").write_text("the next document")
+    switchgear("ingest", "next.txt")
+    watching = subprocess.Popen(
+        [SWITCHGEAR, "activations", "watch"],
+        cwd=tmp_path,
+        env=switchgear.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    assert "draining, 1 left, 1 waiting" in watching.stdout.readline()
+    assert f"waits for {slow['run']['id']} (slow.txt" in watching.stdout.readline()
+    gate.touch()
+    rest = watching.stdout.read()
+    assert watching.wait(60) == 0
+    assert "v2 -> v3: applied" in rest
+
+    switchgear("config", "set", "upper=upper-faulty", "upper.settings.mode=raise", "-m", "Break", "--activate")
+    switchgear("activations", "watch")
+    (tmp_path / "broken.txt").write_text("a broken day")
+    (broken,) = switchgear.json("ingest", "broken.txt", "--wait")
+    why = switchgear("runs", "why", broken["run"]["id"])
+    assert "wanted upper-faulty" in why
+    assert "upper-faulty raised an error" in why
+    assert "rollback v4 -> v3" in switchgear("config", "rollback", "--wait", "-m", "Mend")
+    assert "is whole" in switchgear("audit", "verify")
+
+
+def test_the_server_says_where_it_is_and_ends_in_order(start: Start) -> None:
+    server = start()
+    log = server.home / f"log-{server.port}.txt"
+    named = json.loads((server.home / "server.json").read_text())
+    assert named["url"] == server.url
+    assert stat.S_IMODE((server.home / "server.json").stat().st_mode) == 0o600
+    said = until(lambda: text if "upper-nobinary" in (text := log.read_text()) else "", what="the introduction")
+    assert server.url in said
+    assert str(server.home / "admin.token") in said
+    assert server.token not in said  # the log is no terminal
+    assert "v1" in said
+    assert "load-text" in said
+    assert server.stop() == 0
+    assert not (server.home / "server.json").exists()
+
+
+def test_two_servers_on_one_home_both_serve_and_a_second_on_the_port_is_refused(start: Start) -> None:
+    first = start()
+    second = start()
+    assert second.get("/configurations/active")["version"] == 1
+    switchgear = shell(first, SWITCHGEAR_PORT=str(first.port))
+    ended = switchgear.run("serve", expect=1)
+    assert f"Cannot listen on 127.0.0.1:{first.port}" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    second.process.send_signal(signal.SIGINT)  # type: ignore[union-attr]
+    assert second.process.wait(60) == 0  # type: ignore[union-attr]
+    assert "v1" in shell(first)("status")
+
+
+def test_a_server_elsewhere_is_named_by_two_variables(server: RunningServer, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    away.mkdir()
+    far = CommandLine(away, None, {"SWITCHGEAR_URL": server.url, "SWITCHGEAR_TOKEN": server.token})
+    far("init", "unused")  # needs no server
+    (away / "one.txt").write_text("from far away")
+    assert "succeeded" in far("ingest", "one.txt", "--wait")
+    assert far.json("status")["pipeline"] == "tiny"
+    wrong = CommandLine(away, None, {"SWITCHGEAR_URL": server.url, "SWITCHGEAR_TOKEN": "swg_wrong"})
+    assert wrong.run("status", expect=1).stderr.strip()
+
+
+@pytest.mark.parametrize("words", [("config", "rollback"), ("runs", "why", "run_x"), ("documents", "show", "doc_x")])
+def test_refusals_are_sentences(server: RunningServer, words: tuple[str, ...]) -> None:
+    ended = shell(server).run(*words, expect=1)
+    assert len(ended.stderr.splitlines()[0]) > 20
+    assert ended.stdout == ""
+
+
+def test_a_newer_schema_is_one_sentence(start: Start) -> None:
+    import sqlite3
+
+    server = start()
+    server.stop()
+    with sqlite3.connect(server.home / "switchgear.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    ended = shell(server).run("serve", expect=1)
+    assert "newer" in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1

@@ -1,0 +1,65 @@
+"""`switchgear demo` shows what it says, with a real server, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from factories.command_line import SWITCHGEAR, CommandLine
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_demo_fails_over_swaps_waits_and_rolls_back(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    switchgear = CommandLine(tmp_path, None, {"TMPDIR": str(temporary)})
+    told = json.loads(switchgear("demo", "--no-serve", "--json", seconds=280))
+    assert len(told["invoices"]) >= 8
+    numbers = {row["number"] for row in told["invoices"] if row["status"] == "succeeded"}
+    assert len(numbers - {""}) >= 5
+    failure = told["failure"]
+    assert failure["degraded"] is True
+    assert any("read-pdfplumber served; wanted read-pdfium" in line for line in failure["why"])
+    assert any("read-pdfium did not answer in time" in line for line in failure["why"])
+    drain = told["drain"]
+    assert any("draining, 1 left, 2 waiting" in line for line in drain["seen"])
+    assert drain["seen"][-1].endswith("applied")
+    assert [run["version"] for run in drain["runs"]] == ["v2", "v3", "v3"]
+    assert told["rollback"]["served_by"] == "read-pdfium"
+    assert told["audit"]["ok"] is True
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_kept_instance_serves_until_it_is_stopped(tmp_path: Path) -> None:
+    switchgear = CommandLine(tmp_path)
+    demo = subprocess.Popen(
+        [SWITCHGEAR, "demo", "--keep", "kept"],
+        cwd=tmp_path,
+        env=switchgear.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert demo.stderr is not None
+    said = ""
+    for line in demo.stderr:
+        said += line
+        if "until Ctrl-C" in line:
+            break
+    assert re.search(r"http://127\.0\.0\.1:\d+", said)
+    assert "switchgear init" in said
+    inside = CommandLine(tmp_path / "kept")
+    assert inside.json("config", "show", "active")["version"] == 1
+    demo.send_signal(signal.SIGINT)
+    out, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 0
+    assert "1 left, 2 waiting" in out
+    assert not (tmp_path / "kept" / "data" / "server.json").exists()
+    assert inside.json("audit", "verify")["ok"] is True
+    switchgear("demo", "--keep", "kept", expect=2)

@@ -1,0 +1,202 @@
+"""The command line without a server: the same application in its own process, for the time of the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from factories import plugin
+from factories.command_line import CommandLine
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def switchgear(tmp_path: Path) -> CommandLine:
+    """Commands in a new instance with the tiny pipeline."""
+    site = plugin.install(tmp_path)
+    folder = tmp_path / "instance"
+    made = CommandLine(folder.parent, site)
+    made("init", "instance", "--pipeline", "tiny")
+    return CommandLine(folder, site)
+
+
+def write(folder: Path, **texts: str) -> list[str]:
+    """Write text files; return their names."""
+    for name, text in texts.items():
+        (folder / f"{name}.txt").write_text(text)
+    return [f"{name}.txt" for name in texts]
+
+
+def test_documents_go_through_while_one_waits_and_are_known_afterwards(switchgear: CommandLine) -> None:
+    names = write(switchgear.folder, one="first words", two="second words")
+    sent = switchgear.json("ingest", *names, "--wait")
+    assert [item["run"]["status"] for item in sent] == ["succeeded", "succeeded"]
+    again = switchgear("ingest", names[0])
+    assert f"already known: {sent[0]['document']['id']}, last run succeeded" in again
+    assert len(switchgear.json("runs", "list")) == 2
+    switchgear("ingest", names[0], "--again", "--wait")
+    assert len(switchgear.json("runs", "list", "--document", sent[0]["document"]["id"])) == 2
+    assert switchgear.json("documents", "invoice", sent[0]["document"]["id"])["text"] == "FIRST WORDS"
+    assert switchgear("documents", "get", sent[1]["document"]["id"]) == "second words"
+    shown = switchgear("documents", "show", sent[1]["document"]["id"])
+    assert "two.txt" in shown
+    assert "succeeded" in shown
+
+
+def test_without_waiting_a_document_is_stored_and_says_what_it_waits_for(switchgear: CommandLine) -> None:
+    write(switchgear.folder, one="first words")
+    ended = switchgear.run("ingest", "one.txt")
+    assert "queued" in ended.stdout
+    assert "switchgear serve" in ended.stderr
+    (run,) = switchgear.json("runs", "list")
+    assert switchgear.json("runs", "why", run["id"])["why"]["code"] == "waiting.worker"
+
+
+def test_a_swap_a_fallback_and_a_rollback_are_told_as_they_were(switchgear: CommandLine) -> None:
+    write(switchgear.folder, one="first words")
+    done = switchgear("config", "set", "upper=upper-faulty", "upper.settings.mode=raise", "-m", "Break", "--activate")
+    assert "v2 made" in done
+    assert "v1 -> v2: applied" in done
+    (sent,) = switchgear.json("ingest", "one.txt", "--wait")
+    assert sent["run"]["degraded"] is True
+    why = switchgear("runs", "why", sent["run"]["id"])
+    assert "one.txt: succeeded, degraded on v2" in why
+    assert "upper: upper-text served; wanted upper-faulty." in why or "upper: upper-other served; wanted" in why
+    assert "upper-faulty raised an error" in why
+    shown = switchgear("config", "diff", "v1", "v2", expect=1)
+    assert "upper" in shown
+    switchgear("config", "diff", "v1", "v1")
+    switchgear("config", "diff", "v1", "v99", expect=2)
+    assert "rollback v2 -> v1: applied" in switchgear("config", "rollback", "-m", "Mend")
+    assert switchgear.json("config", "show", "active")["version"] == 1
+    history = switchgear("config", "history")
+    assert "Break" in history
+    assert "Mend" in history
+    assert switchgear.json("audit", "verify")["ok"] is True
+    actions = {event["action"] for event in switchgear.json("audit", "list")}
+    assert {"configuration.created", "configuration.activated", "configuration.rolled_back"} <= actions
+
+
+def test_a_review_ends_by_a_person_and_decides_the_exit_code(switchgear: CommandLine) -> None:
+    write(switchgear.folder, one="first words", two="second words")
+    change = ("check=check-faulty", "check.settings.mode=review")
+    switchgear("config", "set", *change, "-m", "Look at everything", "--activate")
+    (sent,) = switchgear.json("ingest", "one.txt", "--wait", expect=3)
+    document = sent["document"]["id"]
+    assert "parked.review" in switchgear("runs", "why", sent["run"]["id"])
+    assert "somebody has to look" in switchgear("runs", "list", "--status", "parked")
+    switchgear("documents", "release", document, expect=2)  # a reason is needed
+    assert "queued" in switchgear("documents", "release", document, "-m", "Seen")
+    write(switchgear.folder, three="third words")
+    switchgear("config", "set", "check.settings.mode=reject", "-m", "Reject everything", "--activate")
+    ended = switchgear.run("ingest", "three.txt", "--wait", expect=1)
+    assert "The document is encrypted." in ended.stdout
+
+
+def test_a_refused_change_lists_every_finding_and_stores_nothing(switchgear: CommandLine) -> None:
+    ended = switchgear.run("config", "set", "upper=upper-txt", "count=load-text", expect=1)
+    assert "selection.unknown_module" in ended.stderr
+    assert "upper-text" in ended.stderr
+    assert "selection.wrong_stage" in ended.stderr
+    refused = switchgear.run("config", "set", "upper=upper-txt", "--json", expect=1)
+    assert json.loads(refused.stderr.splitlines()[-1])["code"] == "configuration.invalid"
+    assert [one["version"] for one in switchgear.json("config", "list")] == [1]
+
+
+def test_a_configuration_goes_out_and_comes_back_as_a_file(switchgear: CommandLine) -> None:
+    switchgear("config", "export", "active", "-o", "out.yaml")
+    same = switchgear("config", "create", "out.yaml", "-m", "The same")
+    assert "the content is the same" in same
+    text = (switchgear.folder / "out.yaml").read_text()
+    assert switchgear("config", "show", "active", "--yaml") == text
+    assert "It fits." in switchgear("config", "validate", "out.yaml")
+    (switchgear.folder / "bad.yaml").write_text(text.replace("upper-text", "upper-nothing"))
+    assert "It does not fit." in switchgear("config", "validate", "bad.yaml", expect=1)
+    draft = switchgear("config", "create", "bad.yaml", "--draft")
+    assert "v2 made (draft)" in draft
+    assert "It does not fit." in switchgear("config", "validate", "v2", expect=1)
+    (switchgear.folder / "other.yaml").write_text(text.replace("pipeline: tiny", "pipeline: invoice"))
+    switchgear("config", "create", "other.yaml", expect=2)
+
+
+def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchgear: CommandLine) -> None:
+    listed = switchgear("modules", "list")
+    assert "upper-nobinary: " in listed
+    assert "module.missing_binary" in listed
+    assert "unavailable" in switchgear("modules", "show", "upper-nobinary")
+    assert "upper-misfit" in switchgear("stages", "show", "upper")
+    assert "incompatible" in switchgear("stages", "show", "upper")
+    assert "tiny-upper@1.2" in switchgear("contracts", "list")
+    assert '"confidence"' in switchgear("contracts", "show", "tiny-upper@1.2")
+    switchgear("contracts", "compare", "tiny-upper@1.2", "tiny-upper@1.2")
+    switchgear("contracts", "compare", "tiny-load@1.0", "tiny-upper@1.2", expect=1)
+    switchgear("contracts", "show", "tiny-upper", expect=2)
+    assert "disabled" in switchgear("modules", "disable", "upper-text", "-m", "Holiday")
+    assert "fallback upper-other" in switchgear("stages", "list")
+    switchgear("status", expect=1)
+    assert "available" in switchgear("modules", "enable", "upper-text")
+    assert "modules are installed" in switchgear("modules", "rescan")
+
+
+def test_a_module_is_tried_on_a_real_document_without_activating_anything(switchgear: CommandLine) -> None:
+    write(switchgear.folder, one="first words")
+    tried = switchgear.run("modules", "try", "upper-other", "one.txt")
+    assert "one.txt with upper-other for upper: succeeded" in tried.stdout
+    assert "upper: upper-other served, as selected" in tried.stdout
+    assert switchgear.json("config", "show", "active")["version"] == 1
+    assert switchgear.json("documents", "list") == []
+    switchgear("modules", "try", "upper-other", "missing.txt", expect=2)
+    switchgear("modules", "try", "upper-nothing", "one.txt", expect=1)
+
+
+def test_tokens_are_made_listed_and_revoked(switchgear: CommandLine) -> None:
+    made = switchgear.run("tokens", "create", "scanner", "--role", "viewer", "--expires", "90d")
+    secret = made.stdout.strip()
+    assert secret.startswith("swg_")
+    limited = CommandLine(switchgear.folder, switchgear.site, {"SWITCHGEAR_TOKEN": secret})
+    limited("runs", "list")
+    refused = limited.run("tokens", "list", expect=1)
+    assert "access.forbidden" in refused.stderr or "admin" in refused.stderr
+    (token,) = [one for one in switchgear.json("tokens", "list") if one["name"] == "scanner"]
+    assert "revoked" in switchgear("tokens", "revoke", token["id"])
+    limited("runs", "list", expect=1)
+
+
+def test_the_trail_is_exported_verified_and_read_on(switchgear: CommandLine) -> None:
+    switchgear("config", "set", "upper=upper-other", "-m", "Other")
+    ended = switchgear.run("audit", "export", "-o", "audit.jsonl")
+    lines = [json.loads(line) for line in (switchgear.folder / "audit.jsonl").read_text().splitlines()]
+    assert [line["sequence"] for line in lines] == list(range(1, len(lines) + 1))
+    head = ended.stderr.split()[1].rstrip(":")
+    assert "is whole" in switchgear("audit", "verify", "--head", head)
+    assert "configuration.created" in switchgear("audit", "tail", "--no-follow", "-n", "5")
+
+
+def test_a_folder_is_emptied_once(switchgear: CommandLine) -> None:
+    inbox = switchgear.folder / "inbox"
+    inbox.mkdir()
+    write(inbox, one="first words", empty="")
+    ended = switchgear.run("watch", "inbox", "--once")
+    assert "one.txt: accepted" in ended.stdout
+    assert "empty.txt: refused" in ended.stderr
+    assert (inbox / "done" / "one.txt").exists()
+    assert (inbox / "failed" / "empty.txt").exists()
+
+
+def test_doctor_names_every_setting_with_its_origin_and_what_is_missing(switchgear: CommandLine) -> None:
+    ended = switchgear.run("doctor", expect=None)
+    assert "variable SWITCHGEAR_MIN_FREE_BYTES" in ended.stdout
+    assert "switchgear.toml" in ended.stdout
+    assert "isolation L" in ended.stdout
+    assert "upper-nobinary" in ended.stdout
+    assert "The database is at the newest schema" in switchgear("migrate")
+
+
+def test_an_unknown_setting_is_one_sentence(switchgear: CommandLine) -> None:
+    wrong = CommandLine(switchgear.folder, switchgear.site, {"SWITCHGEAR_WORKRES": "2"})
+    for words in (("status",), ("serve",), ("migrate",)):
+        ended = wrong.run(*words, expect=1)
+        assert "Did you mean 'SWITCHGEAR_WORKERS'?" in ended.stderr
