@@ -18,7 +18,7 @@ from switchgear.core import migrations
 from switchgear.core.access_service import AccessService
 from switchgear.core.activation_queue import ActivationQueue
 from switchgear.core.configuration_service import ConfigurationService
-from switchgear.core.configuration_validation import ValidationOptions, validator
+from switchgear.core.configuration_validation import ValidationOptions
 from switchgear.core.database import Database
 from switchgear.core.database.statements import machine_boot_id, wall_time_us
 from switchgear.core.idempotency import Idempotency
@@ -132,21 +132,20 @@ class Application:
             isolate_all=settings.isolation == "L1",
         )
         self.queue = BuiltinQueue(self.repository, settings.lease_s)
-        options = ValidationOptions(settings.unproven, settings.on_module_change, self.secrets.exists)
         self.activations = ActivationQueue(
             self.units,
             self.registry,
-            validator(options),
-            self.repository,
-            self.plans.warm,
-            self.clock,
-            settings.warm_timeout_s,
-            self.worker_id,
+            running=self.repository,
+            warm=self.plans.warm,
+            clock=self.clock,
+            options=ValidationOptions(settings.unproven, settings.on_module_change, self.secrets.exists),
+            warm_timeout_s=settings.warm_timeout_s,
+            worker_id=self.worker_id,
             worker_alive_s=settings.lease_s,
             metrics=self.metrics,
         )
         self.configurations = ConfigurationService(
-            self.units, self.registry, self.activations, self.clock, options, metrics=self.metrics
+            self.units, self.registry, self.activations, self.clock, metrics=self.metrics
         )
         self.runs = RunService(self.units, self.repository, self.artifacts, self.queue)
         self.intake = Intake(
