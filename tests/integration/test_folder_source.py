@@ -1,0 +1,164 @@
+"""Documents from a folder: taken when complete, moved when accepted. INTERFACES 3."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factories.runs import Room
+from switchgear.core.database import Database
+from switchgear.domain.access import SYSTEM
+from switchgear.domain.errors import DatabaseUnreachable
+from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.intake import Intake
+from switchgear.ingestion.sources.folder import FolderSource
+
+pytestmark = pytest.mark.anyio
+
+
+class Watched:
+    """A watched folder with a clock that a test moves."""
+
+    def __init__(self, room: Room, artifacts: ArtifactStore, folder: Path) -> None:
+        self.room = room
+        self.folder = folder
+        self.now_s = 100.0
+        self.intake = Intake(artifacts, room.repository, max_bytes=1000)
+        self.source = FolderSource(self.intake, by=SYSTEM, path=folder, monotonic=lambda: self.now_s)
+
+    async def look_twice(self) -> list[str]:
+        """Look, wait until everything is still, look again; returns the names that were taken."""
+        await self.source.look()
+        self.now_s += 2.0
+        return [taken.path.name for taken in await self.source.look()]
+
+    def names(self, below: str = ".") -> list[str]:
+        folder = self.folder / below
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_file()) if folder.exists() else []
+
+
+@pytest.fixture
+async def watched(database: Database, tmp_path: Path) -> Watched:
+    artifacts = ArtifactStore(tmp_path / "artifacts")
+    await artifacts.start()
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return Watched(await Room(database).prepare(), artifacts, folder)
+
+
+async def test_a_complete_file_is_accepted_and_moved(watched: Watched) -> None:
+    (watched.folder / "a.pdf").write_bytes(b"hello")
+
+    assert await watched.look_twice() == ["a.pdf"]
+
+    assert (watched.names(), watched.names("done")) == ([], ["a.pdf"])
+    assert (watched.folder / "done" / "a.pdf").read_bytes() == b"hello"
+    documents = (await watched.room.repository.documents(limit=10)).items
+    assert [(item.name, item.actor) for item in documents] == [("a.pdf", "system")]
+
+
+async def test_a_file_that_still_grows_is_left_alone(watched: Watched) -> None:
+    path = watched.folder / "a.pdf"
+    path.write_bytes(b"he")
+    await watched.source.look()
+    watched.now_s += 1.9
+    path.write_bytes(b"hello")
+    assert await watched.source.look() == []
+    watched.now_s += 1.9
+    assert await watched.source.look() == []
+    watched.now_s += 0.1
+
+    assert [taken.path.name for taken in await watched.source.look()] == ["a.pdf"]
+
+
+@pytest.mark.parametrize("name", [".hidden", "a.pdf.part", "b.TMP", "c.crdownload"])
+async def test_unfinished_and_hidden_files_are_left_alone(watched: Watched, name: str) -> None:
+    (watched.folder / name).write_bytes(b"x")
+
+    assert await watched.look_twice() == []
+    assert watched.names() == [name]
+
+
+async def test_folders_links_and_pipes_are_left_alone(watched: Watched, tmp_path: Path) -> None:
+    outside = tmp_path / "secret.txt"
+    outside.write_bytes(b"secret")
+    (watched.folder / "link.pdf").symlink_to(outside)
+    (watched.folder / "folder").mkdir()
+    os.mkfifo(watched.folder / "pipe")
+
+    assert await watched.look_twice() == []
+    assert outside.exists()
+
+
+@pytest.mark.parametrize(("data", "code"), [(b"", "request.invalid"), (b"x" * 1001, "request.too_large")])
+async def test_a_file_that_is_refused_for_good_moves_aside_with_the_reason(
+    watched: Watched, data: bytes, code: str
+) -> None:
+    (watched.folder / "bad.pdf").write_bytes(data)
+    (watched.folder / "good.pdf").write_bytes(b"good")
+
+    assert sorted(await watched.look_twice()) == ["bad.pdf", "good.pdf"]
+
+    assert watched.names("failed") == ["bad.pdf", "bad.pdf.why.txt"]
+    assert (watched.folder / "failed" / "bad.pdf.why.txt").read_text().startswith(code)
+    assert watched.names("done") == ["good.pdf"]
+
+
+async def test_no_file_is_ever_overwritten(watched: Watched) -> None:
+    for text in (b"one", b"two", b"three"):
+        (watched.folder / "a.pdf").write_bytes(text)
+        assert await watched.look_twice() == ["a.pdf"]
+
+    assert watched.names("done") == ["a-1.pdf", "a-2.pdf", "a.pdf"]
+
+
+async def test_known_bytes_are_moved_too(watched: Watched) -> None:
+    (watched.folder / "a.pdf").write_bytes(b"same")
+    (watched.folder / "b.pdf").write_bytes(b"same")
+
+    await watched.look_twice()
+
+    assert watched.names("done") == ["a.pdf", "b.pdf"]
+    assert len((await watched.room.repository.documents(limit=10)).items) == 1
+
+
+async def test_without_a_database_files_stay_and_are_taken_later(watched: Watched) -> None:
+    class Away:
+        async def accept(self, **values: Any) -> Any:
+            raise DatabaseUnreachable("no answer")
+
+    there, watched.intake._documents = watched.intake._documents, Away()
+    (watched.folder / "a.pdf").write_bytes(b"hello")
+    with pytest.raises(DatabaseUnreachable):
+        await watched.look_twice()
+    assert watched.names() == ["a.pdf"]
+
+    watched.intake._documents = there
+    assert [taken.path.name for taken in await watched.source.look()] == ["a.pdf"]
+
+
+async def test_a_low_disk_pauses_the_folder(database: Database, tmp_path: Path) -> None:
+    artifacts = ArtifactStore(tmp_path / "artifacts", min_free_bytes=10, free_bytes=lambda path: 5)
+    await artifacts.start()
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    watched = Watched(await Room(database).prepare(), artifacts, folder)
+    (folder / "a.pdf").write_bytes(b"hello")
+
+    assert await watched.look_twice() == []
+    assert watched.names() == ["a.pdf"]
+
+
+async def test_done_and_failed_can_be_elsewhere(watched: Watched, tmp_path: Path) -> None:
+    done = tmp_path / "elsewhere" / "done"
+    watched.source = FolderSource(
+        watched.intake, by=SYSTEM, path=watched.folder, done=done, monotonic=lambda: watched.now_s
+    )
+    (watched.folder / "a.pdf").write_bytes(b"hello")
+
+    await watched.look_twice()
+
+    assert (done / "a.pdf").read_bytes() == b"hello"
