@@ -59,6 +59,7 @@ async def authorize(request: Request, need: Need) -> Actor:
         Unauthenticated: There is no valid token.
         RateLimited: The client sent too many wrong ones.
         Forbidden: The role does not allow it; recorded in the audit trail.
+        DatabaseUnreachable: Nobody can be verified now.
     """
     actor = cast("Actor | None", request.scope.get(_ACTOR))
     if actor is None:
@@ -78,6 +79,9 @@ async def authorize(request: Request, need: Need) -> Actor:
 
 
 async def _authenticate(request: Request) -> Actor:
+    trouble = services_of(request).trouble
+    if trouble is not None:
+        raise trouble
     given = request.headers.get("authorization", "")
     scheme, _, secret = given.partition(" ")
     try:

@@ -25,7 +25,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 MAX_BYTES: Final = 16 * 1024
 RETRY_AFTER_S: Final = 2
 
-_MAX_ITEMS: Final = 50
+_OWN_FIELDS: Final = frozenset({"errors", "warnings", "more", "next_actions"})
+_MAX_ITEMS: Final = 100
 _MAX_DETAIL: Final = 600
 #: Names that may be repeated; anything else is input and is not.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
@@ -112,7 +113,7 @@ def answer_to(error: SwitchgearError) -> Response:
     code, status = code_of(error), status_of(error)
     if status >= 500 and code is Code.SYSTEM_ERROR:
         return problem_answer(code, status, "An unexpected error. Try again; the log has it under the request id.")
-    facts = {name: value for name, value in error.fields.items() if name not in ("errors", "next_actions")}
+    facts = {name: value for name, value in error.fields.items() if name not in _OWN_FIELDS}
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="switchgear"'
@@ -125,8 +126,10 @@ def answer_to(error: SwitchgearError) -> Response:
         status,
         error.message,
         errors=[_item(item) for item in error.fields.get("errors") or ()],
+        warnings=[_item(item) for item in error.fields.get("warnings") or ()],
+        more=int(error.fields.get("more") or 0),
         facts=facts,
-        next_actions=error.fields.get("next_actions") or (),
+        next_actions=[*(error.fields.get("next_actions") or ()), *_next_actions(code, facts)],
         headers=headers,
     )
 
@@ -137,6 +140,8 @@ def problem_answer(
     detail: str,
     *,
     errors: Sequence[ProblemItem] = (),
+    warnings: Sequence[ProblemItem] = (),
+    more: int = 0,
     facts: Mapping[str, Any] | None = None,
     next_actions: Sequence[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
@@ -149,7 +154,8 @@ def problem_answer(
         code=str(code),
         detail=_short(detail),
         errors=list(errors[:_MAX_ITEMS]),
-        more=max(0, len(errors) - _MAX_ITEMS),
+        warnings=list(warnings[:_MAX_ITEMS]),
+        more=more + max(0, len(errors) - _MAX_ITEMS),
         facts=dict(facts or {}),
         next_actions=[NextActionView.model_validate(dict(action)) for action in next_actions],
         request_id=request_id_var.get(),
@@ -160,11 +166,26 @@ def problem_answer(
     return Response(_bounded(problem), status_code=status, headers=extra, media_type=MEDIA_TYPE)
 
 
+def _next_actions(code: Code, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What can be done about an activation that is in the way."""
+    waiting = facts.get("activation_id")
+    if code is not Code.ACTIVATION_PENDING or waiting is None:
+        return []
+    path = f"/api/v1/activations/{waiting}"
+    watch = f"switchgear activations watch {waiting}"
+    cancel = f"switchgear activations cancel {waiting}"
+    return [
+        {"label": "Wait for it", "role": "viewer", "cli": watch, "method": "GET", "path": f"{path}?wait=30"},
+        {"label": "Cancel it", "role": "operator", "cli": cancel, "method": "POST", "path": f"{path}/cancel"},
+    ]
+
+
 def _bounded(problem: Problem) -> bytes:
     body = problem.model_dump_json(exclude_none=True).encode()
-    if len(body) > MAX_BYTES and problem.facts:
-        problem = problem.model_copy(update={"facts": {}})
-        body = problem.model_dump_json(exclude_none=True).encode()
+    for part in ("facts", "warnings"):
+        if len(body) > MAX_BYTES:
+            problem = problem.model_copy(update={part: type(getattr(problem, part))()})
+            body = problem.model_dump_json(exclude_none=True).encode()
     while len(body) > MAX_BYTES and problem.errors:
         kept = len(problem.errors) // 2
         left_out = problem.more + len(problem.errors) - kept

@@ -30,6 +30,8 @@ async def readiness(app: Services) -> ReadinessView:
 
 
 async def _database(app: Services) -> Why | None:
+    if app.trouble is not None:
+        return Why(code_of(app.trouble), app.trouble.message)
     try:
         await app.database.ping()  # a fresh connection: an old session may outlive a dead server
     except SwitchgearError as error:

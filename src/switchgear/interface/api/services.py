@@ -11,6 +11,7 @@ from switchgear.core.module_registry import ModuleRegistry
 from switchgear.core.observability import Metrics
 from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
+from switchgear.domain.errors import DatabaseUnreachable
 from switchgear.domain.stage import IsolationReport
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.intake import Intake
@@ -34,3 +35,5 @@ class Services(Protocol):
     artifacts: ArtifactStore
     metrics: Metrics
     isolation: IsolationReport
+    #: Why the database cannot be used yet, while that is tried again; None once all is up.
+    trouble: DatabaseUnreachable | None

@@ -18,7 +18,7 @@ from switchgear.interface.api.dependencies import (
     answer_bytes,
 )
 from switchgear.interface.api.documentation import problems
-from switchgear.interface.api.hot_reads import active_configuration
+from switchgear.interface.api.hot_reads import active_configuration, active_tag
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.schemas.activations import ActivationView
 from switchgear.interface.api.schemas.common import Page
@@ -124,12 +124,12 @@ async def diff_configuration(
     """Show what differs in meaning between two versions, from `against` to this one."""
     found = await app.configurations.diff(ref, against)
     return DiffView(
-        from_id=found.before.id,
-        from_version=found.before.version,
-        to_id=found.after.id,
-        to_version=found.after.version,
-        same=not found.changes,
-        changes=[DiffEntry(**change) for change in found.changes],
+        from_id=found.from_id,
+        from_version=found.from_version,
+        to_id=found.to_id,
+        to_version=found.to_version,
+        same=found.same,
+        changes=[DiffEntry(**change.as_json()) for change in found.changes],
     )
 
 
@@ -143,7 +143,7 @@ async def activate_configuration(
     if_match: IfMatch = None,
 ) -> ActivationView:
     """Ask for a version to become the active one. It is queued: look at the activation to see when it is applied."""
-    stored = await app.configurations.activate(ref, by=by, request=_request(body, rollback=False), if_match=if_match)
+    stored = await app.configurations.activate(ref, by=by, request=_request(body), if_match=active_tag(if_match))
     return _accepted(stored, response)
 
 
@@ -157,14 +157,12 @@ async def rollback_configuration(
     if_match: IfMatch = None,
 ) -> ActivationView:
     """Go back to a version that was active before, such as `previous`. It replaces a pending activation."""
-    stored = await app.configurations.rollback(ref, by=by, request=_request(body, rollback=True), if_match=if_match)
+    stored = await app.configurations.rollback(ref, by=by, request=_request(body), if_match=active_tag(if_match))
     return _accepted(stored, response)
 
 
-def _request(body: ActivationBody | None, *, rollback: bool) -> ActivationRequest:
-    given = body or ActivationBody()
-    replace = rollback if given.replace_pending is None else given.replace_pending
-    return ActivationRequest(**given.model_dump(exclude={"replace_pending"}), replace_pending=replace)
+def _request(body: ActivationBody | None) -> ActivationRequest:
+    return ActivationRequest(**body.model_dump()) if body is not None else ActivationRequest()
 
 
 def _accepted(stored: Any, response: Response) -> ActivationView:

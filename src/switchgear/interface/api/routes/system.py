@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import Query, Request
@@ -11,6 +10,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from switchgear.domain.access import Need
 from switchgear.domain.errors import Code, NotFound
 from switchgear.interface.api.dependencies import Anybody, App, Reader, authorize
+from switchgear.interface.api.documentation import problems
+from switchgear.interface.api.gauges import rendered_metrics
 from switchgear.interface.api.pages import documentation_page, problem_page, problems_page
 from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.readiness import readiness
@@ -30,7 +31,7 @@ async def livez() -> PlainTextResponse:
     "/readyz",
     dependencies=[Anybody],
     response_model=ReadinessView,
-    responses={503: {"model": ReadinessView, "description": "Not ready"}, 401: {"description": "x"}},
+    responses={503: {"model": ReadinessView, "description": "Not ready"}, **problems(401, 403, 429)},
 )
 async def readyz(app: App, request: Request, verbose: Annotated[bool, Query()] = False) -> Response:
     """Whether work can be taken now; `verbose` lists each check and needs a viewer."""
@@ -50,8 +51,7 @@ async def readyz(app: App, request: Request, verbose: Annotated[bool, Query()] =
 )
 async def metrics(app: App, by: Reader) -> Response:
     """Metrics for Prometheus."""
-    body = await asyncio.to_thread(app.metrics.render)
-    return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(await rendered_metrics(app), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/openapi.json", dependencies=[Anybody])

@@ -92,6 +92,7 @@ class Problem(View):
     code: str
     detail: str = Field(description="What happened, why, and what to do now")
     errors: list[ProblemItem] = Field(default_factory=list)
+    warnings: list[ProblemItem] = Field(default_factory=list)
     more: int = Field(0, description="How many further errors there are beside those listed")
     facts: dict[str, Any] = Field(default_factory=dict)
     next_actions: list[NextActionView] = Field(default_factory=list)

@@ -1,0 +1,34 @@
+"""Metrics that show a present state: looked up when somebody reads them, so that they are never old. INTERFACES 6."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from switchgear.domain.errors import DatabaseUnreachable
+from switchgear.interface.api.hot_reads import present
+from switchgear.interface.api.services import Services
+
+
+async def rendered_metrics(app: Services) -> bytes:
+    """Refresh what shows a state, and return the text for Prometheus; without the database the rest is still given."""
+    with suppress(DatabaseUnreachable):  # readiness says so; counters of this process are still worth reading
+        await _refresh(app)
+    app.metrics.set_disk_free(await asyncio.to_thread(app.artifacts.free_bytes))
+    return await asyncio.to_thread(app.metrics.render)
+
+
+async def _refresh(app: Services) -> None:
+    counts = await app.runs.counts()
+    app.metrics.set_runs(counts.by_status, counts.parked_by_code)
+    app.metrics.set_queue_age(counts.oldest_queued_s)
+    now = await present(app)
+    modules = now.snapshot.modules
+    app.metrics.set_available((each.stage_id, each.id, each.is_usable) for each in modules.values())
+    app.metrics.set_generation(desired=now.generation)
+    if now.active is not None:
+        app.metrics.set_configuration(now.active.version, now.active.digest)
+        app.metrics.set_selections(
+            (item.stage_id, item.module_id, modules[item.module_id].version if item.module_id in modules else "")
+            for item in now.active.content.selections
+        )

@@ -1,0 +1,58 @@
+"""Instances for the tests of the REST API."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from factories.instance import Instance, running, settings_for
+from factories.plugin import install
+
+
+@pytest.fixture(scope="session")
+def tiny_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The tiny plug-in, installed for this process and for its children."""
+    site = install(tmp_path_factory.mktemp("tiny"))
+    sys.path.insert(0, str(site))
+    yield site
+    sys.path.remove(str(site))
+
+
+@pytest.fixture(scope="session")
+def environment(tiny_site: Path) -> Mapping[str, str]:
+    """What an instance sees: enough to find the plug-in."""
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(tiny_site), *filter(None, sys.path)])}
+
+
+@pytest.fixture(scope="session")
+def descriptions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Descriptions of the modules, so that each instance starts quickly."""
+    return tmp_path_factory.mktemp("descriptions")
+
+
+@pytest.fixture
+def home(tmp_path: Path, descriptions: Path) -> Iterator[Path]:
+    """The home of an instance; what it learns about modules is kept for the next test."""
+    folder = tmp_path / "home"
+    shutil.copytree(descriptions, folder / "cache")
+    yield folder
+    shutil.copytree(folder / "cache", descriptions, dirs_exist_ok=True)
+
+
+@pytest.fixture
+async def instance(home: Path, environment: Mapping[str, str]) -> AsyncIterator[Instance]:
+    """An instance that carries no runs."""
+    async with running(settings_for(home), environment, with_worker=False) as made:
+        yield made
+
+
+@pytest.fixture
+async def working(home: Path, environment: Mapping[str, str]) -> AsyncIterator[Instance]:
+    """An instance that carries runs."""
+    async with running(settings_for(home), environment, with_worker=True) as made:
+        yield made

@@ -1,0 +1,139 @@
+"""Listing modules, stages and contracts. T015"""
+
+from __future__ import annotations
+
+import pytest
+
+from factories.instance import Instance, problem_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_modules_are_listed_with_status_reason_and_use(instance: Instance) -> None:
+    modules = {module["id"]: module for module in (await instance.get("/modules?limit=200"))["items"]}
+    assert modules["upper-text"]["status"] == "available"
+    assert modules["upper-text"]["is_selected"]
+    assert modules["upper-text"]["used_by"] == [{"configuration": "v1", "stage_id": "upper", "role": "selection"}]
+    assert modules["upper-other"]["is_fallback"]
+    assert not modules["upper-other"]["is_selected"]
+    assert modules["upper-old"]["status"] == "deprecated"
+
+
+@pytest.mark.parametrize(
+    ("module_id", "code"),
+    [
+        ("upper-nobinary", "module.missing_binary"),
+        ("upper-nopackage", "module.missing_package"),
+        ("upper-importerror", "module.import_error"),
+        ("upper-environment", "module.missing_environment"),
+    ],
+)
+async def test_an_unavailable_module_says_why_and_what_repairs_it(
+    instance: Instance, module_id: str, code: str
+) -> None:
+    module = await instance.get(f"/modules/{module_id}")
+    assert module["status"] == "unavailable"
+    assert module["why"]["code"] == code
+    assert module["why"]["summary"]
+    assert module["why"]["help"] == f"/problems/{code}"
+    if code != "module.import_error":
+        assert module["why"]["next_actions"][0]["cli"]
+
+
+async def test_modules_can_be_filtered_and_paged(instance: Instance) -> None:
+    everything = (await instance.get("/modules?limit=200"))["items"]
+    first = await instance.get("/modules?limit=5")
+    seen = [module["id"] for module in first["items"]]
+    cursor = first["next_cursor"]
+    while cursor:
+        page = await instance.get(f"/modules?limit=5&cursor={cursor}")
+        seen += [module["id"] for module in page["items"]]
+        cursor = page["next_cursor"]
+    assert seen == [module["id"] for module in everything]
+    of_upper = (await instance.get("/modules?stage_id=upper&status=available"))["items"]
+    assert {module["stage_id"] for module in of_upper} == {"upper"}
+    assert {module["status"] for module in of_upper} == {"available"}
+
+
+async def test_a_module_shows_its_settings_schema_and_what_it_needs(instance: Instance) -> None:
+    module = await instance.get("/modules/upper-secret")
+    assert module["settings_schema"]["type"] == "object"
+    assert module["secret_pointers"]
+    assert module["code_digest"]
+
+
+async def test_an_unknown_module_is_a_problem(instance: Instance) -> None:
+    problem = problem_of(await instance.request("GET", "/modules/nobody", expect=404))
+    assert problem["code"] == "request.not_found"
+
+
+async def test_stages_come_in_order_with_selection_and_candidates(instance: Instance) -> None:
+    stages = (await instance.get("/stages"))["items"]
+    assert [stage["id"] for stage in stages] == ["load", "upper", "count", "check", "send"]
+    upper = stages[1]
+    assert upper["contract"] == "tiny-upper@1.2"
+    assert upper["required"]
+    assert upper["selection"]["module_id"] == "upper-text"
+    assert upper["serves"] == "selected"
+    assert upper["fallback_policy"]["then"] == "park"
+    candidates = {candidate["module_id"]: candidate for candidate in upper["candidates"]}
+    assert candidates["upper-text"]["compatibility"] == "compatible"
+    assert candidates["upper-text"]["is_selected"]
+    assert candidates["upper-misfit"]["compatibility"] == "incompatible"
+    assert candidates["upper-misfit"]["reasons"]
+    assert candidates["upper-unguaranteed"]["compatibility"] == "incompatible"
+    assert "count-words" not in candidates
+
+
+async def test_one_stage_is_the_same_as_in_the_list(instance: Instance) -> None:
+    stages = (await instance.get("/stages"))["items"]
+    assert await instance.get("/stages/count") == stages[2]
+    assert (await instance.request("GET", "/stages/nothing")).status_code == 404
+
+
+async def test_contracts_are_shown_with_their_schemas(instance: Instance) -> None:
+    names = [contract["id"] for contract in (await instance.get("/contracts"))["items"]]
+    assert names == sorted(names)
+    contract = await instance.get("/contracts/tiny-upper/1.2")
+    assert contract["stage_ids"] == ["upper"]
+    assert contract["inputs"]["text"]["json_schema"]["properties"]["text"]["type"] == "string"
+    assert contract["guarantees"] == ["is_upper", "keeps_length"]
+    assert (await instance.request("GET", "/contracts/tiny-upper/9.9")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/modules", "/stages", "/stages/upper", "/configurations/active"])
+async def test_hot_reads_carry_an_etag_and_answer_304(instance: Instance, path: str) -> None:
+    first = await instance.request("GET", path, expect=200)
+    again = await instance.request("GET", path, headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+    assert again.content == b""
+    assert again.headers["etag"] == first.headers["etag"]
+
+
+async def test_disabling_a_module_shows_at_once_everywhere_and_is_audited(instance: Instance) -> None:
+    before = await instance.request("GET", "/stages", expect=200)
+    module = await instance.request(
+        "PATCH", "/modules/upper-text", json={"enabled": False, "message": "bad results"}, expect=200
+    )
+    assert module.json()["status"] == "disabled"
+    after = await instance.request("GET", "/stages", headers={"If-None-Match": before.headers["etag"]}, expect=200)
+    upper = after.json()["items"][1]
+    assert upper["serves"] == "fallback"
+    assert upper["serving_module_id"] == "upper-other"
+    active = await instance.get("/configurations/active")
+    assert [stage["stage_id"] for stage in active["degraded"]] == ["upper"]
+    assert (await instance.get("/status"))["degraded"]
+    entry = (await instance.audit("module.disabled"))[0]
+    assert entry["subjects"] == ["upper-text"]
+    assert entry["message"] == "bad results"
+    assert entry["actor"] == "test-admin"
+    again = await instance.request("PATCH", "/modules/upper-text", json={"enabled": True}, expect=200)
+    assert again.json()["status"] == "available"
+    assert (await instance.get("/configurations/active"))["degraded"] == []
+
+
+async def test_a_rescan_answers_what_changed_and_is_audited(instance: Instance) -> None:
+    answer = await instance.post("/modules/rescan", expect=202)
+    assert answer["changes"] == []
+    assert answer["modules"] > 20
+    assert (await instance.audit("module.rescanned"))[0]["actor"] == "test-admin"
