@@ -272,6 +272,7 @@ class Application:
     # --- what this process says about itself ---
 
     def _describe(self) -> WorkerRow:
+        modules = self.registry.current().modules.values() if self.is_up.is_set() else ()
         return WorkerRow(
             id=self.worker_id,
             host=socket.gethostname(),
@@ -279,7 +280,7 @@ class Application:
             boot_id=machine_boot_id(),
             unavailable={
                 module.id: {"code": str(module.lack.code), "message": module.lack.message}
-                for module in self.registry.current().modules.values()
+                for module in modules
                 if module.lack is not None
             },
             isolation={"level": self.isolation.level},
