@@ -5,6 +5,7 @@ The console is a later work item; until then the page shows version, active conf
 
 from __future__ import annotations
 
+import base64
 from html import escape
 from typing import Final
 
@@ -13,8 +14,10 @@ from fastapi.responses import HTMLResponse
 
 from switchgear import __version__
 from switchgear.core.module_registry import Serves, StageAvailability
+from switchgear.domain.access import Need
+from switchgear.domain.errors import Unauthenticated
 from switchgear.interface.api.dependencies import Anybody, services_of
-from switchgear.interface.api.hot_reads import present
+from switchgear.interface.api.hot_reads import Present, present
 from switchgear.interface.api.main import create_app
 from switchgear.interface.api.pages import page, table
 from switchgear.interface.api.routing import guarded_router
@@ -22,6 +25,10 @@ from switchgear.interface.api.services import Services
 
 router = guarded_router("pages")
 
+_LINKS: Final = (
+    '<h2>More</h2><p><a href="/docs">API</a> &middot; <a href="/openapi.json">OpenAPI</a> &middot; '
+    '<a href="/problems">Reason codes</a> &middot; <code>switchgear status</code></p>'
+)
 _WORDS: Final = {
     Serves.SELECTED: ("good", "&#10003; works"),
     Serves.FALLBACK: ("warn", "&#9888; fallback serves"),
@@ -38,22 +45,46 @@ def create_server(services: Services) -> FastAPI:
 
 
 @router.get("/", dependencies=[Anybody], response_class=HTMLResponse, include_in_schema=False)
-async def start_page(request: Request) -> HTMLResponse:
-    """Say what runs here, without anything that a token protects beyond names and states."""
-    now = await present(services_of(request))
+async def start_page(request: Request, sign_in: bool = False) -> HTMLResponse:
+    """Say what runs here; the rest is for whoever has a token, which a browser asks for as a password."""
+    body = f"<h1>Switchgear {escape(__version__)}</h1>"
+    secret = _password(request.headers.get("authorization", ""))
+    app = services_of(request)
+    try:
+        reader = await app.access.authenticate(secret) if secret and app.trouble is None else None
+    except Unauthenticated:
+        reader = None
+    if reader is not None and reader.may(Need.READ):
+        return HTMLResponse(page("Switchgear", body + _overview(await present(app)) + _LINKS))
+    if sign_in:
+        body += "<p>Give any name, and a token as the password.</p>"
+        challenge = {"WWW-Authenticate": 'Basic realm="switchgear", charset="UTF-8"'}
+        return HTMLResponse(page("Sign in", body), 401, challenge)
+    body += '<p><a href="/?sign_in=true">Sign in with a token</a> to see configuration and stages.</p>'
+    return HTMLResponse(page("Switchgear", body + _LINKS))
+
+
+def _password(authorization: str) -> str | None:
+    """The token in the header, be it a bearer or the password of a browser."""
+    scheme, _, rest = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None
+
+
+def _overview(now: Present) -> str:
     if now.active is None:
-        active = "<p class=warn>&#9888; No configuration is active; documents are stored and wait.</p>"
+        active = '<p class="warn">&#9888; No configuration is active; documents are stored and wait.</p>'
     else:
         active = f"<p>Active configuration: <strong>{escape(now.active.label)}</strong></p>"
-    rows = [_row(stage) for stage in now.stages()]
-    body = (
-        f"<h1>Switchgear {escape(__version__)}</h1>{active}"
-        f"<h2>Stages of the pipeline {escape(now.snapshot.pipeline.name)}</h2>"
-        f"{table(['Stage', 'Selected', 'State', 'Serves'], rows)}"
-        '<h2>More</h2><p><a href="/docs">API</a> &middot; <a href="/openapi.json">OpenAPI</a> &middot; '
-        '<a href="/problems">Reason codes</a> &middot; <code>switchgear status</code></p>'
-    )
-    return HTMLResponse(page("Switchgear", body))
+    heads = ["Stage", "Selected", "State", "Serves"]
+    title = f"<h2>Stages of the pipeline {escape(now.snapshot.pipeline.name)}</h2>"
+    return active + title + table(heads, [_row(stage) for stage in now.stages()])
 
 
 def _row(stage: StageAvailability) -> list[str]:
