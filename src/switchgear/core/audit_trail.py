@@ -69,38 +69,32 @@ class AuditTrail:
         """Write one entry at the end of the chain; other writers of the trail wait until this transaction ends.
 
         Args:
-            action: What happened.
+            action: What happened; *result* says when it did not.
             actor: The verified caller.
             subjects: Ids of what it happened to.
             message: What the caller gave as a reason.
-            before: What it was, plain JSON values without secrets.
-            after: What it became.
-            result: `refused` and `failed` record what did not happen.
+            before, after: What it was and what it became, plain JSON values without secrets.
+            result: `done`, `refused` or `failed`.
         """
         await self.lock()
         sequence, previous_hash = await self._end()
-        event = seal(
-            AuditEvent(
-                sequence=sequence + 1,
-                id=new_id("evt"),
-                at=self._clock(),
-                actor=actor.name,
-                actor_role=str(actor.role),
-                action=str(action),
-                result=result,
-                subjects=tuple(subjects),
-                message=message,
-                before=dict(before) if before is not None else None,
-                after=dict(after) if after is not None else None,
-                request_id=request_id_var.get(),
-                previous_hash=previous_hash,
-                hash="",
-            )
+        unsealed = AuditEvent(
+            sequence=sequence + 1,
+            id=new_id("evt"),
+            at=self._clock(),
+            actor=actor.name,
+            actor_role=str(actor.role),
+            action=str(action),
+            result=result,
+            subjects=tuple(subjects),
+            message=message,
+            before=None if before is None else dict(before),
+            after=None if after is None else dict(after),
+            request_id=request_id_var.get(),
+            previous_hash=previous_hash,
+            hash="",
         )
-        row = {name: getattr(event, name) for name in AuditEvent.__slots__} | {"subjects": list(event.subjects)}
-        row |= {name: null() for name in ("before", "after") if row[name] is None}
-        await self._session.execute(insert(ConfigurationChangeEvent).values(row))
-        return event
+        return await self._store(seal(unsealed))
 
     async def list(
         self,
@@ -150,6 +144,12 @@ class AuditTrail:
             after = events[-1].sequence
             events = await self._events(query.where(ConfigurationChangeEvent.sequence > after))
         return verifier.result()
+
+    async def _store(self, event: AuditEvent) -> AuditEvent:
+        row = {name: getattr(event, name) for name in AuditEvent.__slots__} | {"subjects": list(event.subjects)}
+        row |= {name: null() for name in ("before", "after") if row[name] is None}
+        await self._session.execute(insert(ConfigurationChangeEvent).values(row))
+        return event
 
     async def _end(self) -> tuple[int, str]:
         """Sequence and hash of the last entry."""

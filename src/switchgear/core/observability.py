@@ -122,24 +122,16 @@ class Metrics:
         """
         self._attempts(stage, module, str(outcome)).inc()
         self._stage_seconds(stage, module).observe(duration_us / 1e6)
-        if outcome in _GOOD:
-            log.debug(
-                EventName.ATTEMPT_SUCCEEDED,
-                run_id=run_id,
-                stage=stage,
-                module=module,
-                outcome=str(outcome),
-                duration_us=duration_us,
-            )
-            return
-        log.warning(
-            EventName.ATTEMPT_FAILED,
+        good = outcome in _GOOD
+        write = log.debug if good else log.warning
+        write(
+            EventName.ATTEMPT_SUCCEEDED if good else EventName.ATTEMPT_FAILED,
             run_id=run_id,
             stage=stage,
             module=module,
             outcome=str(outcome),
-            detail=detail,
-            message=message,
+            detail=detail or None,
+            message=message or None,
             duration_us=duration_us,
             configuration_version=configuration_version,
         )
