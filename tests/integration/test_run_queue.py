@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from factories.runs import Room, attempt, output
-from switchgear.core.database import Database, Refused, Statement
+from switchgear.core.database import Database, Refused, Result, Statement, Statements
 from switchgear.domain.errors import DatabaseUnreachable
 from switchgear.domain.run import MAX_LOSSES, Outcome, RunStatus
 from switchgear.ingestion.run_queue import FIRST_WAIT_S, LONGEST_WAIT_S, BuiltinQueue, RunQueue
@@ -334,26 +335,22 @@ async def test_a_fault_of_the_engine_stops_only_that_run_and_at_last_parks_it(
     assert (run.losses, run.why_code) == (MAX_LOSSES, "parked.worker_lost")
 
 
-class Away(RunRepository):
-    """A repository whose database can be away."""
+class Away:
+    """Statements to a database that can be away."""
 
-    away = False
+    def __init__(self, statements: Statements) -> None:
+        self.dialect = statements.dialect
+        self.boot_id = statements.boot_id
+        self.away = False
+        self._statements = statements
 
-    async def claim(self, worker_id: str, lease_s: float) -> ClaimedRun | None:
+    async def run(self, *statements: Statement) -> list[Result]:
         self._answer()
-        return await super().claim(worker_id, lease_s)
+        return await self._statements.run(*statements)
 
-    async def heartbeat(self, *arguments: object, **options: object) -> object:  # type: ignore[override]
+    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         self._answer()
-        return await super().heartbeat(*arguments, **options)  # type: ignore[arg-type]
-
-    async def end(self, *arguments: object, **options: object) -> None:  # type: ignore[override]
-        self._answer()
-        await super().end(*arguments, **options)  # type: ignore[arg-type]
-
-    async def hand_back(self, *arguments: object, **options: object) -> RunStatus:  # type: ignore[override]
-        self._answer()
-        return await super().hand_back(*arguments, **options)  # type: ignore[arg-type]
+        return await self._statements.query(sql, parameters)
 
     def _answer(self) -> None:
         if self.away:
@@ -363,10 +360,11 @@ class Away(RunRepository):
 async def test_it_waits_for_a_database_that_is_away_and_goes_on_without_a_loss(
     room: Room, make_queue: MakeQueue
 ) -> None:
-    away = Away(room.database.narrow, room.repository.pipeline)
+    away = Away(room.database.narrow)
+    repository = RunRepository(away, room.repository.pipeline)
     accepted = await room.submit()
-    gate = Gate(lambda claim: away.end(claim, status=RunStatus.SUCCEEDED))
-    async with working(room, make_queue(away), gate, repository=away):
+    gate = Gate(lambda claim: repository.end(claim, status=RunStatus.SUCCEEDED))
+    async with working(room, make_queue(repository), gate, repository=repository):
         await gate.somebody.wait()
         away.away = True
         gate.open.set()
@@ -383,7 +381,8 @@ async def test_it_waits_for_a_database_that_is_away_and_goes_on_without_a_loss(
 
 
 async def test_it_stops_work_whose_lease_it_cannot_renew_before_it_ends(room: Room, make_queue: MakeQueue) -> None:
-    away = Away(room.database.narrow, room.repository.pipeline)
+    away = Away(room.database.narrow)
+    repository = RunRepository(away, room.repository.pipeline)
     await room.submit()
     stops: list[tuple[Stop | None, float]] = []
 
@@ -395,7 +394,7 @@ async def test_it_stops_work_whose_lease_it_cannot_renew_before_it_ends(room: Ro
             stops.append((claim.stop, time.monotonic() - claim.renewed_at_s))
             raise
 
-    async with working(room, make_queue(away), execute, repository=away, heartbeat_s=0.3, lease_s=1.2):
+    async with working(room, make_queue(repository), execute, repository=repository, heartbeat_s=0.3, lease_s=1.2):
 
         async def stopped() -> bool:
             return bool(stops)

@@ -198,8 +198,8 @@ async def _checkpoint(room: Room, claim: ClaimedRun) -> object:
     return await room.repository.checkpoint(claim, attempts=[attempt()], outputs=[output()], next_stage_id="extract")
 
 
-async def _end(room: Room, claim: ClaimedRun) -> object:
-    return await room.repository.end(claim, status=RunStatus.SUCCEEDED, attempts=[attempt()], outputs=[output()])
+async def _end(room: Room, claim: ClaimedRun) -> None:
+    await room.repository.end(claim, status=RunStatus.SUCCEEDED, attempts=[attempt()], outputs=[output()])
 
 
 async def _hand_back(room: Room, claim: ClaimedRun) -> object:

@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cached_property
 from typing import Final
 
 from switchgear.core.database import Refused
@@ -25,6 +26,7 @@ from switchgear.ingestion.run_queue import RunQueue
 from switchgear.ingestion.run_repository import ClaimedRun, RunRepository, Stop, WorkerRow
 
 Execute = Callable[[ClaimedRun], Awaitable[object]]
+_Held = tuple[ClaimedRun, asyncio.Task[object]]
 
 log = get_logger()
 
@@ -67,7 +69,6 @@ class BuiltinWorker:
         heartbeat_s: float = 5.0,
         grace_s: float = 20.0,
     ) -> None:
-        self.id = describe().id
         self._describe = describe
         self._repository = repository
         self._queue = queue
@@ -77,10 +78,15 @@ class BuiltinWorker:
         self._lease_s = lease_s
         self._heartbeat_s = heartbeat_s
         self._grace_s = grace_s
-        self._held: dict[str, tuple[ClaimedRun, asyncio.Task[object]]] = {}
+        self._held: dict[str, _Held] = {}
         self._idle = asyncio.Lock()
         self._stopping = False
         self._registered: WorkerRow | None = None
+
+    @cached_property
+    def id(self) -> str:
+        """Its id among the workers."""
+        return self._describe().id
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -230,7 +236,8 @@ class BuiltinWorker:
             try:
                 async with asyncio.timeout(self._heartbeat_s):
                     await self._register()
-                    await self._renew()
+                    lost = await self._renew()
+                await self._let_go(lost)
                 pause_s = self._heartbeat_s
             except (DatabaseUnreachable, TimeoutError) as error:
                 log.warning(EventName.DATABASE_LOST, worker_id=self.id, summary=str(error))
@@ -247,23 +254,26 @@ class BuiltinWorker:
             await self._repository.register_worker(worker)
             self._registered = worker
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> list[_Held]:
+        """Renew the leases, and stop what a person wants cancelled; returns what is no longer held."""
         now_s = time.monotonic()
         held = list(self._held.values())
         beat = await self._repository.heartbeat(self.id, [claim for claim, _ in held], self._lease_s)
-        lost: list[tuple[ClaimedRun, asyncio.Task[object]]] = []
         for claim, task in held:
             if claim.run_id in beat.lost:
-                lost.append((claim, task))
                 continue
             claim.renewed_at_s = now_s
             if claim.run_id in beat.cancel_requested:
                 claim.cancel_requested = True
                 self._stop(claim, task, Stop.CANCEL)
-        if lost:  # or ended a moment ago
+        return [(claim, task) for claim, task in held if claim.run_id in beat.lost]
+
+    async def _let_go(self, lost: list[_Held]) -> None:
+        """Stop what is no longer held, unless it has ended by itself a moment ago."""
+        if lost:
             await asyncio.wait({task for _, task in lost}, timeout=_RETURN_S)
-            for claim, task in lost:
-                self._stop(claim, task, Stop.LOST)
+        for claim, task in lost:
+            self._stop(claim, task, Stop.LOST)
 
     def _stop_what_runs_out(self) -> None:
         """Stop runs whose lease would end before the next look: another worker may take them then."""
