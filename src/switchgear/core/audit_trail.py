@@ -69,8 +69,7 @@ class AuditTrail:
         """Write one entry at the end of the chain; other writers of the trail wait until this transaction ends.
 
         Args:
-            action: What happened; *result* says when it did not.
-            actor: The verified caller.
+            action, actor: What the verified caller did; *result* says when it did not happen.
             subjects: Ids of what it happened to.
             message: What the caller gave as a reason.
             before, after: What it was and what it became, plain JSON values without secrets.
