@@ -101,7 +101,7 @@ class Commits:
         is_success = status is RunStatus.SUCCEEDED
         degraded = work is not None and work.degraded
         deliveries = work.deliveries() if work is not None else []
-        identity = work.identity() if work is not None and is_success else None
+        identity = work.identity if work is not None and is_success else None
 
         async def write() -> bool:
             await self._runs.end(

@@ -149,7 +149,7 @@ class Execution:
         if self._earlier is None:
             if work.result is None:
                 return ()
-            identity = work.identity()
+            identity = work.identity
             self._earlier = () if identity is None else await self._read_earlier(identity)
         return self._earlier
 

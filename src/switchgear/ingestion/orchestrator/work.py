@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 from switchgear.domain.configuration import sha256_of
@@ -133,8 +134,12 @@ class RunWork:
         """The run's result, as soon as it is there."""
         return self._values.get(self.plan.pipeline.result)
 
+    @cached_property
     def identity(self) -> str | None:
-        """Digest of the result's identity fields; None without them. Case and spaces make no difference."""
+        """Digest of the result's identity fields; None without them. Case and spaces make no difference.
+
+        To be asked only when the result is there.
+        """
         result = self.result
         if result is None or not self.plan.pipeline.identity:
             return None

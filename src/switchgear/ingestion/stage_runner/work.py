@@ -169,10 +169,28 @@ class StageWork:
         self._results.append(CandidateResult(candidate.index, Outcome.UNAVAILABLE, str(lack.code), lack.message))
 
     async def _attempt(self, module: PlannedModule, ready: Ready, tries: int) -> AttemptResult:
-        call = self._call
-        left_s = min(self._fallback.budget_s - self._elapsed_s(), call.deadline - time.monotonic())
-        timeout_s = max(0.001, min(module.candidate.limits.timeout_s, left_s))
-        attempt = Attempt(
+        attempt = self._started(module, ready, tries)
+        self._attempts.append(attempt)
+        began = time.monotonic_ns()
+        try:
+            given = await self._means.pools.call(ready.use, self._order(module, tries))
+        except OSError as error:
+            attempt.outcome, attempt.detail = Outcome.ERROR, "document_missing"
+            attempt.message = f"The stored document cannot be opened: {error.strerror}."
+            raise _CorruptArtifact from error
+        finally:
+            attempt.duration_us = (time.monotonic_ns() - began) // 1000
+        checked = await enforce(self._stage.stage.contract, given, self._call.inputs, self._call.document)
+        result = checked.result
+        if checked.value is not None:
+            self._values[module.candidate.index] = checked.value
+        attempt.outcome, attempt.detail, attempt.message = result.outcome, result.detail, result.message
+        attempt.confidence = result.confidence
+        return result
+
+    def _started(self, module: PlannedModule, ready: Ready, tries: int) -> Attempt:
+        """The record of an attempt that has begun; this is how it stands when the run is stopped meanwhile."""
+        return Attempt(
             stage_id=self._fallback.stage_id,
             candidate=module.candidate.index,
             try_number=tries,
@@ -186,36 +204,22 @@ class StageWork:
             started_at=self._means.clock(),
             duration_us=0,
         )
-        self._attempts.append(attempt)
-        began = time.monotonic_ns()
-        try:
-            given = await self._means.pools.call(
-                ready.use,
-                Call(
-                    run_id=call.run_id,
-                    document_id=call.document_id,
-                    attempt=tries,
-                    timeout_s=timeout_s,
-                    document=call.document,
-                    inputs=call.inputs,
-                    decision=call.decision,
-                    earlier=call.earlier,
-                    delivery_base=call.delivery_base,
-                ),
-            )
-        except OSError as error:
-            attempt.outcome, attempt.detail = Outcome.ERROR, "document_missing"
-            attempt.message = f"The stored document cannot be opened: {error.strerror}."
-            raise _CorruptArtifact from error
-        finally:
-            attempt.duration_us = (time.monotonic_ns() - began) // 1000
-        checked = await enforce(self._stage.stage.contract, given, call.inputs, call.document)
-        result = checked.result
-        if checked.value is not None:
-            self._values[module.candidate.index] = checked.value
-        attempt.outcome, attempt.detail, attempt.message = result.outcome, result.detail, result.message
-        attempt.confidence = result.confidence
-        return result
+
+    def _order(self, module: PlannedModule, tries: int) -> Call:
+        """What the module gets; no more time than its limit, the stage's budget and the run's deadline leave."""
+        call = self._call
+        left_s = min(self._fallback.budget_s - self._elapsed_s(), call.deadline - time.monotonic())
+        return Call(
+            run_id=call.run_id,
+            document_id=call.document_id,
+            attempt=tries,
+            timeout_s=max(0.001, min(module.candidate.limits.timeout_s, left_s)),
+            document=call.document,
+            inputs=call.inputs,
+            decision=call.decision,
+            earlier=call.earlier,
+            delivery_base=call.delivery_base,
+        )
 
     async def _pause(self, module: PlannedModule, result: AttemptResult, tries: int) -> bool:
         """Wait before the next try; returns False when neither budget nor deadline leave time for it."""
