@@ -157,27 +157,31 @@ def test_the_decision_says_who_served_who_was_wanted_and_which_rule_did_not_matc
         "degraded": True,
         "why": {"code": "fallback.timeout", "summary": "read-a did not answer within 1 ms."},
     }
-    rules = [{"module_id": "read-c", "on": "error"}]
+    rules = [{"candidate": 1, "module_id": "read-c", "on": ["error", "low_confidence"], "threshold": 0.5}]
     run = {
+        "status": "succeeded",
         "stages": [stage],
         "attempts": [
             {**attempt, "duration_us": 1500, "rules_not_matched": rules},
-            {**served, "duration_us": 9000, "rules_not_matched": []},
+            {**served, "duration_us": 9000, "rules_not_matched": rules},
         ],
     }
     assert list(decision_lines(run)) == [
         "  read: read-b served; wanted read-a. read-a did not answer within 1 ms.",
         "    read-a did not answer in time after 1.5 ms",
-        "    rule not matched: module_id read-c, on error",
+        "    rule not matched: read-c serves on error, low_confidence below 0.5",
     ]
 
 
 # --- config set ---
 
 
-def test_another_module_loses_the_settings_and_keeps_the_limits() -> None:
-    assert change("read=read-c").selections == [
-        {"stage_id": "read", "module_id": "read-c", "settings": {}, "limits": {"timeout_s": 5}}
+def test_another_module_begins_without_the_settings_and_limits_of_the_old_one() -> None:
+    found = change("read=read-c")
+    assert found.selections == [{"stage_id": "read", "module_id": "read-c", "settings": {}, "limits": {}}]
+    assert found.notes == [
+        "read: the settings of read-a are left: {'pages': 3}.",
+        "read: the limits of read-a are left: {'timeout_s': 5}.",
     ]
 
 

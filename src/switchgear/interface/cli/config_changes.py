@@ -60,8 +60,8 @@ def parse(words: Sequence[str]) -> list[Assignment]:
 def apply(active: Mapping[str, Any], assignments: Sequence[Assignment], schema_of: SchemaOf) -> Change:
     """Return what has to be posted on top of *active* so that the assignments hold.
 
-    A stage that gets another module loses the settings of the old one and keeps its limits. When that module is in the
-    stage's fallback chain, the two change places: a chain must not name the selected module.
+    A stage that gets another module loses the settings and limits of the old one. When that module is in the stage's
+    fallback chain, the two change places: a chain must not name the selected module.
 
     Raises:
         WrongUse: An assignment names something that cannot be set.
@@ -108,7 +108,10 @@ class _Work:
         if selection["module_id"] == module_id:
             return
         self._change_places(stage_id, dict(before), module_id)
-        selection["module_id"], selection["settings"] = module_id, {}
+        for name in ("settings", "limits"):
+            if selection[name]:
+                self.notes.append(f"{stage_id}: the {name} of {selection['module_id']} are left: {selection[name]}.")
+        selection.update(module_id=module_id, settings={}, limits={})
         for step in (self._chained.get(stage_id) or {}).get("chain") or ():
             if step["module_id"] == module_id:
                 selection["settings"] = copy.deepcopy(dict(step.get("settings") or {}))

@@ -24,6 +24,8 @@ from switchgear.interface.cli.output import (
 app = typer.Typer()
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id.")]
+#: Outcomes that need no explanation.
+_FINE: Final = frozenset({"succeeded", "not_applicable", "skipped"})
 #: An outcome in words: "read-pdfium ..."
 _OUTCOMES: Final[Mapping[str, str]] = {
     "succeeded": "succeeded",
@@ -144,20 +146,22 @@ def decision_lines(run: Mapping[str, Any]) -> Iterator[str]:
     served = {stage["stage_id"]: stage for stage in run["stages"]}
     stage_ids = list(dict.fromkeys([attempt["stage_id"] for attempt in run["attempts"]] + list(served)))
     for stage_id in stage_ids:
-        stage = served.get(stage_id)
         attempts = [attempt for attempt in run["attempts"] if attempt["stage_id"] == stage_id]
-        yield f"  {stage_id}: {_sentence(stage, attempts)}"
+        yield f"  {stage_id}: {_sentence(served.get(stage_id), attempts, run)}"
         for attempt in attempts:
-            if attempt["outcome"] not in ("succeeded", "not_applicable", "skipped"):
-                yield f"    {_attempt_line(attempt)}"
+            if attempt["outcome"] in _FINE:
+                continue
+            yield f"    {_attempt_line(attempt)}"
             for rule in attempt.get("rules_not_matched") or ():
                 yield f"    rule not matched: {rule_text(rule)}"
 
 
-def _sentence(stage: Mapping[str, Any] | None, attempts: list[Mapping[str, Any]]) -> str:
+def _sentence(stage: Mapping[str, Any] | None, attempts: list[Mapping[str, Any]], run: Mapping[str, Any]) -> str:
     if stage is None:
-        last = attempts[-1]["module_id"] if attempts else None
-        return f"nobody has served it yet; last tried {printable(last)}" if last else "nobody has served it yet"
+        last = f"; last tried {printable(attempts[-1]['module_id'])}" if attempts else ""
+        if run["status"] == "parked":
+            return f"on hold here{last}"
+        return f"nobody has served it{last}"
     module = printable(stage["module_id"])
     if stage["outcome"] == "not_applicable":
         return "not applicable to this document"
@@ -180,7 +184,9 @@ def rule_text(rule: Any) -> str:
     """Return a rule of a fallback policy that did not match, in one line."""
     if not isinstance(rule, Mapping):
         return printable(rule)
-    return printable(", ".join(f"{name} {value}" for name, value in rule.items() if value not in (None, [], "")))
+    below = f" below {rule['threshold']}" if rule.get("threshold") is not None else ""
+    outcomes = ", ".join(f"{name}{below if name == 'low_confidence' else ''}" for name in rule.get("on") or ())
+    return printable(f"{rule.get('module_id')} serves on {outcomes}")
 
 
 @app.command("retry", epilog='Example: switchgear runs retry run_01... --from deliver -m "Target is back"')

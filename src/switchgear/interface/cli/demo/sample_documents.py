@@ -9,7 +9,7 @@ from typing import Final
 _SAMPLES: Final = "switchgear.invoice"
 #: A PDF with text, without XML inside: the one that shows which reader read it.
 TEXT_PDF: Final = "text-dutch.pdf"
-_PAGES: Final = 150
+_PAGES: Final = 60
 
 
 def write_samples(folder: Path) -> list[Path]:
