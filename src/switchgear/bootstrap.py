@@ -222,7 +222,8 @@ class Application:
         await self.configurations.start(auto_configure=self.settings.auto_configure)
         self.trouble = None
         self.is_up.set()
-        self._run(self._warm_active(), "warm")
+        if self.with_worker:
+            self._run(self._warm_active(), "warm")
         self._run(self.sweeper.run_forever(self._stop), "sweeper")
         await self.activations.start()
         self._every("modules", LOOK_EVERY_S, self.configurations.look_at_modules)
