@@ -113,6 +113,7 @@ class Plant:
         self.metrics = Metrics()
         self.pipeline = PIPELINE
         self.slept: list[float] = []
+        self.now_us = 1_000_000
         self.checkpoint_after_ms = 50.0
         self.run_deadline_s = 900.0
 
@@ -130,15 +131,19 @@ class Plant:
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 
+    def _clock(self) -> int:
+        self.now_us += 1
+        return self.now_us
+
     def orchestrator(self) -> Orchestrator:
         plans = Plans(pipeline=self.pipeline, find=self._find, registry=self.registry, pools=self.pools)
         return Orchestrator(
             plans=plans,
-            runner=StageRunner(self.pools, self.registry, clock=lambda: 1_000_000, sleep=self._sleep),
+            runner=StageRunner(self.pools, self.registry, clock=self._clock, sleep=self._sleep),
             runs=self.repository,
             artifacts=self.artifacts,
             metrics=self.metrics,
-            clock=lambda: 1_000_000,
+            clock=self._clock,
             run_deadline_s=self.run_deadline_s,
             checkpoint_after_ms=self.checkpoint_after_ms,
             sleep=self._sleep,
@@ -318,6 +323,9 @@ async def test_optional_stages_are_left_out_without_a_call_when_they_do_not_conc
     assert notes["needs"] == "There is no s."
     assert notes["either"] == "There is no s or n."
     assert "unselected" not in notes
+    assert [item.stage_id for item in await plant.room.repository.attempts(run_id)] == [
+        *("read", "scan", "needs", "either", "extract"),
+    ]
 
 
 def either_named(name: str) -> Contract:

@@ -71,6 +71,12 @@ class Commits:
         """A stage has given its answer; its attempts are among `attempts` already."""
         self._finished.append(_Finished(stage, end))
 
+    def note(self, attempts: Sequence[Attempt]) -> None:
+        """Record what needed no call, at this time."""
+        for attempt in attempts:
+            attempt.started_at = self._clock()
+            self.attempts.append(attempt)
+
     # --- the three writes ---
 
     async def checkpoint(self, next_stage_id: str) -> bool:
@@ -177,8 +183,7 @@ class Commits:
     # --- how ---
 
     async def _rows(self) -> tuple[list[AttemptRow], list[OutputRow]]:
-        now = self._clock()
-        attempts = [attempt_row(attempt, now) for attempt in self.attempts]
+        attempts = [attempt_row(attempt) for attempt in self.attempts]
         outputs = [await self._output(item) for item in self._finished]
         return attempts, outputs
 

@@ -102,7 +102,7 @@ class Execution:
             return await self._finish(work, self._nothing_selected(stage))
         end = work.without_call(stage)
         if end is not None:
-            self._commits.attempts.extend(end.attempts)
+            self._commits.note(end.attempts)
         elif time.monotonic() >= self._deadline:
             end = self._too_late()
         else:

@@ -236,14 +236,14 @@ def tries_before(stage: StagePlan | None, stored: Sequence[StoredAttempt]) -> Ma
     return tries
 
 
-def attempt_row(attempt: Attempt, now_us: int) -> AttemptRow:
+def attempt_row(attempt: Attempt) -> AttemptRow:
     """The attempt as it is recorded."""
     return AttemptRow(
         stage_id=attempt.stage_id,
         candidate=attempt.candidate,
         try_number=attempt.try_number,
         outcome=attempt.outcome,
-        started_at=attempt.started_at or now_us,
+        started_at=attempt.started_at,
         duration_us=attempt.duration_us,
         module_id=attempt.module_id,
         module_version=attempt.module_version,
