@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -116,7 +117,7 @@ PIPELINE: Final = PipelineDescription(
 )
 
 
-def module(module_id: str, contract: ContractDescription, stage_id: str, **changes: Any) -> ModuleDescription:
+def module(module_id: str, contract: ContractDescription, stage_id: str, /, **changes: Any) -> ModuleDescription:
     """A module that fulfils *contract*."""
     values: dict[str, Any] = {
         "version": "1.0.0",
@@ -309,3 +310,18 @@ class Core:
         """Version -> status."""
         page = await self.service.list(200)
         return {item.version: str(item.status) for item in page.items}
+
+
+@asynccontextmanager
+async def running_core(url: str, clock: Clock | None = None, **options: Any) -> AsyncIterator[Core]:
+    """A process over the database at *url*; started, with version 1 active."""
+    clock = clock or Clock()
+    database = Database(url, clock=clock)
+    await database.start()
+    core = Core(database, clock, **options)
+    try:
+        await core.service.start()
+        yield core
+    finally:
+        await core.queue.stop()
+        await database.close()

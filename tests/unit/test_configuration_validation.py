@@ -262,7 +262,7 @@ def test_more_selections_than_are_allowed_are_one_finding(registry: FakeRegistry
     assert codes(check(registry, many).errors) == [Code.REQUEST_TOO_LARGE]
 
 
-MISFITS = {
+MISFITS: dict[str, dict[str, Any]] = {
     "output": {"output_schema": schema(number="integer", confidence="number")},
     "input": {"inputs": {"pages": replace(EXTRACT.inputs["pages"], schema=schema(text="integer"))}},
     "needs more": {"inputs": {"pages": replace(EXTRACT.inputs["pages"], schema=schema(text="string", words="array"))}},
@@ -505,7 +505,7 @@ def test_all_findings_come_at_once_in_order_of_the_body(registry: FakeRegistry) 
         Code.SELECTION_BAD_SETTINGS,
         Code.SELECTION_BAD_SETTINGS,
     ]
-    assert codes(found.warnings) == [Code.SELECTION_UNAVAILABLE]
+    assert codes(found.warnings) == [Code.SELECTION_UNAVAILABLE, Code.POLICY_UNAVAILABLE]
 
 
 def test_what_was_probably_meant_is_said(registry: FakeRegistry) -> None:

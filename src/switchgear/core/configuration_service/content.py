@@ -49,6 +49,14 @@ def portable(content: Content) -> Content:
     )
 
 
+def ordered(content: Content) -> Content:
+    """Return the same content in the order of storage: by stage."""
+    return Content(
+        tuple(sorted(content.selections, key=lambda item: item.stage_id)),
+        tuple(sorted(content.policies, key=lambda item: item.stage_id)),
+    )
+
+
 def _portable(value: Any) -> Any:
     """Write 1.0 as 1: PostgreSQL and SQLite do not keep the difference in all cases."""
     if isinstance(value, Mapping):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from switchgear.core.configuration_service.content import over, portable
+from switchgear.core.configuration_service.content import ordered, over, portable
 from switchgear.core.configuration_service.errors import ConfigurationInvalid
 from switchgear.core.configuration_service.reading import Reading
 from switchgear.core.configuration_validation import Findings, Purpose, content_errors, lock_of, validate
@@ -104,7 +104,7 @@ class Making(Reading):
             version=await unit.configurations.next_version(),
             pipeline=snapshot.pipeline.name,
             status=Status.DRAFT if draft else Status.VALIDATED,
-            content=content,
+            content=ordered(content),
             lock=lock,
             digest=content.digest,
             lock_digest=sha256_of({name: entry.as_json() for name, entry in lock.items()}),

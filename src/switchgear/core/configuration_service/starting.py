@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from switchgear.core.activation_queue import relocked, step, switch
-from switchgear.core.configuration_service.content import portable
+from switchgear.core.configuration_service.content import ordered, portable
 from switchgear.core.configuration_service.errors import PipelineMismatch
 from switchgear.core.configuration_service.reading import Reading
 from switchgear.core.configuration_validation import Findings, Purpose, lock_of, stale_modules, validate
@@ -101,7 +101,7 @@ class Starting(Reading):
             version=1,
             pipeline=snapshot.pipeline.name,
             status=Status.VALIDATED,
-            content=content,
+            content=ordered(content),
             lock=lock,
             digest=content.digest,
             lock_digest=sha256_of({name: entry.as_json() for name, entry in lock.items()}),
