@@ -12,6 +12,8 @@ from switchgear.domain.errors import Why
 #: Longest texts of an attempt that are kept, in characters.
 _MAX_DETAIL: Final = 128
 _MAX_MESSAGE: Final = 2_000
+#: Made once: `json.dumps` with options makes a new encoder for each call.
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class RepositoryPart:
@@ -31,7 +33,7 @@ class RepositoryPart:
 
 def to_json(value: Any) -> str:
     """JSON text without spaces; escapes keep it free of characters that a database refuses."""
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODE(value)
 
 
 def to_json_or_none(value: Mapping[str, Any] | None) -> str | None:
@@ -61,4 +63,6 @@ def message_text(text: str) -> str:
 
 def _storable(text: str) -> str:
     """Without NUL and lone surrogates, which PostgreSQL and UTF-8 refuse."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

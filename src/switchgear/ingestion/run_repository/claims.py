@@ -298,7 +298,7 @@ def _attempt(claim: ClaimedRun, attempt: AttemptRow) -> dict[str, Any]:
         "detail": detail_text(attempt.detail),
         "message": message_text(attempt.message),
         "limits": to_json(attempt.limits),
-        "rules": to_json(list(attempt.rules_not_matched)),
+        "rules": to_json(list(attempt.rules_not_matched)) if attempt.rules_not_matched else "[]",
         "confidence": attempt.confidence,
         "started": attempt.started_at,
         "duration": attempt.duration_us,

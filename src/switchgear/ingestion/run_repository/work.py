@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from switchgear.core.activation_queue import BlockingRun
 from switchgear.core.database import Statement, Statements
 from switchgear.ingestion.run_repository.base import RepositoryPart, to_json
-from switchgear.ingestion.run_repository.records import BlockingRun, WorkerRow
+from switchgear.ingestion.run_repository.records import WorkerRow
 
 #: A worker that was silent for so long is not counted as live.
 LIVE_WORKER_US: Final = 30_000_000
