@@ -1,0 +1,126 @@
+"""What the README, the tutorial and the API notes tell a reader to type does what they say, on a real server."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from factories.markdown import ROOT, Block, Step, blocks, steps
+from factories.plugin import write_distribution
+from factories.transcript import Transcript
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+
+README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial" / "first-module.md"
+QUICKSTART = ROOT / "specs" / "001-resilient-config" / "quickstart.md"
+SAMPLES = ROOT / "src" / "switchgear" / "invoice" / "samples"
+
+
+def session(page: Path) -> list[Step]:
+    """The commands of a page, without those that install or test the project itself."""
+    given = [step for block in blocks(page) if block.language == "console" for step in steps(block)]
+    return [step for step in given if not step.command.startswith(("make ", "pip "))]
+
+
+def test_the_session_of_the_readme_happens_as_printed(tmp_path: Path) -> None:
+    invoices, more = tmp_path / "invoices", tmp_path / "more"
+    invoices.mkdir()
+    more.mkdir()
+    for name in ("hybrid-en16931.pdf", "sheet-german.csv", "text-dutch.pdf", "xrechnung-ubl.xml"):
+        shutil.copy(SAMPLES / name, invoices / name)
+    shutil.copy(ROOT / "tests" / "samples" / "hybrid-zugferd-1.pdf", more)
+    given = session(README)
+    shown = " ".join(step.command for step in given)
+    for promised in (
+        "serve",
+        "ingest",
+        "config set",
+        "activations watch",
+        "runs why",
+        "config rollback",
+        "audit verify",
+    ):
+        assert f"switchgear {promised}" in shown
+    with Transcript(tmp_path) as transcript:
+        transcript.play(given)
+
+
+def test_the_module_of_the_readme_keeps_the_rules(tmp_path: Path) -> None:
+    (block,) = [each for each in blocks(README) if each.language == "python"]
+    assert len([line for line in block.text.splitlines() if line.strip()]) <= 15
+    (tmp_path / "review_credit.py").write_text(block.text)
+    (tmp_path / "test_review_credit.py").write_text(
+        "from review_credit import ReviewCredit\n"
+        "from switchgear.invoice.testing import sample_invoice\n"
+        "from switchgear.sdk.testing import ModuleContractTests\n\n\n"
+        "class TestReviewCredit(ModuleContractTests):\n"
+        "    module = ReviewCredit\n"
+        "    samples = [sample_invoice()]\n"
+    )
+    run_pytest(tmp_path, "test_review_credit.py")
+
+
+def run_pytest(folder: Path, name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", name],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def written(page: Path, folder: Path) -> dict[str, Block]:
+    """Write the files that a page shows; return its blocks by name."""
+    files = {block.file: block for block in blocks(page) if block.file is not None}
+    for name, block in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text)
+    return files
+
+
+def test_the_tutorial_happens_as_printed(tmp_path: Path) -> None:
+    files = written(TUTORIAL, tmp_path)
+    project = tomllib.loads(files["pyproject.toml"].text)["project"]
+    # what `pip install .` writes, without a package index
+    write_distribution(tmp_path, project["name"], project["version"], project["entry-points"]["switchgear.modules"])
+    billing = tmp_path / "billing"
+    with Transcript(tmp_path, site=[tmp_path]) as transcript:
+        for step in session(TUTORIAL):
+            transcript.play([step])
+            if step.command == "cd billing":
+                shutil.copy(SAMPLES / "hybrid-en16931.pdf", billing / "invoice.pdf")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_requests_of_the_quickstart_are_answered(tmp_path: Path) -> None:
+    import json
+    import re
+
+    with Transcript(tmp_path) as transcript:
+        transcript.play(session(QUICKSTART))
+        activation = ""
+        for block in blocks(QUICKSTART):
+            if block.language != "bash":
+                continue
+            for command in re.split(r"\n(?=curl|export)", block.text.strip()):
+                printed = transcript.run(transcript.real(command).replace("act_...", activation))
+                if command.startswith("export"):
+                    continue
+                answer = "\n".join(printed)
+                status = re.search(r"^HTTP/1.1 (\d+)", answer)
+                assert '"type":"/problems/' not in answer.replace(" ", ""), f"{command}\n{answer}"
+                assert status is None or status[1] == "202", f"{command}\n{answer}"
+                if "activate" in command:
+                    activation = re.findall(r"act_[0-9a-z]{26}", answer)[0]
+                elif status is None and "yaml" not in command:
+                    json.loads(answer)
