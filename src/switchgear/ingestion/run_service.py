@@ -30,6 +30,7 @@ from switchgear.ingestion.run_repository import (
     RunFilter,
     RunRepository,
     RunRow,
+    RunsOfVersion,
     StoredAttempt,
     StoredOutput,
 )
@@ -119,6 +120,10 @@ class RunService:
     async def counts(self) -> Counts:
         """Return how many runs stand where."""
         return await self._repository.counts()
+
+    async def counts_of(self, configuration_id: str) -> RunsOfVersion:
+        """Return how the runs that hold a configuration stand."""
+        return await self._repository.counts_of(configuration_id)
 
     async def value(self, output: StoredOutput) -> Any:
         """Return an output as a plain value, wherever it stands. Raises `NotFound` and `CorruptArtifact`."""

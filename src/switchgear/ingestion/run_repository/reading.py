@@ -16,6 +16,7 @@ from switchgear.ingestion.run_repository.records import (
     Page,
     RunFilter,
     RunRow,
+    RunsOfVersion,
     StoredAttempt,
     StoredOutput,
 )
@@ -129,6 +130,21 @@ class Reading(RepositoryPart):
             {str(row[0] or ""): row[1] for row in parked},
             max(0.0, waited_us / 1_000_000),
         )
+
+    async def counts_of(self, configuration_id: str) -> RunsOfVersion:
+        """Return how the runs that hold a configuration stand."""
+        rows = await self._statements.query(
+            "SELECT status, degraded, count(*) FROM runs WHERE configuration_id = :configuration "
+            "GROUP BY status, degraded",
+            {"configuration": configuration_id},
+        )
+        by_status: dict[str, int] = {}
+        degraded = 0
+        for status, is_degraded, count in rows:
+            by_status[str(status)] = by_status.get(str(status), 0) + int(count)
+            if is_degraded and status == RunStatus.SUCCEEDED:
+                degraded += int(count)
+        return RunsOfVersion(by_status, degraded)
 
     async def _page(
         self, select: str, key: str, conditions: dict[str, Any], limit: int, cursor: str | None

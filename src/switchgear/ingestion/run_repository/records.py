@@ -233,6 +233,14 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class RunsOfVersion:
+    """How the runs that hold a configuration stand; `degraded` counts those that succeeded by a fallback."""
+
+    by_status: Mapping[str, int]
+    degraded: int
+
+
+@dataclass(frozen=True, slots=True)
 class ResultRow:
     """The result of a run: JSON text, or the artifact that holds it."""
 
