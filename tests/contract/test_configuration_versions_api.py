@@ -10,7 +10,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_version_is_found_by_id_label_and_alias(instance: Instance) -> None:
-    made = await instance.configure(upper="upper-other")
+    made = await instance.configure(upper="upper-inline")
     for reference in (made["id"], "v2"):
         assert (await instance.get(f"/configurations/{reference}"))["id"] == made["id"]
     assert (await instance.get("/configurations/active"))["version"] == 1
@@ -28,12 +28,12 @@ async def test_the_detail_has_everything_that_the_version_holds(instance: Instan
 
 
 async def test_a_diff_names_what_differs_in_meaning(instance: Instance) -> None:
-    made = await instance.configure(upper="upper-other")
+    made = await instance.configure(upper="upper-inline")
     diff = await instance.get(f"/configurations/{made['id']}/diff?against=v1")
     assert not diff["same"]
     assert (diff["from_version"], diff["to_version"]) == (1, 2)
     change = diff["changes"][0]
-    assert (change["stage_id"], change["before"], change["after"]) == ("upper", "upper-text", "upper-other")
+    assert (change["stage_id"], change["before"], change["after"]) == ("upper", "upper-text", "upper-inline")
     assert (await instance.get("/configurations/v1/diff"))["same"]
 
 

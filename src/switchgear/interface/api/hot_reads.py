@@ -108,20 +108,14 @@ async def hot(request: Request, app: Services, name: str, render: Callable[[Pres
 
 
 async def active_configuration(request: Request, app: Services) -> tuple[bytes, str]:
-    """Body and ETag of the active configuration; the tag begins with its id, which `active_tag` finds again.
+    """Body and ETag of the active configuration; the tag begins as If-Match on activate and rollback expects it.
 
     Raises:
         NotFound: None is active.
     """
     body, etag = await hot(request, app, "active", _render_active)
-    return body, f'"{json.loads(body)["id"]}.{etag[1:-1]}"'
-
-
-def active_tag(if_match: str | None) -> str | None:
-    """If-Match on the active configuration as its id alone: what else the answer shows may change meanwhile."""
-    if if_match is None:
-        return None
-    return ", ".join(tag.partition(".")[0].rstrip('"') + '"' if "." in tag else tag for tag in if_match.split(","))
+    shown = json.loads(body)
+    return body, f'"{shown["id"]}.{shown["generation"]}.{etag[1:-1]}"'
 
 
 def _render_active(now: Present) -> bytes:

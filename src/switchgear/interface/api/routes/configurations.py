@@ -18,7 +18,7 @@ from switchgear.interface.api.dependencies import (
     answer_bytes,
 )
 from switchgear.interface.api.documentation import problems
-from switchgear.interface.api.hot_reads import active_configuration, active_tag
+from switchgear.interface.api.hot_reads import active_configuration
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.schemas.activations import ActivationView
 from switchgear.interface.api.schemas.common import Page
@@ -37,6 +37,7 @@ from switchgear.interface.api.views.configurations import (
     activation_view,
     configuration_view,
     findings_view,
+    run_shares,
     summary_of,
 )
 
@@ -103,7 +104,7 @@ async def get_configuration(app: App, by: Reader, request: Request, ref: str) ->
     stored = await app.configurations.get(ref)
     if _wants_yaml(request):
         return _as_yaml(request, stored)
-    shares = await app.runs.shares(stored.id)
+    shares = run_shares(await app.runs.counts_of(stored.id))
     return answer_bytes(request, configuration_view(stored, shares).model_dump_json().encode())
 
 
@@ -143,7 +144,7 @@ async def activate_configuration(
     if_match: IfMatch = None,
 ) -> ActivationView:
     """Ask for a version to become the active one. It is queued: look at the activation to see when it is applied."""
-    stored = await app.configurations.activate(ref, by=by, request=_request(body), if_match=active_tag(if_match))
+    stored = await app.configurations.activate(ref, by=by, request=_request(body), if_match=if_match)
     return _accepted(stored, response)
 
 
@@ -157,7 +158,7 @@ async def rollback_configuration(
     if_match: IfMatch = None,
 ) -> ActivationView:
     """Go back to a version that was active before, such as `previous`. It replaces a pending activation."""
-    stored = await app.configurations.rollback(ref, by=by, request=_request(body), if_match=active_tag(if_match))
+    stored = await app.configurations.rollback(ref, by=by, request=_request(body), if_match=if_match)
     return _accepted(stored, response)
 
 

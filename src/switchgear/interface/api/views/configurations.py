@@ -8,7 +8,9 @@ from typing import Any
 from switchgear.core.module_registry import StageAvailability
 from switchgear.domain.activation import StoredActivation
 from switchgear.domain.configuration import Content, StoredConfiguration
+from switchgear.domain.run import RunStatus
 from switchgear.domain.stage import Lack
+from switchgear.ingestion.run_repository import RunsOfVersion
 from switchgear.interface.api.schemas.activations import AcknowledgementView, ActivationView, BlockingRunView
 from switchgear.interface.api.schemas.common import FindingView, NextActionView, WhyView, time_of
 from switchgear.interface.api.schemas.configurations import (
@@ -73,6 +75,19 @@ def summary_of(stored: StoredConfiguration) -> ConfigurationSummary:
 def configuration_view(stored: StoredConfiguration, runs: RunShares | None = None) -> ConfigurationView:
     """A whole version."""
     return ConfigurationView(**_whole(stored), runs=runs)
+
+
+def run_shares(runs: RunsOfVersion) -> RunShares:
+    """How the runs that held a version ended, and which share was served by fallbacks."""
+    counts = {str(status): runs.by_status.get(str(status), 0) for status in RunStatus}
+    over = counts["succeeded"] + counts["failed"] + counts["parked"]
+    return RunShares(
+        total=sum(counts.values()),
+        **counts,
+        degraded=runs.degraded,
+        success_share=counts["succeeded"] / over if over else None,
+        fallback_share=runs.degraded / counts["succeeded"] if counts["succeeded"] else None,
+    )
 
 
 def active_view(
