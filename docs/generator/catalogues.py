@@ -97,7 +97,7 @@ def events_page() -> str:
 
 ## Log events
 
-One JSON object per line on standard error (`LOG_FORMAT=text` writes lines for people). Each has `timestamp`, `level` and `event`; where they are known also `run_id`, `document_id`, `stage`, `module`, `configuration_version`, `request_id`, `actor`. Units are in the names (`duration_us`, `_s`, `_bytes`). No line carries document content or a secret. Lines about changes are written after the commit.
+One JSON object per line on standard error (`LOG_FORMAT=text` writes lines for people). Each has `at`, `level` and `event`; where they are known also `run_id`, `document_id`, `stage`, `module`, `configuration_version`, `request_id`, `actor`. Units are in the names (`duration_us`, `_s`, `_bytes`). No line carries document content or a secret. Lines about changes are written after the commit.
 
 {table(("event", "when"), log)}
 ## Audit actions
