@@ -14,7 +14,6 @@ from switchgear.ingestion.run_repository.people import People
 from switchgear.ingestion.run_repository.records import (
     AcceptedDocument,
     AttemptRow,
-    BlockingRun,
     ClaimedRun,
     Counts,
     DeliveryRow,
@@ -38,7 +37,6 @@ from switchgear.ingestion.run_repository.work import Waiting, Work
 __all__ = [
     "AcceptedDocument",
     "AttemptRow",
-    "BlockingRun",
     "ClaimedRun",
     "Counts",
     "DeliveryRow",

@@ -274,17 +274,6 @@ class LostRun:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockingRun:
-    """A running run that a drain waits for; `age_s` is the time since its first claim."""
-
-    id: str
-    document_name: str
-    stage_id: str | None
-    age_s: float
-    configuration_version: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class WorkerRow:
     """A process that carries runs; `unavailable` is module id -> why, as it sees it."""
 
