@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,14 @@ README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-module.md"
 QUICKSTART = ROOT / "specs" / "001-resilient-config" / "quickstart.md"
 SAMPLES = ROOT / "src" / "switchgear" / "invoice" / "samples"
+
+
+#: Pages of single commands for operators; those of PostgreSQL need a server of their own.
+GUIDES = [
+    ROOT / "docs" / "resilient-configuration.md",
+    ROOT / "docs" / "how-to" / "roll-back.md",
+    ROOT / "docs" / "how-to" / "read-why.md",
+]
 
 
 def session(page: Path) -> list[Step]:
@@ -103,9 +114,6 @@ def test_the_tutorial_happens_as_printed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_requests_of_the_quickstart_are_answered(tmp_path: Path) -> None:
-    import json
-    import re
-
     with Transcript(tmp_path) as transcript:
         transcript.play(session(QUICKSTART))
         activation = ""
@@ -124,3 +132,30 @@ def test_the_requests_of_the_quickstart_are_answered(tmp_path: Path) -> None:
                     activation = re.findall(r"act_[0-9a-z]{26}", answer)[0]
                 elif status is None and "yaml" not in command:
                     json.loads(answer)
+
+
+@pytest.fixture(scope="module")
+def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Transcript]:
+    """An instance with four versions and a run, as the guides suppose."""
+    folder = tmp_path_factory.mktemp("guides")
+    shutil.copy(SAMPLES / "xrechnung-ubl.xml", folder / "invoice.xml")
+    with Transcript(folder) as transcript:
+        transcript.play([Step("switchgear serve", ("...", "deliver ...", "..."))])
+        for seconds in (51, 52, 53):
+            changed = f"switchgear config set extract=extract-text extract.limits.timeout_s={seconds}"
+            transcript.run(f'{changed} -m "Before the guide" --activate')
+            transcript.run("switchgear activations watch")
+        transcript.run("switchgear ingest invoice.xml --wait")
+        (run,) = json.loads("\n".join(transcript.run("switchgear runs list --json")))
+        transcript.bound["run_01kq7m3v9x0a4s8d2f6g1h5j9k"] = run["id"]
+        yield transcript
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_the_commands_of_the_guides_do_something(operated: Transcript, page: Path) -> None:
+    for step in session(page):
+        command = operated.real(step.command)
+        *printed, code = operated.run(f"{command} 2>&1; echo $?")
+        said = "\n".join(printed)
+        assert code in ("0", "1"), f"$ {command}\n{said}"
+        assert not re.search(r"Traceback|unexpected error|did you mean", said, re.IGNORECASE), f"$ {command}\n{said}"

@@ -200,3 +200,14 @@ def test_commands_in_running_text_are_real() -> None:
             if problem:
                 wrong.append(f"{page.relative_to(ROOT)}: {command}: {problem}")
     assert wrong == []
+
+
+def test_every_library_is_named_with_its_licence() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    page = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
+    names = [re.split(r"[\[<>=!~ ]", each)[0] for each in wanted]
+    assert [name for name in names if not re.search(rf"^\| {name} \| .+ \| .+ \|$", page, re.MULTILINE)] == []
