@@ -3,24 +3,80 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from factories import plugin
-from factories.command_line import CommandLine
+from switchgear.interface.cli.app import run
 
 pytestmark = pytest.mark.timeout(300)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Runs commands in this process, which is what makes them quick; the application is a new one each time."""
+
+    folder: Path
+    captured: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str, expect: int | None = 0) -> str:
+        """What a command printed on stdout, after its exit code was checked."""
+        return self.run(*words, expect=expect).stdout
+
+    def run(self, *words: str, expect: int | None = 0) -> Ended:
+        """Run a command to its end."""
+        self.captured.readouterr()
+        code = run(words)
+        seen = self.captured.readouterr()
+        assert expect in (None, code), (words, code, seen.out, seen.err)
+        return Ended(seen.out, seen.err)
+
+    def json(self, *words: str, expect: int = 0) -> Any:
+        """What a command prints with --json."""
+        return json.loads(self(*words, "--json", expect=expect))
+
+
 @pytest.fixture
-def switchgear(tmp_path: Path) -> CommandLine:
+def switchgear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Commands]:
     """Commands in a new instance with the tiny pipeline."""
-    site = plugin.install(tmp_path)
-    folder = tmp_path / "instance"
-    made = CommandLine(folder.parent, site)
-    made("init", "instance", "--pipeline", "tiny")
-    return CommandLine(folder, site)
+    for name in [name for name in os.environ if name.startswith("SWITCHGEAR_")]:
+        monkeypatch.delenv(name)
+    site = str(plugin.install(tmp_path))
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([site, *filter(None, sys.path)]))
+    monkeypatch.setenv("SWITCHGEAR_MIN_FREE_BYTES", "1000000")
+    monkeypatch.chdir(tmp_path)
+    before = structlog.get_config()
+    for place in ("switchgear.core.logging", "switchgear.interface.cli.folder_watch"):
+        monkeypatch.setattr(f"{place}.configure_logging", _quiet)
+    assert run(["init", "instance", "--pipeline", "tiny"]) == 0
+    monkeypatch.chdir(tmp_path / "instance")
+    yield Commands(tmp_path / "instance", capsys)
+    structlog.configure(**before)
+
+
+def _quiet(**_options: Any) -> None:
+    """What the command does to logs, without a trace in later tests of this process: cached loggers stay for ever."""
+    quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=quiet, cache_logger_on_first_use=False)
 
 
 def write(folder: Path, **texts: str) -> list[str]:
@@ -30,7 +86,7 @@ def write(folder: Path, **texts: str) -> list[str]:
     return [f"{name}.txt" for name in texts]
 
 
-def test_documents_go_through_while_one_waits_and_are_known_afterwards(switchgear: CommandLine) -> None:
+def test_documents_go_through_while_one_waits_and_are_known_afterwards(switchgear: Commands) -> None:
     names = write(switchgear.folder, one="first words", two="second words")
     sent = switchgear.json("ingest", *names, "--wait")
     assert [item["run"]["status"] for item in sent] == ["succeeded", "succeeded"]
@@ -46,7 +102,7 @@ def test_documents_go_through_while_one_waits_and_are_known_afterwards(switchgea
     assert "succeeded" in shown
 
 
-def test_without_waiting_a_document_is_stored_and_says_what_it_waits_for(switchgear: CommandLine) -> None:
+def test_without_waiting_a_document_is_stored_and_says_what_it_waits_for(switchgear: Commands) -> None:
     write(switchgear.folder, one="first words")
     ended = switchgear.run("ingest", "one.txt")
     assert "queued" in ended.stdout
@@ -55,7 +111,7 @@ def test_without_waiting_a_document_is_stored_and_says_what_it_waits_for(switchg
     assert switchgear.json("runs", "why", run["id"])["why"]["code"] == "waiting.worker"
 
 
-def test_a_swap_a_fallback_and_a_rollback_are_told_as_they_were(switchgear: CommandLine) -> None:
+def test_a_swap_a_fallback_and_a_rollback_are_told_as_they_were(switchgear: Commands) -> None:
     write(switchgear.folder, one="first words")
     done = switchgear("config", "set", "upper=upper-faulty", "upper.settings.mode=raise", "-m", "Break", "--activate")
     assert "v2 made" in done
@@ -80,7 +136,7 @@ def test_a_swap_a_fallback_and_a_rollback_are_told_as_they_were(switchgear: Comm
     assert {"configuration.created", "configuration.activated", "configuration.rolled_back"} <= actions
 
 
-def test_a_review_ends_by_a_person_and_decides_the_exit_code(switchgear: CommandLine) -> None:
+def test_a_review_ends_by_a_person_and_decides_the_exit_code(switchgear: Commands) -> None:
     write(switchgear.folder, one="first words", two="second words")
     change = ("check=check-faulty", "check.settings.mode=review")
     switchgear("config", "set", *change, "-m", "Look at everything", "--activate")
@@ -96,7 +152,7 @@ def test_a_review_ends_by_a_person_and_decides_the_exit_code(switchgear: Command
     assert "The document is encrypted." in ended.stdout
 
 
-def test_a_refused_change_lists_every_finding_and_stores_nothing(switchgear: CommandLine) -> None:
+def test_a_refused_change_lists_every_finding_and_stores_nothing(switchgear: Commands) -> None:
     ended = switchgear.run("config", "set", "upper=upper-txt", "count=load-text", expect=1)
     assert "selection.unknown_module" in ended.stderr
     assert "upper-text" in ended.stderr
@@ -106,7 +162,7 @@ def test_a_refused_change_lists_every_finding_and_stores_nothing(switchgear: Com
     assert [one["version"] for one in switchgear.json("config", "list")] == [1]
 
 
-def test_a_configuration_goes_out_and_comes_back_as_a_file(switchgear: CommandLine) -> None:
+def test_a_configuration_goes_out_and_comes_back_as_a_file(switchgear: Commands) -> None:
     switchgear("config", "export", "active", "-o", "out.yaml")
     same = switchgear("config", "create", "out.yaml", "-m", "The same")
     assert "the content is the same" in same
@@ -122,7 +178,7 @@ def test_a_configuration_goes_out_and_comes_back_as_a_file(switchgear: CommandLi
     switchgear("config", "create", "other.yaml", expect=2)
 
 
-def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchgear: CommandLine) -> None:
+def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchgear: Commands) -> None:
     listed = switchgear("modules", "list")
     assert "upper-nobinary: " in listed
     assert "module.missing_binary" in listed
@@ -141,7 +197,7 @@ def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchge
     assert "modules are installed" in switchgear("modules", "rescan")
 
 
-def test_a_module_is_tried_on_a_real_document_without_activating_anything(switchgear: CommandLine) -> None:
+def test_a_module_is_tried_on_a_real_document_without_activating_anything(switchgear: Commands) -> None:
     write(switchgear.folder, one="first words")
     tried = switchgear.run("modules", "try", "upper-other", "one.txt")
     assert "one.txt with upper-other for upper: succeeded" in tried.stdout
@@ -152,20 +208,21 @@ def test_a_module_is_tried_on_a_real_document_without_activating_anything(switch
     switchgear("modules", "try", "upper-nothing", "one.txt", expect=1)
 
 
-def test_tokens_are_made_listed_and_revoked(switchgear: CommandLine) -> None:
+def test_tokens_are_made_listed_and_revoked(switchgear: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     made = switchgear.run("tokens", "create", "scanner", "--role", "viewer", "--expires", "90d")
     secret = made.stdout.strip()
     assert secret.startswith("swg_")
-    limited = CommandLine(switchgear.folder, switchgear.site, {"SWITCHGEAR_TOKEN": secret})
-    limited("runs", "list")
-    refused = limited.run("tokens", "list", expect=1)
-    assert "access.forbidden" in refused.stderr or "admin" in refused.stderr
+    monkeypatch.setenv("SWITCHGEAR_TOKEN", secret)
+    switchgear("runs", "list")
+    assert "admin" in switchgear.run("tokens", "list", expect=1).stderr
+    monkeypatch.delenv("SWITCHGEAR_TOKEN")
     (token,) = [one for one in switchgear.json("tokens", "list") if one["name"] == "scanner"]
     assert "revoked" in switchgear("tokens", "revoke", token["id"])
-    limited("runs", "list", expect=1)
+    monkeypatch.setenv("SWITCHGEAR_TOKEN", secret)
+    switchgear("runs", "list", expect=1)
 
 
-def test_the_trail_is_exported_verified_and_read_on(switchgear: CommandLine) -> None:
+def test_the_trail_is_exported_verified_and_read_on(switchgear: Commands) -> None:
     switchgear("config", "set", "upper=upper-other", "-m", "Other")
     ended = switchgear.run("audit", "export", "-o", "audit.jsonl")
     lines = [json.loads(line) for line in (switchgear.folder / "audit.jsonl").read_text().splitlines()]
@@ -175,7 +232,7 @@ def test_the_trail_is_exported_verified_and_read_on(switchgear: CommandLine) -> 
     assert "configuration.created" in switchgear("audit", "tail", "--no-follow", "-n", "5")
 
 
-def test_a_folder_is_emptied_once(switchgear: CommandLine) -> None:
+def test_a_folder_is_emptied_once(switchgear: Commands) -> None:
     inbox = switchgear.folder / "inbox"
     inbox.mkdir()
     write(inbox, one="first words", empty="")
@@ -186,7 +243,7 @@ def test_a_folder_is_emptied_once(switchgear: CommandLine) -> None:
     assert (inbox / "failed" / "empty.txt").exists()
 
 
-def test_doctor_names_every_setting_with_its_origin_and_what_is_missing(switchgear: CommandLine) -> None:
+def test_doctor_names_every_setting_with_its_origin_and_what_is_missing(switchgear: Commands) -> None:
     ended = switchgear.run("doctor", expect=None)
     assert "variable SWITCHGEAR_MIN_FREE_BYTES" in ended.stdout
     assert "switchgear.toml" in ended.stdout
@@ -195,8 +252,8 @@ def test_doctor_names_every_setting_with_its_origin_and_what_is_missing(switchge
     assert "The database is at the newest schema" in switchgear("migrate")
 
 
-def test_an_unknown_setting_is_one_sentence(switchgear: CommandLine) -> None:
-    wrong = CommandLine(switchgear.folder, switchgear.site, {"SWITCHGEAR_WORKRES": "2"})
+def test_an_unknown_setting_is_one_sentence(switchgear: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHGEAR_WORKRES", "2")
     for words in (("status",), ("serve",), ("migrate",)):
-        ended = wrong.run(*words, expect=1)
+        ended = switchgear.run(*words, expect=1)
         assert "Did you mean 'SWITCHGEAR_WORKERS'?" in ended.stderr
