@@ -21,7 +21,7 @@ def show_status(found: Mapping[str, Any], where: str) -> None:
             "pipeline": found["pipeline"],
             "active": f"{active['label']} {active['message']}".strip() if active else "none yet",
             "runs": runs or "none yet",
-            "workers": ", ".join(f"{one['host']} ({one['process_id']})" for one in found["workers"]) or "none alive",
+            "workers": ", ".join(one["id"] for one in found["workers"]) or "none alive",
             "isolation": found["isolation"]["level"],
             "disk free": gibibytes(found["disk_free_bytes"]),
         }
