@@ -56,3 +56,11 @@ async def working(home: Path, environment: Mapping[str, str]) -> AsyncIterator[I
     """An instance that carries runs."""
     async with running(settings_for(home), environment, with_worker=True) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]) -> AsyncIterator[Instance]:
+    """An instance for tests of one file that change nothing, or nothing that another one sees."""
+    home = tmp_path_factory.mktemp("shared") / "home"
+    async with running(settings_for(home), environment, with_worker=False) as made:
+        yield made

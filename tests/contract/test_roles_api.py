@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from factories.instance import Instance, problem_of
 from switchgear.domain.access import Need
 from switchgear.interface.api.main import api_routes, create_app
+from switchgear.interface.api.refusals import PER_MINUTE
 from switchgear.interface.api.routes import BASE, OUTSIDE, ROUTERS
 from switchgear.interface.api.routing import GuardedRoute, RouteWithoutNeed, need_of
 
@@ -110,27 +111,27 @@ def test_a_route_that_does_not_say_what_it_needs_is_never_served() -> None:
         router.get("/open")(lambda: None)
 
 
-async def test_no_route_exists_beside_the_guarded_ones(instance: Instance) -> None:
+async def test_no_route_exists_beside_the_guarded_ones(shared: Instance) -> None:
     documented = {
-        operation["operationId"] for item in instance.app.openapi()["paths"].values() for operation in item.values()
+        operation["operationId"] for item in shared.app.openapi()["paths"].values() for operation in item.values()
     }
     assert documented == set(TABLE)
-    app = create_app(instance.application)
+    app = create_app(shared.application)
     assert isinstance(app, FastAPI)
     for router in (*ROUTERS, *OUTSIDE):
         assert all(isinstance(route, GuardedRoute) for route in router.routes)
 
 
 @pytest.mark.parametrize("caller", ANYBODY)
-async def test_every_route_refuses_whoever_is_not_in_its_row(instance: Instance, caller: str) -> None:
+async def test_every_route_refuses_whoever_is_not_in_its_row(shared: Instance, caller: str) -> None:
     for name, allowed in TABLE.items():
         route = _ROUTES[name]
         method = next(iter(route.methods))
         if name == "stream_events" and caller in allowed:
             continue  # it does not end; tested by itself
-        token = {} if caller == "anonymous" else {"Authorization": f"Bearer {instance.tokens[caller]}"}
+        token = {} if caller == "anonymous" else {"Authorization": f"Bearer {shared.tokens[caller]}"}
         body = {"json": _BODIES[name]} if name in _BODIES else {}
-        response = await instance.client.request(method, _path(name), headers=token, **body)
+        response = await shared.client.request(method, _path(name), headers=token, **body)
         if caller in allowed:
             assert response.status_code not in (401, 403), (name, caller, response.status_code)
             continue
@@ -167,13 +168,13 @@ async def test_a_lowered_role_acts_on_the_next_request(instance: Instance) -> No
     await instance.request("POST", "/configurations/v1/activate", role="operator", expect=403)
 
 
-async def test_changing_a_token_needs_its_etag(instance: Instance) -> None:
-    path = f"/tokens/{instance.ids['operator']}"
-    missing = await instance.request("PATCH", path, json={"role": "viewer"}, expect=428)
+async def test_changing_a_token_needs_its_etag(shared: Instance) -> None:
+    path = f"/tokens/{shared.ids['operator']}"
+    missing = await shared.request("PATCH", path, json={"role": "viewer"}, expect=428)
     assert problem_of(missing)["code"] == "request.precondition_required"
-    stale = await instance.request("DELETE", path, headers={"If-Match": '"old"'}, expect=412)
+    stale = await shared.request("DELETE", path, headers={"If-Match": '"old"'}, expect=412)
     assert problem_of(stale)["code"] == "request.precondition_failed"
-    assert (await instance.get(path))["is_valid"]
+    assert (await shared.get(path))["is_valid"]
 
 
 async def test_a_sender_sees_only_what_it_sent_itself(instance: Instance) -> None:
@@ -195,19 +196,19 @@ async def test_a_sender_sees_only_what_it_sent_itself(instance: Instance) -> Non
     assert len((await instance.get("/documents", role="viewer"))["items"]) == 2
 
 
-async def test_me_says_who_calls_and_what_it_may(instance: Instance) -> None:
-    me = await instance.get("/me", role="operator")
+async def test_me_says_who_calls_and_what_it_may(shared: Instance) -> None:
+    me = await shared.get("/me", role="operator")
     assert (me["name"], me["role"]) == ("test-operator", "operator")
     assert "change" in me["may"]
     assert "tokens" not in me["may"]
 
 
-async def test_readiness_details_need_a_viewer(instance: Instance) -> None:
-    plain = await instance.get("//readyz", role=None)
+async def test_readiness_details_need_a_viewer(shared: Instance) -> None:
+    plain = await shared.get("//readyz", role=None)
     assert plain == {"ready": True}
-    await instance.request("GET", "//readyz?verbose=true", role=None, expect=401)
-    await instance.request("GET", "//readyz?verbose=true", role="ingest", expect=403)
-    checks = (await instance.get("//readyz?verbose=true", role="viewer"))["checks"]
+    await shared.request("GET", "//readyz?verbose=true", role=None, expect=401)
+    await shared.request("GET", "//readyz?verbose=true", role="ingest", expect=403)
+    checks = (await shared.get("//readyz?verbose=true", role="viewer"))["checks"]
     assert {check["name"] for check in checks} == {"database", "storage"}
 
 
@@ -215,7 +216,7 @@ async def test_ten_thousand_wrong_tokens_are_slowed_down_and_counted_without_loc
     instance: Instance,
 ) -> None:
     statuses = []
-    for number in range(60):
+    for number in range(PER_MINUTE + 20):
         headers = {"Authorization": f"Bearer swg_wrong{number}"}
         response = await instance.client.get("/api/v1/status", headers=headers)
         statuses.append(response.status_code)
@@ -227,7 +228,7 @@ async def test_ten_thousand_wrong_tokens_are_slowed_down_and_counted_without_loc
     counted = await instance.audit("access.unauthenticated_counted")
     limited = await instance.audit("access.rate_limited_counted")
     assert len(counted) <= 2
-    assert sum(entry["after"]["count"] for entry in [*counted, *limited]) == 60
+    assert sum(entry["after"]["count"] for entry in [*counted, *limited]) == PER_MINUTE + 20
 
 
 @pytest.mark.parametrize(
@@ -242,8 +243,8 @@ async def test_ten_thousand_wrong_tokens_are_slowed_down_and_counted_without_loc
         "Bearer " + "x" * 5000,
     ],
 )
-async def test_whatever_is_no_token_of_ours_is_refused_alike(instance: Instance, authorization: str) -> None:
-    response = await instance.client.get("/api/v1/me", headers={"Authorization": authorization})
+async def test_whatever_is_no_token_of_ours_is_refused_alike(shared: Instance, authorization: str) -> None:
+    response = await shared.client.get("/api/v1/me", headers={"Authorization": authorization})
     assert response.status_code == 401
     problem_of(response)
 

@@ -89,7 +89,8 @@ async def _authenticate(request: Request) -> Actor:
             raise Unauthenticated("This needs a token: send the header `Authorization: Bearer TOKEN`.")
         return await services_of(request).access.authenticate(secret.strip())
     except Unauthenticated:
-        wait_s = _refusals_of(request).count(request.client.host if request.client else "unknown")
+        client = request.client.host if request.client else "unknown"
+        wait_s = _refusals_of(request).count(client, gave_one=bool(secret.strip()))
         if wait_s is not None:
             raise RateLimited(
                 f"Too many requests without a valid token from this client. Wait {wait_s} s and correct the token.",

@@ -20,7 +20,7 @@ from switchgear.domain.audit import AuditAction
 from switchgear.domain.errors import DatabaseUnreachable
 
 #: Wrong credentials that one client may send in a minute before it is told to wait.
-PER_MINUTE: Final = 30
+PER_MINUTE: Final = 300
 _FLUSH_EVERY_S: Final = 10.0
 
 
@@ -38,9 +38,14 @@ class Refusals:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(PER_MINUTE)
 
-    def count(self, client: str) -> int | None:
-        """Count a wrong credential; returns None for 401, or for 429 the seconds that the client is to wait."""
-        if self._limiter.hit(self._limit, client):
+    def count(self, client: str, *, gave_one: bool) -> int | None:
+        """Count a refused request; returns None for 401, or for 429 the seconds that the client is to wait.
+
+        Args:
+            client: Its address.
+            gave_one: Whether it sent a credential at all; who sent none does not guess.
+        """
+        if not gave_one or self._limiter.hit(self._limit, client):
             self._counter.count(AuditAction.ACCESS_UNAUTHENTICATED_COUNTED, client)
             return None
         self._counter.count(AuditAction.ACCESS_RATE_LIMITED_COUNTED, client)

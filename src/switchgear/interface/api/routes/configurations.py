@@ -125,12 +125,12 @@ async def diff_configuration(
     """Show what differs in meaning between two versions, from `against` to this one."""
     found = await app.configurations.diff(ref, against)
     return DiffView(
-        from_id=found.from_id,
-        from_version=found.from_version,
-        to_id=found.to_id,
-        to_version=found.to_version,
+        from_id=found.before.id,
+        from_version=found.before.version,
+        to_id=found.after.id,
+        to_version=found.after.version,
         same=found.same,
-        changes=[DiffEntry(**change.as_json()) for change in found.changes],
+        changes=[DiffEntry.model_validate(dict(change)) for change in found.changes],
     )
 
 

@@ -40,7 +40,7 @@ async def readyz(app: App, request: Request, verbose: Annotated[bool, Query()] =
     view = await readiness(app)
     shown = view if verbose else ReadinessView(ready=view.ready)
     headers = {} if view.ready else {"Retry-After": "2"}
-    body = shown.model_dump_json(exclude_none=True)
+    body = shown.model_dump_json(exclude_none=True, exclude_defaults=True)
     return Response(body, 200 if view.ready else 503, headers, media_type="application/json")
 
 
