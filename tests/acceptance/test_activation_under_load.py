@@ -17,7 +17,7 @@ def waiting_upper(gate: Path) -> Answer:
     return {"stage_id": "upper", "module_id": "upper-faulty", "settings": settings}
 
 
-NORMAL: Answer = {"stage_id": "upper", "module_id": "upper-other", "settings": {}}
+NORMAL: Answer = {"stage_id": "upper", "module_id": "upper-faulty", "settings": {"mode": "ok"}}
 
 
 def is_running(server: RunningServer, run_id: str) -> bool:
@@ -28,9 +28,7 @@ def is_draining(server: RunningServer, activation_id: str) -> bool:
     return bool(server.activation(activation_id)["state"] == "draining")
 
 
-def test_a_drain_is_applied_after_the_last_run_although_nobody_calls_again(
-    server: RunningServer, tmp_path: Path
-) -> None:
+def test_a_drain_is_applied_after_the_last_run_with_no_further_call(server: RunningServer, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     old = server.switch_to(waiting_upper(gate))
     slow = server.send("slow document")["run"]["id"]
@@ -49,11 +47,11 @@ def test_a_drain_is_applied_after_the_last_run_although_nobody_calls_again(
     gate.touch()
 
     server.applied(activation)
-    assert server.ended(slow)["configuration"]["id"] == old["id"]
+    assert server.ended(slow)["configuration_id"] == old["id"]
     for run in waiting:
         ended = server.ended(run)
         assert ended["status"] == "succeeded"
-        assert ended["configuration"]["id"] == new["id"]
+        assert ended["configuration_id"] == new["id"]
         assert {attempt["configuration_version"] for attempt in ended["attempts"]} == {new["version"]}
     assert server.get("/audit/verify")["ok"] is True
 
@@ -66,8 +64,8 @@ def test_rolling_switches_at_once_and_running_work_keeps_its_version(server: Run
     new = server.switch_to(NORMAL, mode="rolling")
     quick = server.ended(server.send("another")["run"]["id"])
     gate.touch()
-    assert quick["configuration"]["id"] == new["id"]
-    assert server.ended(slow)["configuration"]["id"] == old["id"]
+    assert quick["configuration_id"] == new["id"]
+    assert server.ended(slow)["configuration_id"] == old["id"]
 
 
 def test_max_wait_ends_a_drain(server: RunningServer, tmp_path: Path) -> None:
@@ -83,7 +81,7 @@ def test_max_wait_ends_a_drain(server: RunningServer, tmp_path: Path) -> None:
     server.applied(server.activate(new["id"], max_wait_s=1)["id"])
     assert is_running(server, slow)
     gate.touch()
-    assert server.ended(slow)["configuration"]["id"] == old["id"]
+    assert server.ended(slow)["configuration_id"] == old["id"]
 
 
 def test_an_activation_survives_the_death_of_the_process_that_took_it(start: Start, tmp_path: Path) -> None:
@@ -100,7 +98,7 @@ def test_an_activation_survives_the_death_of_the_process_that_took_it(start: Sta
     second.applied(activation)
     ended = second.ended(slow)
     assert ended["status"] == "succeeded"
-    assert ended["configuration"]["id"] != new["id"]  # a run never changes its version
+    assert ended["configuration_id"] != new["id"]  # a run never changes its version
     assert any(attempt["outcome"] == "lost" for attempt in ended["attempts"])
     assert second.get("/audit/verify")["ok"] is True
 
@@ -156,5 +154,5 @@ def test_a_killed_worker_process_holds_no_drain_back(pair: tuple[RunningServer, 
     for run in runs:
         ended = two.ended(run)
         assert ended["status"] == "succeeded"
-        assert ended["configuration"]["id"] == old["id"]
-    assert two.ended(two.send("afterwards")["run"]["id"])["configuration"]["id"] == new["id"]
+        assert ended["configuration_id"] == old["id"]
+    assert two.ended(two.send("afterwards")["run"]["id"])["configuration_id"] == new["id"]

@@ -18,7 +18,7 @@ def server(start: Start, database_url: str) -> RunningServer:
 
 def modules_of(run: Answer) -> dict[str, str]:
     """Stage -> module whose output counts."""
-    return {stage["id"]: stage["module_id"] for stage in run["stages"] if stage["module_id"]}
+    return {stage["stage_id"]: stage["module_id"] for stage in run["stages"] if stage["module_id"]}
 
 
 def test_swap_drain_failure_fallback_and_rollback(server: RunningServer, tmp_path: Path) -> None:
@@ -46,14 +46,14 @@ def test_swap_drain_failure_fallback_and_rollback(server: RunningServer, tmp_pat
     assert server.run(bad)["why"]["code"] == "waiting.drain"
     gate.touch()
     server.applied(activation)
-    assert server.ended(slow)["configuration"]["version"] == next_version["version"] - 1
+    assert server.ended(slow)["configuration_version"] == next_version["version"] - 1
 
     # Fallback: the primary fails, the run is completed, degraded, with the reason.
     ended = server.ended(bad)
     assert (ended["status"], ended["degraded"]) == ("succeeded", True)
-    assert ended["configuration"]["id"] == next_version["id"]
+    assert ended["configuration_id"] == next_version["id"]
     assert modules_of(ended)["upper"] == "upper-other"
-    upper = next(stage for stage in ended["stages"] if stage["id"] == "upper")
+    upper = next(stage for stage in ended["stages"] if stage["stage_id"] == "upper")
     assert upper["why"]["code"] == "fallback.error"
 
     # Rollback: two steps back to the original; its modules execute again.
@@ -62,7 +62,7 @@ def test_swap_drain_failure_fallback_and_rollback(server: RunningServer, tmp_pat
     again = server.ended(server.send("bad", again=True)["run"]["id"])
     assert (again["status"], again["degraded"]) == ("succeeded", False)
     assert modules_of(again) == modules_of(first)
-    assert again["configuration"]["id"] == original["id"]
+    assert again["configuration_id"] == original["id"]
 
     # Everybody can see who did what, and nobody changed it afterwards.
     actions = [event["action"] for event in server.get("/audit?limit=200")["items"]]
