@@ -14,7 +14,8 @@ from factories.server import Answer, RunningServer, Start, until
 def waiting_upper(gate: Path) -> Answer:
     """A selection whose calls go on when *gate* exists, for documents that say so."""
     settings = {"mode": "wait", "file": str(gate), "only_if": "slow"}
-    return {"stage_id": "upper", "module_id": "upper-faulty", "settings": settings}
+    limits = {"timeout_s": 600}
+    return {"stage_id": "upper", "module_id": "upper-faulty", "settings": settings, "limits": limits}
 
 
 NORMAL: Answer = {"stage_id": "upper", "module_id": "upper-faulty", "settings": {"mode": "ok"}}

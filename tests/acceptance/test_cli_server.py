@@ -39,22 +39,23 @@ def test_ingest_swap_watch_why_rollback_verify(server: RunningServer, tmp_path: 
     until(lambda: server.get("/status")["pending_activation"]["state"] == "draining", what="the drain")
     (tmp_path / "next.txt").write_text("the next document")
     switchgear("ingest", "next.txt")
-    watching = subprocess.Popen(
+    with subprocess.Popen(
         [SWITCHGEAR, "activations", "watch"],
         cwd=tmp_path,
         env=switchgear.environment(),
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert watching.stdout is not None
-    assert "draining, 1 left, 1 waiting" in watching.stdout.readline()
-    assert f"waits for {slow['run']['id']} (slow.txt" in watching.stdout.readline()
-    gate.touch()
-    rest = watching.stdout.read()
-    assert watching.wait(60) == 0
+    ) as watching:
+        assert watching.stdout is not None
+        assert "draining, 1 left, 1 waiting" in watching.stdout.readline()
+        assert f"waits for {slow['run']['id']} (slow.txt" in watching.stdout.readline()
+        gate.touch()
+        rest = watching.stdout.read()
+    assert watching.returncode == 0
     assert "v2 -> v3: applied" in rest
 
-    switchgear("config", "set", "upper=upper-faulty", "upper.settings.mode=raise", "-m", "Break", "--activate")
+    broken_now = ("upper=upper-faulty", "upper.settings.mode=raise", "upper.settings.only_if=")
+    switchgear("config", "set", *broken_now, "-m", "Break", "--activate")
     switchgear("activations", "watch")
     (tmp_path / "broken.txt").write_text("a broken day")
     (broken,) = switchgear.json("ingest", "broken.txt", "--wait")

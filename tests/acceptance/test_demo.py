@@ -38,26 +38,26 @@ def test_the_demo_fails_over_swaps_waits_and_rolls_back(tmp_path: Path) -> None:
 
 def test_the_kept_instance_serves_until_it_is_stopped(tmp_path: Path) -> None:
     switchgear = CommandLine(tmp_path)
-    demo = subprocess.Popen(
+    with subprocess.Popen(
         [SWITCHGEAR, "demo", "--keep", "kept"],
         cwd=tmp_path,
         env=switchgear.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert demo.stderr is not None
-    said = ""
-    for line in demo.stderr:
-        said += line
-        if "until Ctrl-C" in line:
-            break
-    assert re.search(r"http://127\.0\.0\.1:\d+", said)
-    assert "switchgear init" in said
-    inside = CommandLine(tmp_path / "kept")
-    assert inside.json("config", "show", "active")["version"] == 1
-    demo.send_signal(signal.SIGINT)
-    out, _ = demo.communicate(timeout=60)
+    ) as demo:
+        assert demo.stderr is not None
+        said = ""
+        for line in demo.stderr:
+            said += line
+            if "until Ctrl-C" in line:
+                break
+        assert re.search(r"http://127\.0\.0\.1:\d+", said), said
+        assert "switchgear init" in said
+        inside = CommandLine(tmp_path / "kept")
+        assert inside.json("config", "show", "active")["version"] == 1
+        demo.send_signal(signal.SIGINT)
+        out, _ = demo.communicate(timeout=60)
     assert demo.returncode == 0
     assert "1 left, 2 waiting" in out
     assert not (tmp_path / "kept" / "data" / "server.json").exists()

@@ -32,7 +32,7 @@ def faulty(mode: str, **settings: object) -> Answer:
         "stage_id": "upper",
         "module_id": "upper-faulty",
         "settings": {"mode": mode, **settings},
-        "limits": {"timeout_s": 2},
+        "limits": {"timeout_s": 2 if "hang" in mode or mode == "ignore_sigterm" else 60},
     }
 
 

@@ -43,8 +43,12 @@ def test_the_session_of_the_readme_happens_as_printed(tmp_path: Path) -> None:
     invoices, more = tmp_path / "invoices", tmp_path / "more"
     invoices.mkdir()
     more.mkdir()
-    for name in ("hybrid-en16931.pdf", "sheet-german.csv", "text-dutch.pdf", "xrechnung-ubl.xml"):
+    for name in ("hybrid-en16931.pdf", "sheet-german.csv", "xrechnung-ubl.xml"):
         shutil.copy(SAMPLES / name, invoices / name)
+    right = (SAMPLES / "xrechnung-ubl.xml").read_text()
+    wrong = right.replace(">336.9</cbc:PayableAmount>", ">999.99</cbc:PayableAmount>").replace("123456XX", "2024-7")
+    assert wrong.count("999.99") == wrong.count("2024-7") == 1
+    (invoices / "wrong-total.xml").write_text(wrong)
     shutil.copy(ROOT / "tests" / "samples" / "hybrid-zugferd-1.pdf", more)
     given = session(README)
     shown = " ".join(step.command for step in given)

@@ -29,7 +29,8 @@ def test_swap_drain_failure_fallback_and_rollback(server: RunningServer, tmp_pat
     # Swap: the faulty module waits at a gate for slow documents and breaks on bad ones.
     gate = tmp_path / "gate"
     waits = {"mode": "wait", "file": str(gate), "only_if": "slow"}
-    server.switch_to({"stage_id": "upper", "module_id": "upper-faulty", "settings": waits})
+    limits = {"timeout_s": 600}
+    server.switch_to({"stage_id": "upper", "module_id": "upper-faulty", "settings": waits, "limits": limits})
     slow = server.send("slow")["run"]["id"]
     until(lambda: server.run(slow)["status"] == "running", what="the slow run")
 
