@@ -29,6 +29,7 @@ from switchgear.core.secrets import SecretResolver
 from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import SYSTEM
+from switchgear.domain.activation import StoredActivation
 from switchgear.domain.errors import DatabaseUnreachable, NotFound
 from switchgear.domain.ids import new_id
 from switchgear.domain.stage import IsolationReport
@@ -95,7 +96,8 @@ class Application:
         self.idempotency = Idempotency(self.units, self.clock)
         self.artifacts = ArtifactStore(home / "artifacts", min_free_bytes=settings.min_free_bytes)
         self._build_modules(home)
-        self._build_runs(wrap)
+        self._build_configurations(wrap)
+        self._build_runs()
 
     def _build_modules(self, home: Path) -> None:
         settings = self.settings
@@ -117,7 +119,7 @@ class Application:
             on_log=self._log_of_module,
         )
 
-    def _build_runs(self, wrap: Wrap) -> None:
+    def _build_configurations(self, wrap: Wrap) -> None:
         settings = self.settings
         result_stage = next(s.id for s in self.pipeline.stages if s.contract.output_name == self.pipeline.result)
         self.repository: RunRepository = wrap(
@@ -131,7 +133,6 @@ class Application:
             allow_inline=settings.allow_inline,
             isolate_all=settings.isolation == "L1",
         )
-        self.queue = BuiltinQueue(self.repository, settings.lease_s)
         self.activations = ActivationQueue(
             self.units,
             self.registry,
@@ -147,6 +148,11 @@ class Application:
         self.configurations = ConfigurationService(
             self.units, self.registry, self.activations, self.clock, metrics=self.metrics
         )
+        self.activations.on_applied.append(self._close_old_pools)
+
+    def _build_runs(self) -> None:
+        settings = self.settings
+        self.queue = BuiltinQueue(self.repository, settings.lease_s)
         self.runs = RunService(self.units, self.repository, self.artifacts, self.queue)
         self.intake = Intake(
             self.artifacts, self.repository, max_bytes=settings.max_upload_bytes, wake=self.queue.notify
@@ -253,6 +259,10 @@ class Application:
         """Make the active version's modules ready before the first run needs them."""
         with suppress(NotFound, DatabaseUnreachable):
             await self.plans.warm(await self.configurations.active())
+
+    async def _close_old_pools(self, activation: StoredActivation) -> None:
+        """Close module processes that neither the new version nor the one it replaced names; held runs reopen theirs."""
+        await self.plans.keep([item for item in (activation.configuration_id, activation.from_id) if item])
 
     async def stop(self) -> None:
         """Finish or hand back what is at work, end every module process, close the database."""
