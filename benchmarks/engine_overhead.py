@@ -89,7 +89,7 @@ def plain(runs: int) -> float:
 
 
 def bare_rows(folder: Path, runs: int) -> float:
-    """Seconds per run to write the same rows with the bare driver: one claim, one end with five attempts and outputs."""
+    """Seconds per run to write the same rows with the bare driver: a claim, then an end with its attempts."""
     connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")

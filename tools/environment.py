@@ -36,7 +36,9 @@ def main(kind: str) -> int:
         made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
         if made.returncode:
             shutil.rmtree(VENV, ignore_errors=True)
-            return _stop("Python cannot make virtual environments here; on Debian or Ubuntu: apt-get install python3-venv.")
+            return _stop(
+                "Python cannot make virtual environments here; on Debian or Ubuntu: apt-get install python3-venv."
+            )
     _say("2/3  installing the locked packages (about 150 MB the first time)")
     steps = (
         [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", INSTALLER],
@@ -45,7 +47,9 @@ def main(kind: str) -> int:
     )
     for step in steps:
         if subprocess.run(step, check=False, env={**os.environ, "VIRTUAL_ENV": str(VENV)}).returncode:
-            return _stop("Installing failed; the lines above say why. Is the network there? Then run the command again.")
+            return _stop(
+                "Installing failed; the lines above say why. Is the network there? Then run the command again."
+            )
     stamp.write_text(wanted)
     _say("3/3  ready")
     return 0

@@ -261,7 +261,7 @@ class Application:
             await self.plans.warm(await self.configurations.active())
 
     async def _close_old_pools(self, activation: StoredActivation) -> None:
-        """Close module processes that neither the new version nor the one it replaced names; held runs reopen theirs."""
+        """Close module processes that neither the new version nor the one before names; held runs reopen theirs."""
         await self.plans.keep([item for item in (activation.configuration_id, activation.from_id) if item])
 
     async def stop(self) -> None:

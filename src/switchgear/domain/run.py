@@ -107,8 +107,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What one call of a module gave: an outcome, and the output when it succeeded: JSON bytes from an isolated module, the
-    model itself from an inline one.
+    """What one call of a module gave: an outcome, and the output when it succeeded.
+
+    The output is JSON bytes from an isolated module, the model itself from an inline one.
 
     A module that asks for a review gives `skipped` with `needs_review`, its sentence in `message` and its facts in
     `facts`; an unavailable one gives the repair line in `facts["fix"]`.

@@ -98,8 +98,32 @@ class Making(Reading):
             if known.status is Status.DRAFT and findings.is_valid and not draft:
                 known = await self._decide_draft(unit, known, findings, by)
             return Created(known, False, findings)
+        stored = await self._new(unit, content, snapshot, findings, origin, message, by, draft=draft)
+        await unit.configurations.add(stored)
+        after = {"version": stored.version, "status": str(stored.status), "digest": stored.digest}
+        await unit.audit.append(
+            AuditAction.CONFIGURATION_CREATED,
+            actor=by,
+            subjects=[stored.id],
+            message=message,
+            after={**after, "base_id": stored.base_id},
+        )
+        return Created(stored, True, findings)
+
+    @staticmethod
+    async def _new(
+        unit: UnitOfWork,
+        content: Content,
+        snapshot: Snapshot,
+        findings: Findings,
+        origin: StoredConfiguration | None,
+        message: str,
+        by: Actor,
+        *,
+        draft: bool,
+    ) -> StoredConfiguration:
         lock = lock_of(content.module_ids(), snapshot)
-        stored = StoredConfiguration(
+        return StoredConfiguration(
             id=new_id("cfg"),
             version=await unit.configurations.next_version(),
             pipeline=snapshot.pipeline.name,
@@ -114,20 +138,6 @@ class Making(Reading):
             created_at=await unit.now_us(),
             findings=findings.stored(),
         )
-        await unit.configurations.add(stored)
-        await unit.audit.append(
-            AuditAction.CONFIGURATION_CREATED,
-            actor=by,
-            subjects=[stored.id],
-            message=message,
-            after={
-                "version": stored.version,
-                "status": str(stored.status),
-                "digest": stored.digest,
-                "base_id": stored.base_id,
-            },
-        )
-        return Created(stored, True, findings)
 
     async def validate_content(self, content: Content, *, base: str | None = None, probe: bool = False) -> Findings:
         """Return what validation finds, storing nothing; with *base*, content is laid over that version.

@@ -75,6 +75,10 @@ def show_stage(stage_id: Annotated[str, typer.Argument(metavar="STAGE")], as_jso
         threshold = f", below {step['threshold']}" if step.get("threshold") is not None else ""
         show(f"fallback {step['module_id']} on {', '.join(step['on'])}{threshold}")
     show()
+    _show_candidates(stage)
+
+
+def _show_candidates(stage: dict[str, Any]) -> None:
     show_table(
         ("module", "version", "status", "fits", "reason"),
         [
