@@ -89,9 +89,9 @@ def _show_candidates(stage: dict[str, Any]) -> None:
                 candidate["compatibility"],
                 "; ".join(candidate["reasons"]),
             )
-            for candidate in stage["candidates"]
+            for candidate in candidates
         ],
         empty="No installed module does this stage.",
     )
-    for candidate in stage["candidates"]:
+    for candidate in candidates:
         show_why(candidate.get("why"), f"{candidate['module_id']}: ")
