@@ -168,9 +168,8 @@ class ConfigurationRepository:
     async def block(self, digest: str, activation_id: str, now_us: int) -> bool:
         """Block content; returns whether it was not blocked yet."""
         values = {"digest": digest, "activation_id": activation_id, "blocked_at": now_us}
-        result = await self._session.execute(self._insert(BlockedDigest).values(values).on_conflict_do_nothing())
-        assert isinstance(result, CursorResult)
-        return result.rowcount == 1
+        statement = self._insert(BlockedDigest).values(values).on_conflict_do_nothing()
+        return await self._session.scalar(statement.returning(BlockedDigest.digest)) is not None
 
     async def unblock(self, digest: str) -> bool:
         """Lift a block; returns whether there was one."""
