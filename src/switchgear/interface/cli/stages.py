@@ -75,10 +75,11 @@ def show_stage(stage_id: Annotated[str, typer.Argument(metavar="STAGE")], as_jso
         threshold = f", below {step['threshold']}" if step.get("threshold") is not None else ""
         show(f"fallback {step['module_id']} on {', '.join(step['on'])}{threshold}")
     show()
-    _show_candidates(stage)
+    _show_candidates(stage["candidates"])
 
 
-def _show_candidates(stage: dict[str, Any]) -> None:
+def _show_candidates(candidates: list[dict[str, Any]]) -> None:
+    """Print every module that may be selected, whether it fits, and why it cannot be used."""
     show_table(
         ("module", "version", "status", "fits", "reason"),
         [
