@@ -57,7 +57,7 @@ async def _everything(instance: Instance) -> str:
     }
     below = {route.name for router in ROUTERS for route in router.routes if hasattr(route, "name")}
     for route in api_routes():
-        if "GET" not in route.methods or route.name == "stream_events":
+        if "GET" not in (route.methods or ()) or route.name == "stream_events":
             continue
         path = (BASE if route.name in below else "") + route.path
         for key, value in ids.items():

@@ -101,8 +101,13 @@ async def present(app: Services, snapshot: Snapshot | None = None) -> Present:
     return Present(snapshot or app.registry.current(), active, state.generation, pending)
 
 
-async def hot(request: Request, app: Services, name: str, render: Callable[[Present], bytes]) -> tuple[bytes, str]:
-    """Return body and ETag of a hot read of this application."""
+async def hot(
+    request: Request, app: Services, name: str | None, render: Callable[[Present], bytes]
+) -> tuple[bytes, str]:
+    """Return body and ETag of a hot read of this application; without a name it is rendered each time."""
+    if name is None:
+        body = render(await present(app))
+        return body, etag_of(body)
     reads: HotReads = request.app.state.hot_reads
     return await reads.get(app, name, render)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from switchgear.core.access_service import AccessService
+from switchgear.core.activation_queue import ActivationQueue
+from switchgear.core.configuration_service import ConfigurationService
 from switchgear.core.database import Clock, Database
 from switchgear.core.idempotency import Idempotency
 from switchgear.core.module_registry import ModuleRegistry
@@ -26,8 +28,8 @@ class Services(Protocol):
     database: Database
     units: Units
     registry: ModuleRegistry
-    configurations: Any
-    activations: Any
+    configurations: ConfigurationService
+    activations: ActivationQueue
     runs: RunService
     intake: Intake
     access: AccessService

@@ -38,9 +38,8 @@ async def list_modules(
     def render(now: Present) -> bytes:
         return _PAGE.dump_json(_listed(now, page, stage_id, status))
 
-    name = f"modules {page.limit} {page.position} {stage_id} {status}"
-    plain = (page.position, stage_id, status) == (None, None, None)
-    body, etag = await hot(request, app, name, render) if plain else (render(await present(app)), None)
+    is_plain = (page.position, stage_id, status) == (None, None, None)
+    body, etag = await hot(request, app, f"modules {page.limit}" if is_plain else None, render)
     return answer_bytes(request, body, etag=etag)
 
 

@@ -60,8 +60,12 @@ def _page(now: Present, page: Paging) -> Page[StageView]:
 @router.get("/stages", response_model=Page[StageView], responses=problems(304))
 async def list_stages(app: App, by: Reader, request: Request, page: PageOf) -> Response:
     """List the stages in order: contract, active selection, who serves, and every candidate with its compatibility."""
-    name = f"stages {page.limit} {page.position}"
-    body, etag = await hot(request, app, name, lambda now: _STAGES.dump_json(_page(now, page)))
+
+    def render(now: Present) -> bytes:
+        return _STAGES.dump_json(_page(now, page))
+
+    name = f"stages {page.limit}" if page.position is None else None  # of other pages there may be any number
+    body, etag = await hot(request, app, name, render)
     return answer_bytes(request, body, etag=etag)
 
 

@@ -1,0 +1,116 @@
+"""Pages for people, metrics, and the stream of events."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx2
+import pytest
+
+from factories.instance import Instance
+from factories.live import LiveServer
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_start_page_shows_details_only_to_whoever_has_a_token(shared: Instance) -> None:
+    plain = await shared.request("GET", "//", role=None, expect=200)
+    assert "Switchgear" in plain.text
+    assert "upper-text" not in plain.text
+    await shared.request("GET", "//?sign_in=true", role=None, expect=401)
+    password = base64.b64encode(f"me:{shared.tokens['viewer']}".encode()).decode()
+    full = await shared.request("GET", "//", role=None, headers={"Authorization": f"Basic {password}"}, expect=200)
+    assert "upper-text" in full.text
+    assert "v1" in full.text
+    await shared.request("GET", "/status", role=None, headers={"Authorization": f"Basic {password}"}, expect=401)
+
+
+async def test_the_documentation_and_the_runbook_load_nothing_from_elsewhere(shared: Instance) -> None:
+    for path in ("//", "//docs", "//problems", "//problems/parked.review"):
+        response = await shared.request("GET", path, role=None, expect=200)
+        assert response.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in response.headers["content-security-policy"]
+        assert "src=" not in response.text
+        assert "http" not in response.text.replace("https://fastapi", "")
+    entry = await shared.get("//problems/parked.review", role=None, headers={"Accept": "application/json"})
+    assert entry["code"] == "parked.review"
+
+
+async def test_metrics_show_the_present_state(shared: Instance) -> None:
+    text = (await shared.request("GET", "//metrics", role="viewer", expect=200)).text
+    assert 'switchgear_configuration_info{digest="' in text
+    assert 'switchgear_module_available{module="upper-text",stage="upper"} 1.0' in text
+    assert 'switchgear_module_available{module="upper-nobinary",stage="upper"} 0.0' in text
+    assert "switchgear_disk_free_bytes" in text
+    assert "run_" not in text.replace("run_duration", "")
+
+
+async def test_status_has_everything_for_one_glance(shared: Instance) -> None:
+    status = await shared.get("/status", role="viewer")
+    assert status["active"]["label"] == "v1"
+    assert [stage["stage_id"] for stage in status["stages"]] == ["load", "upper", "count", "check", "send"]
+    assert status["isolation"]["level"] in ("L0", "L1")
+    assert status["disk_free_bytes"] > 0
+    assert any("worker" in warning for warning in status["warnings"])
+
+
+async def test_a_document_goes_through_and_its_result_can_be_pulled(working: Instance) -> None:
+    sent = await working.send(b"two words")
+    run = await working.get(f"/runs/{sent['run']['id']}?wait=60")
+    assert run["status"] == "succeeded"
+    assert run["configuration_version"] == 1
+    assert [stage["stage_id"] for stage in run["stages"]] == ["load", "upper", "count", "check", "send"]
+    assert all(attempt["outcome"] == "succeeded" for attempt in run["attempts"])
+    result = await working.get(f"/documents/{sent['document']['id']}/invoice")
+    assert result["words"] == 2
+    table = await working.request(
+        "GET", f"/documents/{sent['document']['id']}/invoice", headers={"Accept": "text/csv"}, expect=200
+    )
+    assert table.headers["content-type"].startswith("text/csv")
+    pulled = await working.get("/invoices")
+    assert [item["run_id"] for item in pulled["items"]] == [run["id"]]
+    later = await working.get(f"/invoices?after={pulled['next_cursor']}")
+    assert later["items"] == []
+    again = await working.post(f"/runs/{run['id']}/retry", {"configuration": "active", "from": "start"}, expect=202)
+    assert again["retry_of"] == run["id"]
+    shown = await working.get("/configurations/v1")
+    assert shown["runs"]["succeeded"] >= 1
+    assert (await working.get("/schemas/invoice"))["properties"]["words"]
+
+
+@pytest.fixture
+def live(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path_factory.mktemp("live") / "home", environment) as server:
+        yield server
+
+
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, str | None, Any]]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif "event" in fields:
+            yield fields["event"], fields.get("id"), json.loads(fields["data"])
+            fields = {}
+        else:
+            fields = {}
+
+
+def test_a_stream_gives_each_audit_entry_once_and_goes_on_where_it_stopped(live: LiveServer) -> None:
+    token = {"Authorization": f"Bearer {live.token}"}
+    with httpx2.Client(base_url=f"{live.url}/api/v1", headers=token, timeout=30) as client:
+        known = client.get("/audit?limit=200").json()["items"]
+        with client.stream("GET", "/events/stream", headers={"Last-Event-ID": "1"}) as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            events = _events(stream.iter_lines())
+            seen = [next(events) for _ in range(len(known) - 1)]
+            assert [int(number or 0) for _, number, _ in seen] == list(range(2, len(known) + 1))
+            client.post("/tokens", json={"name": "seen", "role": "viewer"}).raise_for_status()
+            made = next(event for event in events if event[0] == "audit")
+            assert made[2]["action"] == "token.created"
+        wrong = client.get("/events/stream", headers={"Last-Event-ID": "x"})
+        assert wrong.status_code == 422
