@@ -98,24 +98,8 @@ def stage_view(
         availability: Who serves the stage now.
         compatibility: Module id -> answer and reasons.
     """
-    selection = active.content.selection(stage.id) if active else None
     selections = {item.stage_id: item for item in selection_views(active.content)} if active else {}
     policies = {item.stage_id: item for item in policy_views(active.content)} if active else {}
-    chain = {step.module_id for step in active.content.policy(stage.id).chain} if active else set()
-    candidates = [
-        CandidateView(
-            module_id=module.id,
-            version=module.version,
-            status=module.status,
-            compatibility=compatibility[module.id][0],
-            reasons=compatibility[module.id][1],
-            is_selected=selection is not None and selection.module_id == module.id,
-            is_fallback=module.id in chain,
-            why=why_of_lack(module.lack),
-        )
-        for module in sorted(modules.values(), key=lambda each: each.id)
-        if module.id in compatibility
-    ]
     return StageView(
         id=stage.id,
         order=stage.order,
@@ -128,8 +112,31 @@ def stage_view(
         serving_module_id=availability.module_id,
         then=availability.then,
         message=availability.message,
-        candidates=candidates,
+        candidates=list(_candidates(stage, active, modules, compatibility)),
     )
+
+
+def _candidates(
+    stage: StageDescription,
+    active: StoredConfiguration | None,
+    modules: Mapping[str, ModuleDescription],
+    compatibility: Mapping[str, tuple[Answer, list[str]]],
+) -> Iterator[CandidateView]:
+    selection = active.content.selection(stage.id) if active else None
+    chain = {step.module_id for step in active.content.policy(stage.id).chain} if active else set()
+    for module_id in sorted(set(compatibility) & set(modules)):
+        module = modules[module_id]
+        answer, reasons = compatibility[module_id]
+        yield CandidateView(
+            module_id=module_id,
+            version=module.version,
+            status=module.status,
+            compatibility=answer,
+            reasons=reasons,
+            is_selected=selection is not None and selection.module_id == module_id,
+            is_fallback=module_id in chain,
+            why=why_of_lack(module.lack),
+        )
 
 
 def contract_view(contract: ContractDescription, pipeline: PipelineDescription) -> ContractView:
