@@ -157,3 +157,13 @@ def test_a_killed_worker_process_holds_no_drain_back(pair: tuple[RunningServer, 
         assert ended["status"] == "succeeded"
         assert ended["configuration_id"] == old["id"]
     assert two.ended(two.send("afterwards")["run"]["id"])["configuration_id"] == new["id"]
+
+
+def test_a_module_that_is_disabled_in_one_process_is_used_by_none(pair: tuple[RunningServer, RunningServer]) -> None:
+    one, two = pair
+    one.request("PATCH", "/modules/upper-text", json={"enabled": False, "message": "broken since today"}, expect=200)
+    until(lambda: two.get("/modules/upper-text")["status"] == "disabled", what="the other process's notice")
+    runs = [two.ended(two.send(f"document {number}")["run"]["id"]) for number in range(4)]
+    assert {run["degraded"] for run in runs} == {True}
+    one.request("PATCH", "/modules/upper-text", json={"enabled": True, "message": "repaired"}, expect=200)
+    until(lambda: two.get("/modules/upper-text")["status"] == "available", what="the other process's notice")
