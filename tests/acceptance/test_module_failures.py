@@ -46,11 +46,6 @@ def chain(then: str = "park", *, modules: tuple[str, ...] = ("upper-other",)) ->
     ]
 
 
-def result_of(run: Answer) -> Answer:
-    result: Answer = next(stage["value"] for stage in run["stages"] if stage["stage_id"] == "check")
-    return result
-
-
 def attempts_of(run: Answer, stage: str) -> list[Answer]:
     return [attempt for attempt in run["attempts"] if attempt["stage_id"] == stage]
 
@@ -65,7 +60,7 @@ def test_the_fallback_completes_the_run_and_the_reason_is_shown(server: RunningS
         assert (second["module_id"], second["outcome"]) == ("upper-other", "succeeded"), mode
         assert run["status"] == "succeeded"
         assert run["degraded"] is True
-        assert result_of(run)["text"] == f"HELLO {mode.upper()}!"
+        assert run["result"]["text"] == f"HELLO {mode.upper()}!"
         served = next(stage for stage in run["stages"] if stage["stage_id"] == "upper")
         assert served["module_id"] == "upper-other"
         assert served["wanted_module_id"] == "upper-faulty"
@@ -98,7 +93,7 @@ def test_selecting_another_module_changes_that_module_and_only_that(server: Runn
     modules = [{a["stage_id"]: a["module_id"] for a in run["attempts"]} for run in (before, after)]
     assert modules[0]["upper"] == "upper-text"
     assert modules[1] == {**modules[0], "upper": "upper-other"}
-    assert (result_of(before)["text"], result_of(after)["text"]) == ("HELLO", "HELLO!")
+    assert (before["result"]["text"], after["result"]["text"]) == ("HELLO", "HELLO!")
 
 
 def test_a_rejected_document_burns_no_chain(server: RunningServer) -> None:
@@ -116,7 +111,7 @@ def test_low_confidence_lets_the_better_value_win(server: RunningServer) -> None
     server.switch_to(faulty("low_confidence", confidence=0.3), policies=policies)
     run = server.ended(server.send("hello")["run"]["id"])
     assert run["degraded"] is True
-    assert result_of(run)["text"] == "HELLO!"
+    assert run["result"]["text"] == "HELLO!"
     assert attempts_of(run, "upper")[0]["outcome"] == "low_confidence"
 
 
@@ -142,7 +137,7 @@ def test_everything_survives_a_restart(start: Start) -> None:
     assert first.stop() == 0
     second = start()
     assert second.get("/configurations/active")["id"] == version["id"]
-    assert result_of(second.run(run["id"])) == result_of(run)
+    assert second.run(run["id"])["result"] == run["result"]
     assert second.get("/audit?limit=200")["items"][-len(events) :] == events
     assert second.get("/audit/verify")["ok"] is True
 

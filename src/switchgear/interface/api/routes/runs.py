@@ -36,8 +36,8 @@ _LAST_LOOK_S: Final = 0.5
 Text = Annotated[str | None, Query(max_length=128)]
 
 
-def _view(found: FoundRun) -> RunView:
-    return run_view(found.run, found.attempts, found.outputs)
+def _view(app: Services, found: FoundRun) -> RunView:
+    return run_view(found.run, found.attempts, found.outputs, app.registry.pipeline)
 
 
 @router.get("/runs", responses=problems(404))
@@ -74,7 +74,7 @@ async def get_run(app: App, by: Owner, request: Request, run_id: str, wait: Wait
     check_own(by, found.run.actor, "run")
     if wait and found.run.status not in ENDED:
         found = await _wait(app, request, run_id, wait)
-    return answer_bytes(request, _view(found).model_dump_json().encode())
+    return answer_bytes(request, _view(app, found).model_dump_json().encode())
 
 
 async def _wait(app: Services, request: Request, run_id: str, wait_s: float) -> FoundRun:
@@ -96,10 +96,10 @@ async def retry_run(app: App, by: Operator, run_id: str, response: Response, bod
         run_id, by=by, configuration=asked.configuration, from_=asked.from_, message=asked.message
     )
     response.headers["Location"] = f"/api/v1/runs/{found.run.id}"
-    return _view(found)
+    return _view(app, found)
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, responses=problems(409))
 async def cancel_run(app: App, by: Operator, run_id: str, body: CancelBody | None = None) -> RunView:
     """Cancel a run; one that is at work is ended by its worker within a heartbeat."""
-    return _view(await app.runs.cancel(run_id, by=by, message=body.message if body else ""))
+    return _view(app, await app.runs.cancel(run_id, by=by, message=body.message if body else ""))

@@ -109,6 +109,7 @@ class RunView(RunSummary):
     attempts: list[AttemptView]
     decision: dict[str, Any] | None = None
     cancel_requested: bool = False
+    result: Any = Field(None, description="The pipeline's result so far; null when there is none or it is a file")
 
 
 class AcceptedView(View):

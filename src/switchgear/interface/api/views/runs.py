@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from switchgear.domain.run import RunStatus
+from switchgear.domain.stage import PipelineDescription
 from switchgear.ingestion.run_repository import DocumentRow, RunRow, StoredAttempt, StoredOutput
 from switchgear.interface.api.schemas.common import WhyView, time_of
 from switchgear.interface.api.schemas.documents import (
@@ -65,11 +66,16 @@ def run_summary(row: RunRow) -> RunSummary:
     return RunSummary(**_summary(row))
 
 
-def run_view(row: RunRow, attempts: Sequence[StoredAttempt], outputs: Sequence[StoredOutput]) -> RunView:
-    """A run with its stages and attempts."""
+def run_view(
+    row: RunRow, attempts: Sequence[StoredAttempt], outputs: Sequence[StoredOutput], pipeline: PipelineDescription
+) -> RunView:
+    """A run with its stages, its attempts and its result."""
+    stages = [_output(item) for item in outputs]
+    result_stage = next(stage.id for stage in pipeline.stages if stage.contract.output_name == pipeline.result)
     return RunView(
         **_summary(row),
-        stages=[_output(item) for item in outputs],
+        result=next((item.value for item in stages if item.stage_id == result_stage), None),
+        stages=stages,
         attempts=[_attempt(item) for item in attempts],
         decision=row.decision,
         cancel_requested=row.cancel_requested,
