@@ -96,6 +96,13 @@ async def test_an_expired_token_opens_nothing(database_url: str) -> None:
         await database.close()
 
 
+async def test_the_message_of_a_change_stands_in_the_trail(access: AccessService, units: Units) -> None:
+    token, _ = await access.create_token("scanner", Role.INGEST, None, ADMIN, message="for the new scanner")
+    changed = await access.update(token.id, ADMIN, token.etag, role=Role.VIEWER, message="it only reads")
+    await access.revoke(token.id, ADMIN, changed.etag, message="sold")
+    assert [event.message for event in await trail(units)] == ["for the new scanner", "it only reads", "sold"]
+
+
 async def test_a_token_is_changed_under_its_etag_only(access: AccessService, units: Units) -> None:
     token, secret = await access.create_token("scanner", Role.INGEST, None, ADMIN)
     changed = await access.update(token.id, ADMIN, token.etag, role=Role.VIEWER, name="reader")

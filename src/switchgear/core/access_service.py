@@ -87,7 +87,9 @@ class AccessService:
             "The token is not known here, has expired, or was revoked. Send a valid one as `Authorization: Bearer ...`."
         )
 
-    async def create_token(self, name: str, role: Role, expires_at: int | None, by: Actor) -> tuple[StoredToken, str]:
+    async def create_token(
+        self, name: str, role: Role, expires_at: int | None, by: Actor, message: str = ""
+    ) -> tuple[StoredToken, str]:
         """Make a token and return it with its secret, which is shown this once and never stored.
 
         Args:
@@ -95,6 +97,7 @@ class AccessService:
             role: What it may do.
             expires_at: Microseconds UTC after which it opens nothing, or None.
             by: The verified caller.
+            message: Why; stands in the audit trail.
 
         Raises:
             Forbidden: The caller is no admin; recorded in the audit trail.
@@ -106,7 +109,7 @@ class AccessService:
             now = await unit.now_us()
             await self._check(unit, name, expires_at, now)
             secret = self._new_secret()
-            token = await self._add(unit, name, role, secret, by=by, expires_at=expires_at, now=now)
+            token = await self._add(unit, name, role, secret, by=by, expires_at=expires_at, now=now, message=message)
             await unit.commit()
         return token, secret
 
@@ -130,6 +133,7 @@ class AccessService:
         name: str | None = None,
         role: Role | None = None,
         expires_at: int | None = _UNCHANGED,
+        message: str = "",
     ) -> StoredToken:
         """Change a token's name, role or end; what is left out stays.
 
@@ -150,11 +154,11 @@ class AccessService:
             new_end = None if end == token.expires_at else end
             await self._check(unit, None if new_name == token.name else new_name, new_end, await unit.now_us())
             values = {"name": new_name, "role": str(role or token.role), "expires_at": end}
-            changed = await self._change(unit, token, AuditAction.TOKEN_CHANGED, by, values)
+            changed = await self._change(unit, token, AuditAction.TOKEN_CHANGED, by, values, message)
             await unit.commit()
         return changed
 
-    async def revoke(self, token_id: str, by: Actor, if_match: str | None = None) -> StoredToken:
+    async def revoke(self, token_id: str, by: Actor, if_match: str | None = None, message: str = "") -> StoredToken:
         """Make a token open nothing from the next request on; a revoked one stays as it is.
 
         Raises:
@@ -169,7 +173,7 @@ class AccessService:
             if token.revoked_at is not None:
                 return token
             revoked = await self._change(
-                unit, token, AuditAction.TOKEN_REVOKED, by, {"revoked_at": await unit.now_us()}
+                unit, token, AuditAction.TOKEN_REVOKED, by, {"revoked_at": await unit.now_us()}, message
             )
             await unit.commit()
         return revoked
@@ -278,19 +282,28 @@ class AccessService:
         now: int,
         expires_at: int | None = None,
         action: AuditAction = AuditAction.TOKEN_CREATED,
+        message: str = "",
     ) -> StoredToken:
         token = StoredToken(new_id("tok"), name, role, by.name, now, expires_at, None, 1)
         await unit.access.add_token(token, digest_of(secret))
-        await unit.audit.append(action, actor=by, subjects=(token.id,), after=_facts(token))
+        await unit.audit.append(action, actor=by, subjects=(token.id,), message=message, after=_facts(token))
         return token
 
     async def _change(
-        self, unit: UnitOfWork, token: StoredToken, action: AuditAction, by: Actor, values: dict[str, Any]
+        self,
+        unit: UnitOfWork,
+        token: StoredToken,
+        action: AuditAction,
+        by: Actor,
+        values: dict[str, Any],
+        message: str = "",
     ) -> StoredToken:
         if not await unit.access.change_token(token.id, token.version, **values):
             raise _moved_on()
         changed = await _get(unit, token.id)
-        await unit.audit.append(action, actor=by, subjects=(token.id,), before=_facts(token), after=_facts(changed))
+        await unit.audit.append(
+            action, actor=by, subjects=(token.id,), message=message, before=_facts(token), after=_facts(changed)
+        )
         return changed
 
 

@@ -46,7 +46,9 @@ async def list_tokens(app: App, by: Admin, page: PageOf) -> Page[TokenView]:
 @hides("secret")
 async def create_token(app: App, by: Admin, body: TokenBody, response: Response) -> CreatedToken:
     """Make a token; its secret is in this answer and nowhere else."""
-    token, secret = await app.access.create_token(body.name, body.role, _microseconds(body.expires_at), by)
+    token, secret = await app.access.create_token(
+        body.name, body.role, _microseconds(body.expires_at), by, body.message
+    )
     response.headers["Location"] = f"/api/v1/tokens/{token.id}"
     response.headers["ETag"] = token.etag
     return CreatedToken(token=_view(token, app), secret=secret)
@@ -66,7 +68,9 @@ async def change_token(
 ) -> TokenView:
     """Change a token's name, role or end; it acts on the next request. Needs If-Match."""
     given = {"expires_at": _microseconds(body.expires_at)} if "expires_at" in body.model_fields_set else {}
-    token = await app.access.update(token_id, by, require_match(if_match), name=body.name, role=body.role, **given)
+    token = await app.access.update(
+        token_id, by, require_match(if_match), name=body.name, role=body.role, message=body.message, **given
+    )
     response.headers["ETag"] = token.etag
     return _view(token, app)
 
