@@ -131,6 +131,7 @@ class Bench:
         self.process.queue._units = self.process.queue._warming._units = units
         self.process.service._units = units
         self.claimed: list[ClaimedRun] = []
+        self.seen: tuple[str, int] = ("", 0)
 
     async def submit(self, text: str) -> None:
         await self.quiet.accept(
@@ -164,6 +165,11 @@ class Bench:
         assert row.active_configuration_id == active[0][0]
         running = {item[0] for item in await narrow.query("SELECT configuration_id FROM runs WHERE status = 'running'")}
         assert running <= {active[0][0]}, "a drain switched while a run held the version before"
+        [[state]] = await narrow.query("SELECT state FROM activations ORDER BY id DESC LIMIT 1")
+        [[claims]] = await narrow.query("SELECT count(*) FROM runs WHERE fencing_token > 0")
+        if state == self.seen[0] == State.DRAINING:
+            assert claims == self.seen[1], "a run was claimed for the first time during a drain"
+        self.seen = (state, claims)
 
 
 @pytest.fixture

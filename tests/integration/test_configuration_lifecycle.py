@@ -145,6 +145,27 @@ class ConfigurationLifecycle(RuleBasedStateMachine):
         )
         self.do(self.core.service.look_at_modules())
 
+    @rule(number=st.integers(0, 20))
+    def module_breaks_while_an_activation_waits(self, number: int) -> None:
+        """What is accepted may not be activated any more: I3."""
+        self.runs_run(1)
+        self.core.refusal = None
+        versions = self.do(self.core.service.list(200)).items
+        chosen = versions[number % len(versions)]
+        request = ActivationRequest(replace_pending=True, accept_base_moved=True, unblock=True)
+        with suppress(DomainError):
+            self.do(self.core.service.activate(chosen.id, by=OPERATOR, request=request))
+        self.advance(True)
+        self.do(self._check())
+        before = self.core.registry.modules
+        name = chosen.content.selections[0].module_id
+        if name in before:
+            self.core.registry.change(name, contract="another@1")
+        self.runs_run(0)
+        self.advance(False)
+        self.do(self._check())
+        self.core.registry.modules = before
+
     @rule(refuses=st.booleans())
     def warming_refuses(self, refuses: bool) -> None:
         self.core.refusal = Why(Code.ACTIVATION_WORKER_REFUSED, "No.") if refuses else None
@@ -192,13 +213,14 @@ def unsynced() -> Iterator[None]:
         yield
 
 
+@pytest.mark.timeout(900)
 def test_any_sequence_keeps_the_invariants(sqlite_template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ConfigurationLifecycle, "template", sqlite_template, raising=False)
     with unsynced():
         run_state_machine_as_test(
             ConfigurationLifecycle,
             settings=settings(
-                max_examples=30,
+                max_examples=max(20, settings().max_examples // 5),
                 stateful_step_count=25,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
