@@ -100,14 +100,6 @@ class ActivationRepository:
         """Return ids of workers whose last heartbeat is not older than *after_us*."""
         return (await self._session.scalars(select(Worker.id).where(Worker.heartbeat_at >= after_us))).all()
 
-    async def unavailable_for_all(self, after_us: int) -> Mapping[str, Mapping[str, Any]]:
-        """Return modules that no live worker can use, with the reason of one of them; empty without live workers."""
-        rows = (await self._session.scalars(select(Worker.unavailable).where(Worker.heartbeat_at >= after_us))).all()
-        if not rows:
-            return {}
-        everywhere = set(rows[0]).intersection(*rows[1:])
-        return {module_id: rows[0][module_id] for module_id in sorted(everywhere)}
-
     async def _many(self, query: Select[Activation, int, int | None]) -> Sequence[StoredActivation]:
         rows = (await self._session.execute(query.execution_options(populate_existing=True))).all()
         if not rows:
