@@ -195,7 +195,8 @@ class ForkServer:
             kill_leftovers(self._folder)
         if self._listening is not None:
             self._listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            # It may have been about to read the pipe that was closed above: some event loops then raise.
+            with contextlib.suppress(asyncio.CancelledError, ValueError, OSError):
                 await self._listening
         for pid in list(self._workers):
             self._bury(pid, None)
