@@ -184,7 +184,7 @@ async def test_a_plan_that_breaks_rejects_the_activation_with_a_reason(core: Cor
     assert "boom" not in str(activation.why)
 
 
-async def heartbeat(core: Core, worker_id: str) -> None:
+async def heartbeat(core: Core, worker_id: str, **unavailable: dict[str, str]) -> None:
     async with core.units() as unit:
         await unit.session.execute(
             insert(Worker).values(
@@ -194,7 +194,7 @@ async def heartbeat(core: Core, worker_id: str) -> None:
                 boot_id="",
                 started_at=core.clock(),
                 heartbeat_at=core.clock(),
-                unavailable={},
+                unavailable={name.replace("_", "-"): lack for name, lack in unavailable.items()},
                 isolation={},
             )
         )
@@ -233,6 +233,36 @@ async def test_a_live_worker_that_does_not_answer_rejects_in_time(core: Core, cl
     assert ended.why is not None
     assert ended.why["code"] == Code.ACTIVATION_WORKER_MISSING
     assert ended.why["blocking"] == ["wrk_silent"]
+
+
+REPORT = {"code": "module.missing_binary", "message": "Program foo is missing.", "fix": "apt install foo"}
+
+
+async def test_a_module_is_available_when_one_live_worker_can_use_it(core: Core) -> None:
+    core.registry.change("read-b", lack=GONE)
+    with pytest.raises(ConfigurationInvalid):
+        await core.make(read="read-b")  # without live workers, what this process sees counts
+    await heartbeat(core, "wrk_good")
+    await heartbeat(core, "wrk_bad", read_b=REPORT)
+    assert (await core.make(read="read-b")).status is Status.VALIDATED
+
+
+async def test_a_module_is_unavailable_when_no_live_worker_can_use_it(core: Core, clock: Clock) -> None:
+    made = await core.make(read="read-b")
+    await heartbeat(core, "wrk_one", read_b=REPORT)
+    await heartbeat(core, "wrk_two", read_b=REPORT)
+    with pytest.raises(ConfigurationInvalid, match="No worker can use it") as refused:
+        await core.service.activate(made.id, by=OPERATOR, request=DEFAULTS)
+    assert refused.value.findings.errors[0].hint == "apt install foo"
+    clock.advance(21)  # they are not heard of any more
+    assert (await core.switch_to(made.id)).state is State.APPLIED
+
+
+async def test_a_workers_own_look_is_newer_than_its_row(core: Core) -> None:
+    await heartbeat(core, "server", read_b=REPORT)
+    assert (await core.make(read="read-b")).status is Status.VALIDATED
+    await heartbeat(core, "wrk_other", read_b=REPORT)
+    assert (await core.make(read="read-b", deliver="deliver-a")).status is Status.VALIDATED
 
 
 async def test_a_second_activation_is_refused_or_replaces(core: Core) -> None:

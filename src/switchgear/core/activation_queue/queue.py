@@ -18,7 +18,14 @@ from switchgear.core.activation_queue.decision import Decision, Due, decide
 from switchgear.core.activation_queue.running_work import ActivationPage, ActivationView, RunningWork
 from switchgear.core.activation_queue.switch import relocked, requester, step, switch
 from switchgear.core.activation_queue.warming import Warming
-from switchgear.core.configuration_validation import Findings, Purpose, Validate, ValidationOptions, validator
+from switchgear.core.configuration_validation import (
+    Findings,
+    Purpose,
+    Validate,
+    ValidationOptions,
+    as_workers_see,
+    validator,
+)
 from switchgear.core.logging import get_logger
 from switchgear.core.module_registry import ModuleRegistry
 from switchgear.core.observability import EventName, Metrics
@@ -81,6 +88,7 @@ class ActivationQueue:
         self._running = running
         self._clock = clock
         self._warm_timeout_s = warm_timeout_s
+        self._worker_id = worker_id
         self._alive_us = int(worker_alive_s * 1_000_000)
         self._warming = Warming(units, warm, worker_id, warm_timeout_s, then=self.advance)
         self._wake = asyncio.Event()
@@ -322,6 +330,7 @@ class ActivationQueue:
         self, unit: UnitOfWork, activation: StoredActivation, snapshot: Snapshot, now: int
     ) -> StoredActivation:
         """Validate again, then switch or reject. DESIGN 4, I3"""
+        snapshot = await self.as_workers_see(unit, snapshot)
         configuration = await unit.configurations.get(activation.configuration_id)
         active = await unit.configurations.active()
         purpose = _PURPOSES.get(activation.kind, Purpose.ACTIVATE)
@@ -338,6 +347,20 @@ class ActivationQueue:
         except IllegalTransition as error:
             why = Why(Code.CONFIGURATION_ILLEGAL_TRANSITION, error.message, error.fields)
             return await step(unit, activation, Event.REJECT, now, why=why)
+
+    async def as_workers_see(self, unit: UnitOfWork, snapshot: Snapshot) -> Snapshot:
+        """Return the union of what live workers can use; this process's own part is *snapshot*, which is newer."""
+        reports = await unit.activations.worker_reports(await unit.now_us() - self._alive_us)
+        if not reports.keys() - {self._worker_id}:
+            return snapshot
+        mine = {
+            module.id: {"code": str(module.lack.code), "message": module.lack.message, "fix": module.lack.fix}
+            for module in snapshot.modules.values()
+            if module.lack is not None
+        }
+        return as_workers_see(
+            snapshot, [mine if name == self._worker_id else report for name, report in reports.items()]
+        )
 
     def _is_fresh(self, snapshot: Snapshot | None) -> bool:
         return snapshot is not None and self._clock() - snapshot.taken_at_us <= FRESH_US

@@ -197,7 +197,7 @@ class Making(Reading):
     ) -> Findings:
         return validate(
             content,
-            snapshot,
+            await self._queue.as_workers_see(unit, snapshot),
             purpose=Purpose.CREATE,
             lock=stored.lock if stored is not None else None,
             active=await unit.configurations.active(),

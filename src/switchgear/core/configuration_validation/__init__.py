@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from switchgear.core.configuration_validation.availability import (
+    as_workers_see,
     check_availability,
     check_deprecation,
     check_lock,
@@ -38,6 +39,7 @@ __all__ = [
     "Severity",
     "Validate",
     "ValidationOptions",
+    "as_workers_see",
     "content_errors",
     "disagreements",
     "is_covered",

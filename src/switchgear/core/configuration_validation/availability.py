@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from switchgear.core.configuration_validation.findings import Collector, Finding, Kind
 from switchgear.core.configuration_validation.structure import Use
@@ -66,6 +68,31 @@ def check_lock(lock: Mapping[str, LockEntry], uses: Iterable[Use], snapshot: Sna
                     "Install the locked version again, or make a new version from this one.",
                 ),
             )
+
+
+def as_workers_see(snapshot: Snapshot, reports: Iterable[Mapping[str, Mapping[str, Any]]]) -> Snapshot:
+    """Return the union of what workers can use: a module is available when it is to one of them. DESIGN 4
+
+    Args:
+        snapshot: What this process sees; it describes the modules.
+        reports: Per live worker: module id -> {code, message, fix?} of what it cannot use. None of them leaves the
+            snapshot as it is.
+    """
+    seen = list(reports)
+    if not seen:
+        return snapshot
+    everywhere = set(seen[0]).intersection(*seen[1:])
+    changed: dict[str, ModuleDescription] = {}
+    for name, module in snapshot.modules.items():
+        if name in everywhere and module.lack is None:
+            changed[name] = replace(module, lack=_reported(seen[0][name]))
+        elif name not in everywhere and module.lack is not None and module.stage_id:
+            changed[name] = replace(module, lack=None)
+    return replace(snapshot, modules={**snapshot.modules, **changed}) if changed else snapshot
+
+
+def _reported(report: Mapping[str, Any]) -> Lack:
+    return Lack(Code(report["code"]), f"No worker can use it: {report['message']}", report.get("fix"))
 
 
 def stale_modules(lock: Mapping[str, LockEntry], snapshot: Snapshot) -> list[str]:
