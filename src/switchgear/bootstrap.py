@@ -298,7 +298,7 @@ class Application:
             process_id=os.getpid(),
             boot_id=machine_boot_id(),
             unavailable={
-                module.id: {"code": str(module.lack.code), "message": module.lack.message}
+                module.id: {"code": str(module.lack.code), "message": module.lack.message, "fix": module.lack.fix}
                 for module in modules
                 if module.lack is not None
             },
