@@ -44,7 +44,7 @@ class Reading:
         registry: ModuleRegistry,
         queue: ActivationQueue,
         clock: Callable[[], int],
-        options: ValidationOptions = ValidationOptions(),
+        options: ValidationOptions | None = None,
         *,
         metrics: Metrics | None = None,
     ) -> None:
