@@ -196,6 +196,22 @@ async def test_a_sender_sees_only_what_it_sent_itself(instance: Instance) -> Non
     assert len((await instance.get("/documents", role="viewer"))["items"]) == 2
 
 
+async def test_a_sender_of_known_bytes_gets_a_run_of_its_own_and_nothing_of_the_first_sender(
+    instance: Instance,
+) -> None:
+    first = await instance.send(b"known bytes", "secret-project.txt", role="operator")
+    mine = await instance.send(b"known bytes", "mine.txt", role="ingest")
+    assert mine["run"]["id"] != first["run"]["id"]
+    assert mine["document"]["last_run_id"] == mine["run"]["id"]
+    assert mine["duplicate_of"] is None
+    assert "secret-project" not in str(mine)
+    assert first["run"]["id"] not in str(mine)
+    await instance.get(f"/runs/{mine['run']['id']}", role="ingest")
+    again = await instance.send(b"known bytes", "mine.txt", role="ingest")
+    assert again["run"]["id"] == mine["run"]["id"]
+    assert len((await instance.get("/documents", role="viewer"))["items"]) == 1
+
+
 async def test_me_says_who_calls_and_what_it_may(shared: Instance) -> None:
     me = await shared.get("/me", role="operator")
     assert (me["name"], me["role"]) == ("test-operator", "operator")
@@ -208,6 +224,9 @@ async def test_readiness_details_need_a_viewer(shared: Instance) -> None:
     assert plain == {"ready": True}
     await shared.request("GET", "//readyz?verbose=true", role=None, expect=401)
     await shared.request("GET", "//readyz?verbose=true", role="ingest", expect=403)
+    for bare in ("//readyz?verbose", "//readyz?verbose="):
+        await shared.request("GET", bare, role=None, expect=401)
+        assert (await shared.get(bare, role="viewer"))["checks"]
     checks = (await shared.get("//readyz?verbose=true", role="viewer"))["checks"]
     assert {check["name"] for check in checks} == {"database", "storage"}
 
