@@ -206,8 +206,9 @@ async def test_a_sender_of_known_bytes_gets_a_run_of_its_own_and_nothing_of_the_
     assert mine["duplicate_of"] is None
     assert "secret-project" not in str(mine)
     assert first["run"]["id"] not in str(mine)
-    await instance.get(f"/runs/{mine['run']['id']}", role="ingest")
-    again = await instance.send(b"known bytes", "mine.txt", role="ingest")
+    assert "secret-project" not in str(await instance.get(f"/runs/{mine['run']['id']}", role="ingest"))
+    assert "secret-project" not in str(await instance.get("/runs", role="ingest"))
+    again = await instance.send(b"known bytes", "mine.txt", role="ingest", expect=200)
     assert again["run"]["id"] == mine["run"]["id"]
     assert len((await instance.get("/documents", role="viewer"))["items"]) == 1
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol
 
 from switchgear.core.logging import get_logger
 from switchgear.core.observability import EventName
-from switchgear.domain.access import Actor
+from switchgear.domain.access import Actor, Role
 from switchgear.domain.errors import InvalidRequest
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.run_repository.records import AcceptedDocument
@@ -85,7 +87,7 @@ class Intake:
             file_name: As the sender gave it.
             media_type: As the sender gave it; never trusted.
             by: The verified sender.
-            again: Whether known bytes get a new run.
+            again: Whether known bytes get a new run. A sender that reads only its own runs gets one of its own.
 
         Raises:
             EmptyDocument: There are no bytes.
@@ -94,14 +96,18 @@ class Intake:
             DatabaseUnreachable: Nothing was recorded; the sender may try again.
         """
         stored = await self._artifacts.put(_not_empty(stream), max_bytes=self._max_bytes)
-        accepted = await self._documents.accept(
+        actor = by.token_id or by.name
+        record = partial(
+            self._documents.accept,
             sha256=stored.sha256,
             size_bytes=stored.size_bytes,
             name=shown_name(file_name),
             media_type=plain_media_type(media_type),
-            actor=by.token_id or by.name,
-            again=again,
+            actor=actor,
         )
+        accepted = await record(again=again)
+        if by.role is Role.INGEST and accepted.run.actor != actor:  # it must not be handed somebody else's run
+            accepted = replace(await record(again=True), duplicate=False)
         self._wake()
         log.info(
             EventName.DOCUMENT_ACCEPTED,

@@ -24,7 +24,7 @@ from switchgear.ingestion.run_repository.records import (
 RUN_COLUMNS: Final = """r.id, r.document_id, d.name, r.status, r.degraded, r.configuration_id, r.configuration_version,
     r.pinned_configuration_id, r.fencing_token, r.claimed_by, r.losses, r.stage_id, r.available_at, r.accepted_at,
     r.started_at, r.ended_at, r.running_us, r.cancel_requested, r.retry_of, r.actor, r.identity, r.decision, r.why,
-    r.why_code"""
+    r.why_code, d.actor"""
 DOCUMENT_COLUMNS: Final = """d.id, d.sha256, d.size_bytes, d.name, d.media_type, d.parent_id, d.actor, d.received_at,
     (SELECT id FROM runs WHERE document_id = d.id ORDER BY id DESC LIMIT 1),
     (SELECT status FROM runs WHERE document_id = d.id ORDER BY id DESC LIMIT 1)"""

@@ -192,6 +192,7 @@ class RunRow:
     decision: dict[str, Any] | None
     why: dict[str, Any] | None
     why_code: str | None
+    document_actor: str = ""  #: who sent the document first
 
 
 @dataclass(frozen=True, slots=True)

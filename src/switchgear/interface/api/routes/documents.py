@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any, Final
 
@@ -136,11 +137,15 @@ async def _accept(
     app: Services, by: Actor, stream: AsyncIterator[bytes], name: str, media_type: str, again: bool
 ) -> Response:
     accepted = await app.intake.accept(stream, file_name=name, media_type=media_type[:255], by=by, again=again)
+    own = own_only(by)
+    document = accepted.document
+    if own is not None and document.actor != own:  # nothing of the first sender; `run` is the caller's own
+        document = replace(document, name=name, received_at=accepted.run.accepted_at)
     known = accepted.duplicate and not again
     view = AcceptedView(
-        document=document_view(accepted.document),
-        run=run_summary(accepted.run),
-        duplicate_of=accepted.document.id if accepted.duplicate else None,
+        document=document_view(document),
+        run=run_summary(accepted.run, own),
+        duplicate_of=document.id if accepted.duplicate else None,
     )
     headers = {"Location": f"/api/v1/documents/{view.document.id}"}
     return Response(view.model_dump_json(), 200 if known else 202, headers, media_type="application/json")

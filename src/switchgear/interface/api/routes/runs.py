@@ -36,8 +36,8 @@ _LAST_LOOK_S: Final = 0.5
 Text = Annotated[str | None, Query(max_length=128)]
 
 
-def _view(app: Services, found: FoundRun) -> RunView:
-    return run_view(found.run, found.attempts, found.outputs, app.registry.pipeline)
+def _view(app: Services, found: FoundRun, own: str | None = None) -> RunView:
+    return run_view(found.run, found.attempts, found.outputs, app.registry.pipeline, own)
 
 
 @router.get("/runs", responses=problems(404))
@@ -61,7 +61,9 @@ async def list_runs(
         actor=own_only(by),
     )
     found = await app.runs.list(wanted, page.limit, page.position)
-    return Page(items=[run_summary(item) for item in found.items], next_cursor=page.next(found.next_cursor))
+    return Page(
+        items=[run_summary(item, own_only(by)) for item in found.items], next_cursor=page.next(found.next_cursor)
+    )
 
 
 @router.get("/runs/{run_id}", response_model=RunView, responses=problems(304))
@@ -74,7 +76,7 @@ async def get_run(app: App, by: Owner, request: Request, run_id: str, wait: Wait
     check_own(by, found.run.actor, "run")
     if wait and found.run.status not in ENDED:
         found = await _wait(app, request, run_id, wait)
-    return answer_bytes(request, _view(app, found).model_dump_json().encode())
+    return answer_bytes(request, _view(app, found, own_only(by)).model_dump_json().encode())
 
 
 async def _wait(app: Services, request: Request, run_id: str, wait_s: float) -> FoundRun:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from pydantic import BeforeValidator
 
 from switchgear.domain.access import Need
 from switchgear.domain.errors import Code, NotFound
@@ -17,6 +18,9 @@ from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.readiness import readiness
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.schemas.status import ReadinessView, RunbookView
+
+#: `?verbose` alone means yes, as people write it.
+Verbose = Annotated[bool, BeforeValidator(lambda value: True if value == "" else value), Query()]
 
 router = guarded_router("system")
 
@@ -33,7 +37,7 @@ async def livez() -> PlainTextResponse:
     response_model=ReadinessView,
     responses={503: {"model": ReadinessView, "description": "Not ready"}, **problems(401, 403, 429)},
 )
-async def readyz(app: App, request: Request, verbose: Annotated[bool, Query()] = False) -> Response:
+async def readyz(app: App, request: Request, verbose: Verbose = False) -> Response:
     """Whether work can be taken now; `verbose` lists each check and needs a viewer."""
     if verbose:
         await authorize(request, Need.READ)

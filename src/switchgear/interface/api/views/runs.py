@@ -42,11 +42,12 @@ def document_view(row: DocumentRow) -> DocumentView:
     )
 
 
-def _summary(row: RunRow) -> dict[str, Any]:
+def _summary(row: RunRow, own: str | None) -> dict[str, Any]:
+    is_hidden = own is not None and row.document_actor != own  # somebody else sent these bytes first
     return {
         "id": row.id,
         "document_id": row.document_id,
-        "document_name": shown_name(row.document_name),
+        "document_name": "" if is_hidden else shown_name(row.document_name),
         "status": row.status,
         "degraded": row.degraded,
         "configuration_id": row.configuration_id,
@@ -61,19 +62,23 @@ def _summary(row: RunRow) -> dict[str, Any]:
     }
 
 
-def run_summary(row: RunRow) -> RunSummary:
-    """One line of the list of runs."""
-    return RunSummary(**_summary(row))
+def run_summary(row: RunRow, own: str | None = None) -> RunSummary:
+    """One line of the list of runs; *own* is the token of a caller that reads only what it sent."""
+    return RunSummary(**_summary(row, own))
 
 
 def run_view(
-    row: RunRow, attempts: Sequence[StoredAttempt], outputs: Sequence[StoredOutput], pipeline: PipelineDescription
+    row: RunRow,
+    attempts: Sequence[StoredAttempt],
+    outputs: Sequence[StoredOutput],
+    pipeline: PipelineDescription,
+    own: str | None = None,
 ) -> RunView:
-    """A run with its stages, its attempts and its result."""
+    """A run with its stages, its attempts and its result; *own* as for `run_summary`."""
     stages = [_output(item) for item in outputs]
     result_stage = next(stage.id for stage in pipeline.stages if stage.contract.output_name == pipeline.result)
     return RunView(
-        **_summary(row),
+        **_summary(row, own),
         result=next((item.value for item in stages if item.stage_id == result_stage), None),
         stages=stages,
         attempts=[_attempt(item) for item in attempts],
