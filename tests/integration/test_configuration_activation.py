@@ -362,6 +362,25 @@ async def test_a_version_from_an_older_base_names_what_it_would_undo(core: Core)
     assert accepted.state is State.APPLIED
 
 
+async def test_a_version_made_from_what_a_rollback_left_names_what_it_would_bring_back(core: Core) -> None:
+    """Its base has a higher number than the active version, and yet it would undo the rollback without a word."""
+    await core.switch_to((await core.make(read="read-b")).id)
+    made = await core.service.create(content(read="read-b", deliver="deliver-a"), base="active", by=OPERATOR)
+    await core.go_back()
+    with pytest.raises(BaseMoved) as moved:
+        await core.service.activate(made.configuration.id, by=OPERATOR, request=DEFAULTS)
+    assert "v3 was made from v2, but v1 is active now" in moved.value.message
+    assert "read-b is replaced by read-a" in moved.value.message
+    assert (await core.switch_to("v3", accept_base_moved=True)).state is State.APPLIED
+
+
+async def test_a_version_made_from_what_a_rollback_left_that_undoes_nothing_is_admitted(core: Core) -> None:
+    await core.switch_to((await core.make(read="read-b")).id)
+    made = await core.service.create(content(read="read-a", deliver="deliver-a"), base="active", by=OPERATOR)
+    await core.go_back()
+    assert (await core.switch_to(made.configuration.id)).state is State.APPLIED
+
+
 async def test_an_invalid_configuration_is_refused_with_every_finding(core: Core) -> None:
     made = await core.make(read="read-b", then=None, chain=())
     core.registry.change("read-b", lack=GONE)

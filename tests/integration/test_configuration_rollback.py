@@ -71,6 +71,35 @@ async def test_previous_skips_versions_that_a_rollback_left(core: Core) -> None:
         await core.go_back()
 
 
+async def test_previous_is_the_highest_number_not_the_one_that_was_left_last(core: Core) -> None:
+    second, third = await core.make(read="read-b"), await core.make(extract="extract-c")
+    await core.switch_to(second.id)
+    assert (await core.service.get("previous")).version == 1
+    await core.go_back()
+    await core.switch_to(third.id)
+    assert (await core.service.get("previous")).version == 1  # version 2 was left by the rollback
+    await core.switch_to("v2", unblock=True)
+    assert (await core.service.get("previous")).version == 3
+    assert isinstance(core.clock, Clock)
+    core.clock.advance(1)
+    await core.switch_to("v1")
+    assert (await core.service.get("previous")).version == 3  # although version 2 was left after it
+    await core.go_back("v2")
+    assert (await core.service.get("previous")).version == 3  # version 1 was left by the rollback
+
+
+async def test_previous_is_not_another_version_with_the_content_that_a_rollback_left(core: Core) -> None:
+    await core.switch_to((await core.make(read="read-b")).id)
+    core.registry.change("read-b", version="2.0.0", code_digest="other")
+    await core.service.look_at_modules()
+    await core.settle()
+    assert await core.statuses() == {1: "superseded", 2: "superseded", 3: "active"}  # 3 is the relocked 2
+    await core.go_back()
+    assert (await core.service.active()).version == 1
+    with pytest.raises(NotFound, match="No earlier version"):
+        await core.go_back()
+
+
 async def test_previous_has_another_digest_than_the_active_version(core: Core) -> None:
     second = await core.make(read="read-b")
     await core.switch_to(second.id)
