@@ -45,8 +45,8 @@ class ConfigurationRepository:
     async def get(self, reference: str) -> StoredConfiguration:
         """Return a configuration by its id, `vN`, `active` or `previous`.
 
-        `previous` is the version that was active most recently before, has another digest than the active one, and was
-        not left by a rollback.
+        `previous` is the version with the highest number that was active before, has another digest than the active
+        one, and whose content was not left by a rollback.
 
         Raises:
             NotFound: There is none.
@@ -74,9 +74,12 @@ class ConfigurationRepository:
         if active is None:
             return None
         query = select(_CONFIGURATION).where(
-            _CONFIGURATION.status == Status.SUPERSEDED, _CONFIGURATION.digest != active.digest
+            _CONFIGURATION.status == Status.SUPERSEDED,
+            _CONFIGURATION.digest != active.digest,
+            # A relock makes a second version of the same content: when that one was left, so was its twin.
+            _CONFIGURATION.digest.not_in(select(BlockedDigest.digest)),
         )
-        return await self._one(query.order_by(_CONFIGURATION.left_at.desc(), _CONFIGURATION.version.desc()).limit(1))
+        return await self._one(query.order_by(_CONFIGURATION.version.desc()).limit(1))
 
     async def by_digest(self, digest: str) -> StoredConfiguration | None:
         """Return the newest version with this content that is not rejected."""

@@ -167,7 +167,7 @@ CONFIGURATIONS: Final[Mapping[Code, Entry]] = {
     ),
     Code.CONFIGURATION_BASE_MOVED: Entry(
         "The active version is not the base any more",
-        "The version was made from an older one; activating it would undo the changes that the answer lists.",
+        "The version was made from another one; activating it would undo the changes that the answer lists.",
         "Somebody activated another version in between.",
         "Make the change again on the active version, or activate with `accept_base_moved`.",
     ),
