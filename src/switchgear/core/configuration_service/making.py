@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from switchgear.core.configuration_service.content import ordered, over, portable
 from switchgear.core.configuration_service.errors import ConfigurationInvalid
+from switchgear.core.configuration_service.pointers import as_sent, as_stored
 from switchgear.core.configuration_service.reading import Reading
 from switchgear.core.configuration_validation import Findings, Purpose, content_errors, lock_of, validate
 from switchgear.core.logging import get_logger
@@ -23,7 +24,10 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A stored version; `created` is False when equal content was there already."""
+    """A stored version; `created` is False when equal content was there already.
+
+    `findings` have pointers into what was sent, those of the version into what is stored.
+    """
 
     configuration: StoredConfiguration
     created: bool
@@ -66,11 +70,13 @@ class Making(Reading):
             await unit.lock_switch()
             origin = await unit.configurations.get(base) if base is not None else None
             whole = over(origin.content, sent) if origin is not None and partial else sent
-            findings = await self._check(unit, whole, snapshot)
+            found = await self._check(unit, whole, snapshot)
+            findings = as_sent(found, whole, sent, origin) if origin is not None and partial else found
             if findings.errors and not (draft and findings.is_storable):
                 await self._refuse_creation(unit, findings, origin, message, by)
                 raise ConfigurationInvalid.of(findings, _not_stored(findings))
-            created = await self._store(unit, whole, snapshot, findings, origin, message, by, draft=draft)
+            kept = as_stored(found, whole)
+            created = await self._store(unit, whole, snapshot, kept, origin, message, by, draft=draft)
             await unit.commit()
         stored = created.configuration
         log.info(
@@ -79,7 +85,7 @@ class Making(Reading):
             status=str(stored.status),
             is_new=created.created,
         )
-        return created
+        return replace(created, findings=findings)
 
     async def _store(
         self,
@@ -146,13 +152,13 @@ class Making(Reading):
             NotFound: There is no such base.
         """
         sent = portable(content)
-        if base is not None:
-            sent = over((await self.get(base)).content, sent)
-        snapshot = await self._looked_at(sent, probe=probe)
+        origin = await self.get(base) if base is not None else None
+        whole = over(origin.content, sent) if origin is not None else sent
+        snapshot = await self._looked_at(whole, probe=probe)
         async with self._units(write=False) as unit:
-            findings = await self._check(unit, sent, snapshot)
+            findings = await self._check(unit, whole, snapshot)
         self._count(findings)
-        return findings
+        return as_sent(findings, whole, sent, origin) if origin is not None else findings
 
     async def validate_stored(self, ref: str, *, by: Actor, probe: bool = False) -> Findings:
         """Validate a stored version; a draft becomes `validated`, or `rejected` when its content does not fit.

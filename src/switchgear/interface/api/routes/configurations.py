@@ -36,6 +36,7 @@ from switchgear.interface.api.schemas.configurations import (
 from switchgear.interface.api.views.configurations import (
     activation_view,
     configuration_view,
+    finding_of,
     findings_view,
     run_shares,
     summary_of,
@@ -75,6 +76,7 @@ async def create_configuration(app: App, by: Operator, body: ConfigurationBody) 
         _content(body), base=body.base, partial=body.base is not None, message=body.message, draft=body.draft, by=by
     )
     view = configuration_view(created.configuration)
+    view.findings = [finding_of(item) for item in created.findings.stored()]
     status = 201 if created.created else 200
     headers = {"Location": f"/api/v1/configurations/{view.id}"}
     return Response(view.model_dump_json(), status, headers, media_type="application/json")
