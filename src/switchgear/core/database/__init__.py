@@ -61,6 +61,8 @@ class Database:
         self.dialect: str = self.url.get_backend_name()
         self.deadline_s = deadline_s
         self.clock = clock
+        # SQLite lets whoever asks at the right moment write next; at 16 writers some would wait beyond their deadline.
+        self._turn = asyncio.Lock() if self.dialect == "sqlite" else None
         self.engine: AsyncEngine = self._make_engine(pool_size)
         self.narrow: Narrow
         if self.dialect == "sqlite":
@@ -98,16 +100,11 @@ class Database:
         """One transaction; leaving with an error, or without `commit()`, rolls back. Writers are exclusive on SQLite.
 
         Raises:
-            DatabaseUnreachable: The database did not answer within the deadline.
+            DatabaseUnreachable: The database did not answer, or other writers did not finish, within the deadline.
         """
         try:
-            async with self._deadline():
-                connection = await self.engine.connect()
-            try:
-                connection = await connection.execution_options(switchgear_write=write)
-                yield connection
-            finally:
-                await connection.close()
+            async with self._turn_to_write(write), self._connect() as connection:
+                yield await connection.execution_options(switchgear_write=write)
         except (SQLAlchemyError, sqlite3.Error, psycopg.Error, TimeoutError) as error:
             ours = translate(error)
             if ours is None:
@@ -122,6 +119,27 @@ class Database:
         """
         if self.dialect == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SWITCH_LOCK})
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[AsyncConnection]:
+        async with self._deadline():
+            connection = await self.engine.connect()
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def _turn_to_write(self, write: bool) -> AsyncIterator[None]:
+        if self._turn is None or not write:
+            yield
+            return
+        async with self._deadline():
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
