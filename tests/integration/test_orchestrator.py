@@ -443,6 +443,50 @@ async def stopped(plant: Plant, why: Stop) -> tuple[str, RunEnd]:
     return run_id, await task
 
 
+@pytest.mark.parametrize("stage", ["read", "extract"])
+async def test_whoever_waits_for_a_run_sees_at_which_stage_it_hangs_before_any_checkpoint(
+    plant: Plant, stage: str
+) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    answer = plant.pools.answers[f"{stage}-a"][0]
+
+    async def hangs(call: Call) -> AttemptResult:
+        reached.set()
+        await go_on.wait()
+        assert isinstance(answer, AttemptResult)
+        return answer
+
+    plant.pools.answers[f"{stage}-a"][0] = hangs
+    plant.checkpoint_after_ms = 60_000.0
+    run_id = await plant.submit()
+    claim = await plant.room.held()
+    task = asyncio.create_task(plant.orchestrator().execute(claim))
+    await reached.wait()
+
+    await plant.room.repository.heartbeat("wrk_1", [claim], 20.0)
+
+    assert [run.stage_id for run in await plant.room.repository.blocking(plant.room.database.narrow, 10)] == [stage]
+    assert await plant.outputs(run_id) == {}
+    go_on.set()
+    assert (await task).status is RunStatus.SUCCEEDED
+
+
+async def test_a_lost_run_that_was_seen_at_a_later_stage_begins_again_at_the_first_one_that_was_not_committed(
+    plant: Plant,
+) -> None:
+    run_id = await plant.submit()
+    claim = await plant.room.held()
+    claim.at_stage_id = "extract"
+    await plant.room.repository.heartbeat("wrk_1", [claim], 20.0)
+    await plant.room.lose(claim)
+
+    end = await plant.carry()
+
+    assert end.status is RunStatus.SUCCEEDED
+    assert plant.pools.called() == ["read-a", "extract-a", "deliver-a"]
+    assert (await plant.attempts(run_id))[0] == ("extract", None, "lost")
+
+
 async def test_a_cancelled_run_ends_with_the_attempt_that_was_under_way(plant: Plant) -> None:
     run_id, end = await stopped(plant, Stop.CANCEL)
 

@@ -26,6 +26,11 @@ pytestmark = pytest.mark.anyio
 MakeQueue = Callable[[RunRepository], RunQueue]
 LEASE_S = 20.0
 LIMIT_S = 30.0
+_DRAINING = Statement(
+    """INSERT INTO activations (id, pipeline, configuration_id, kind, mode, state, max_wait_s, on_expiry, options,
+    actor, message, requested_at, switch_now)
+    VALUES ('act_1', 'tiny', 'cfg_1', 'activate', 'drain', 'draining', 9, 'switch', '{}', 'x', '', 0, FALSE)"""
+)
 
 
 def _builtin(repository: RunRepository) -> RunQueue:
@@ -215,17 +220,39 @@ async def test_after_each_end_it_looks_after_a_pending_activation(room: Room, ma
         await room.submit("before")
         queue.notify()
         await gate.somebody.wait()
-        await room.database.narrow.run(
-            Statement(
-                """INSERT INTO activations (id, pipeline, configuration_id, kind, mode, state, max_wait_s, on_expiry,
-                options, actor, message, requested_at, switch_now)
-                VALUES ('act_1', 'tiny', 'cfg_1', 'activate', 'drain', 'draining', 9, 'switch', '{}', 'x', '', 0,
-                FALSE)"""
-            )
-        )
+        await room.database.narrow.run(_DRAINING)
         gate.open.set()
         async with asyncio.timeout(LIMIT_S):
             await seen.wait()
+
+
+async def test_a_drain_is_told_where_a_run_hangs_long_before_the_next_heartbeat(
+    room: Room, make_queue: MakeQueue
+) -> None:
+    queue = make_queue(room.repository)
+    gate = Gate(executing(room))
+
+    async def hangs(claim: ClaimedRun) -> None:
+        claim.at_stage_id = "read"
+        await gate(claim)
+
+    async def has_beaten() -> bool:
+        return bool(await room.database.narrow.query("SELECT 1 FROM workers WHERE heartbeat_at > started_at"))
+
+    async with working(room, queue, hangs, heartbeat_s=LIMIT_S, lease_s=10 * LIMIT_S):
+        await until(has_beaten)
+        accepted = await room.submit()
+        queue.notify()
+        await gate.somebody.wait()
+        assert (await room.repository.get(accepted.run.id)).stage_id is None  # a short run writes nothing for it
+        await room.database.narrow.run(_DRAINING)
+
+        async def is_told() -> bool:
+            return [run.stage_id for run in await room.repository.blocking(room.database.narrow, 10)] == ["read"]
+
+        async with asyncio.timeout(LIMIT_S / 3):
+            await until(is_told)
+        gate.open.set()
 
 
 async def test_a_cancelled_run_ends_cancelled_within_a_heartbeat(room: Room, make_queue: MakeQueue) -> None:

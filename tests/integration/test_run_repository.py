@@ -276,6 +276,23 @@ async def test_a_heartbeat_does_not_renew_runs_that_the_worker_has_forgotten(roo
     assert [run.run_id for run in await room.repository.take_from_lost_workers()] == [forgotten.run_id]
 
 
+async def test_a_heartbeat_writes_at_which_stage_each_run_is(room: Room) -> None:
+    for text in "abc":
+        await room.submit(text)
+    reading, beginning, extracting = [await room.held() for _ in range(3)]
+    await room.repository.checkpoint(extracting, attempts=[], outputs=[], next_stage_id="extract")
+    reading.at_stage_id = "read"
+
+    await room.repository.heartbeat("wrk_1", [reading, beginning, extracting], LEASE_S)
+
+    blocking = await room.repository.blocking(room.database.narrow, 10)
+    assert {run.id: run.stage_id for run in blocking} == {
+        reading.run_id: "read",
+        beginning.run_id: None,  # no stage of it has begun
+        extracting.run_id: "extract",
+    }
+
+
 # --- lost workers ---
 
 
@@ -498,7 +515,7 @@ async def test_a_unit_of_work_that_is_not_committed_changes_no_run(room: Room, u
 async def test_what_has_ended_cannot_be_cancelled(room: Room) -> None:
     await _succeed(room, "a")
     run = (await room.repository.list(RunFilter())).items[0]
-    with pytest.raises(RunTransitionRefused, match="succeeded cannot cancel"):
+    with pytest.raises(RunTransitionRefused, match="succeeded cannot be cancelled"):
         await room.repository.cancel(run.id)
 
 

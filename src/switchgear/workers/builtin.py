@@ -37,6 +37,8 @@ _LONGEST_PAUSE_S: Final = 5.0
 _AFTER_FAULT_US: Final = 1_000_000
 #: Whoever has just committed the end of a run gets this long to return before its task counts as lost, in seconds.
 _RETURN_S: Final = 0.5
+#: How often a worker with running work looks whether an activation waits for it, in seconds.
+_LOOK_S: Final = 1.0
 #: Longest wait for tasks that were cancelled, in seconds.
 _CANCEL_S: Final = 5.0
 
@@ -232,8 +234,8 @@ class BuiltinWorker:
     async def _beat(self) -> None:
         pause_s = 0.0
         while True:
-            await asyncio.sleep(pause_s)
             try:
+                await self._pause(pause_s)
                 async with asyncio.timeout(self._heartbeat_s):
                     await self._register()
                     lost = await self._renew()
@@ -247,6 +249,15 @@ class BuiltinWorker:
                 log.exception(EventName.TASK_FAILED, worker_id=self.id, task="heartbeat")
                 pause_s = self._heartbeat_s / 5
                 self._stop_what_runs_out()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for the next heartbeat; no longer when an activation waits, whose runs must show where they are."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    await asyncio.sleep(_LOOK_S)
+                    if self._held and await self._repository.is_activation_pending():
+                        return
 
     async def _register(self) -> None:
         worker = self._describe()

@@ -47,13 +47,13 @@ class Execution:
         self._checkpoint_after_s = checkpoint_after_s
         self._unsaved_since = time.monotonic()
         self._work: RunWork | None = None
-        self._stage_id = claim.stage_id
+        claim.at_stage_id = claim.stage_id
         self._earlier: Sequence[Earlier] | None = None
 
     async def run(self) -> RunEnd:
         """Carry the run as far as it goes. Raises `Refused` when another worker holds it."""
         if self._claim.cancel_requested:
-            return await self._commits.end(RunStatus.CANCELLED, None, stage_id=self._stage_id)
+            return await self._commits.end(RunStatus.CANCELLED, None, stage_id=self._claim.at_stage_id)
         plan = await self._commits.ask(lambda: self._plans.get(self._claim.configuration_id))
         if not await self._artifacts.verify(self._claim.sha256):
             return await self._park_corrupt("its document")
@@ -77,7 +77,7 @@ class Execution:
 
     async def _park_corrupt(self, what: str) -> RunEnd:
         why = corrupt_artifact(self._claim, what)
-        return await self._commits.end(RunStatus.PARKED, self._work, why=why, stage_id=self._stage_id)
+        return await self._commits.end(RunStatus.PARKED, self._work, why=why, stage_id=self._claim.at_stage_id)
 
     async def _restore(self, work: RunWork) -> None:
         for output in await self._commits.ask(lambda: self._runs.outputs(self._claim.run_id)):
@@ -97,7 +97,7 @@ class Execution:
 
     async def _stage(self, work: RunWork, stage: StagePlan) -> RunEnd | None:
         """Run a stage; returns the end of the run, or None when it goes on."""
-        self._stage_id = stage.stage.id
+        self._claim.at_stage_id = stage.stage.id
         if stage.fallback is None:
             return await self._finish(work, self._nothing_selected(stage))
         end = work.without_call(stage)
@@ -107,7 +107,7 @@ class Execution:
             end = self._too_late()
         else:
             if stage.stage.contract.effects == "external" and await self._commits.checkpoint(stage.stage.id):
-                return await self._commits.end(RunStatus.CANCELLED, work, stage_id=self._stage_id)
+                return await self._commits.end(RunStatus.CANCELLED, work, stage_id=self._claim.at_stage_id)
             call = work.call(stage, self._deadline, await self._earlier_results(work))
             end = await self._runner.run(work.plan, stage, call, self._commits.attempts)
         if end.kind in (StageEndKind.FAIL, StageEndKind.PARK, StageEndKind.BACK_OFF):
@@ -123,17 +123,17 @@ class Execution:
         is_due = time.monotonic() - self._unsaved_since >= self._checkpoint_after_s
         if not is_due and stage.stage.contract.effects != "external":
             return None
-        self._stage_id = following.stage.id
+        self._claim.at_stage_id = following.stage.id
         cancel_requested = await self._commits.checkpoint(following.stage.id)
         self._unsaved_since = time.monotonic()
         if cancel_requested:
-            return await self._commits.end(RunStatus.CANCELLED, work, stage_id=self._stage_id)
+            return await self._commits.end(RunStatus.CANCELLED, work, stage_id=self._claim.at_stage_id)
         return None
 
     async def _finish(self, work: RunWork, end: StageEnd) -> RunEnd:
         if end.kind is StageEndKind.BACK_OFF:
-            return await self._commits.hand_back(self._stage_id, pause_s=end.back_off_s, why=end.why)
-        return await self._commits.end(_ENDS[end.kind], work, why=end.why, stage_id=self._stage_id)
+            return await self._commits.hand_back(self._claim.at_stage_id, pause_s=end.back_off_s, why=end.why)
+        return await self._commits.end(_ENDS[end.kind], work, why=end.why, stage_id=self._claim.at_stage_id)
 
     def _nothing_selected(self, stage: StagePlan) -> StageEnd:
         summary = f"The run is on hold: its configuration selects no module for the required stage {stage.stage.id}."
@@ -141,8 +141,10 @@ class Execution:
         return StageEnd(StageEndKind.PARK, why=why)
 
     def _too_late(self) -> StageEnd:
-        summary = f"The run failed: its time was over before stage {self._stage_id}."
-        return StageEnd(StageEndKind.FAIL, why=Why(Code.FAILED_DEADLINE, summary, {"stage_id": self._stage_id}))
+        summary = f"The run failed: its time was over before stage {self._claim.at_stage_id}."
+        return StageEnd(
+            StageEndKind.FAIL, why=Why(Code.FAILED_DEADLINE, summary, {"stage_id": self._claim.at_stage_id})
+        )
 
     async def _earlier_results(self, work: RunWork) -> Sequence[Earlier]:
         """Earlier results with the same identity, for the stages after the result."""
@@ -171,5 +173,5 @@ class Execution:
     async def stopped(self) -> RunEnd:
         """End or hand back a run whose task was cancelled, with what it had done. Raises `Refused`."""
         if self._claim.stop is Stop.CANCEL:
-            return await self._commits.end(RunStatus.CANCELLED, self._work, stage_id=self._stage_id)
-        return await self._commits.hand_back(self._stage_id)
+            return await self._commits.end(RunStatus.CANCELLED, self._work, stage_id=self._claim.at_stage_id)
+        return await self._commits.hand_back(self._claim.at_stage_id)

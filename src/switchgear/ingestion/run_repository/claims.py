@@ -115,6 +115,8 @@ class Claims(RepositoryPart):
     async def heartbeat(self, worker_id: str, claims: Sequence[ClaimedRun], lease_s: float) -> Heartbeat:
         """Renew the leases of *claims*, and say that the worker lives; also tells what must stop.
 
+        Also shows at which stage each run is, which is not in the database before its first checkpoint. That is for
+        people only: a run that goes on elsewhere begins at the first stage without a committed output.
         Leases of runs that are not named run out: a worker that forgot a run must not keep it for ever.
         """
         alive = Statement("UPDATE workers SET heartbeat_at = now_us() WHERE id = :worker", {"worker": worker_id})
@@ -124,8 +126,11 @@ class Claims(RepositoryPart):
         pairs = " OR ".join(f"(id = :r{n} AND fencing_token = :t{n})" for n in range(len(claims)))
         parameters: dict[str, Any] = {"lease": int(lease_s * 1_000_000)}
         for number, claim in enumerate(claims):
-            parameters |= {f"r{number}": claim.run_id, f"t{number}": claim.token}
-        renew = f"""UPDATE runs SET lease_expires_at = lease_us() + :lease WHERE status = 'running' AND ({pairs})
+            parameters |= {f"r{number}": claim.run_id, f"t{number}": claim.token, f"s{number}": claim.at_stage_id}
+        places = " ".join(f"WHEN :r{n} THEN :s{n}" for n in range(len(claims)))
+        renew = f"""UPDATE runs SET lease_expires_at = lease_us() + :lease,
+                stage_id = COALESCE(CASE id {places} END, stage_id)
+            WHERE status = 'running' AND ({pairs})
             RETURNING id, cancel_requested"""  # noqa: S608 - only names of parameters
         results = await self._statements.run(alive, Statement(renew, parameters, fetch=True))
         held = {str(row[0]): bool(row[1]) for row in results[1].rows}

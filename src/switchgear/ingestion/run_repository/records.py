@@ -34,6 +34,7 @@ class ClaimedRun:
         running_us: Time that it was running in earlier claims, in microseconds.
         decision: `{action, actor, message, at}` of a person, when it comes back from review.
         stage_id: The stage it goes on at; None = the first.
+        at_stage_id: The stage it is at now, committed or not; heartbeats show it. None until the first one begins.
         first: Whether this claim has pinned the configuration.
         cancel_requested: Whether a person asked to cancel it; the worker sets it later too.
         stop: Why the task that executes it is being cancelled; see `Stop`. None while it goes on.
@@ -59,6 +60,7 @@ class ClaimedRun:
     file_name: str
     media_type: str
     accepted_at: int
+    at_stage_id: str | None = None
     stop: Stop | None = None
     claimed_at_s: float = field(default_factory=time.monotonic)
     renewed_at_s: float = field(default_factory=time.monotonic)
