@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from switchgear.interface.cli import config_changes, config_files, output
-from switchgear.interface.cli.activations import describe
+from switchgear.interface.cli.activations import blocking_lines, describe, follow
 from switchgear.interface.cli.app import run
 from switchgear.interface.cli.errors import CommandFailed, WrongUse
 from switchgear.interface.cli.ingest import exit_code, files_below
@@ -144,6 +146,35 @@ def test_a_drain_is_told_by_what_is_left_and_waiting() -> None:
     assert describe(activation) == "activate v2 -> v3: draining, 1 left, 2 waiting"
     ended = {**activation, "state": "applied", "is_pending": False, "runs_remaining": None, "from_version": None}
     assert describe(ended) == "activate nothing -> v3: applied"
+
+
+def test_a_drain_names_the_stage_of_each_run_that_it_waits_for_and_says_it_again_when_that_changes() -> None:
+    run = {"id": "run_1", "document_name": "a.pdf", "stage_id": "read", "age_s": 3.0}
+    begins = {**run, "id": "run_2", "stage_id": None}
+    activation = {"blocking": [run, begins]}
+    assert list(blocking_lines(activation)) == [
+        "  waits for run_1 (a.pdf, in read, 3.0 s)",
+        "  waits for run_2 (a.pdf, at its beginning, 3.0 s)",
+    ]
+
+    class Drain:
+        in_process = True
+        seen: ClassVar = iter([run, {**run, "age_s": 4.0}, {**run, "stage_id": "extract"}])
+
+        def get(self, path: str, **query: Any) -> dict[str, Any]:
+            state = {"id": "act_1", "kind": "activate", "state": "draining", "configuration_version": 2}
+            if query:
+                return {}
+            one = next(self.seen, None)
+            return {**state, "is_pending": one is not None, "blocking": [one] if one else []}
+
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        follow(cast(Any, Drain()), "act_1")
+    assert [line for line in shown.getvalue().splitlines() if "waits for" in line] == [
+        "  waits for run_1 (a.pdf, in read, 3.0 s)",
+        "  waits for run_1 (a.pdf, in extract, 3.0 s)",
+    ]
 
 
 def test_the_decision_says_who_served_who_was_wanted_and_which_rule_did_not_match() -> None:

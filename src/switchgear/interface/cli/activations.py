@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
 import typer
@@ -77,12 +78,13 @@ def watch(reference: Reference = None, as_json: AsJson = False) -> None:
 
 def follow(api: Api, activation_id: str, *, as_json: bool = False) -> dict[str, Any]:
     """Print each change of an activation until it ends, and return it as it then is."""
-    shown = ""
+    shown: object = None
     while True:
         activation: dict[str, Any] = api.get(f"/activations/{activation_id}")
         line = describe(activation)
-        if line != shown:
-            shown = line
+        state = (line, [(run["id"], run.get("stage_id")) for run in activation.get("blocking") or ()])
+        if state != shown:
+            shown = state
             _print_change(activation, line, as_json=as_json)
         if not activation["is_pending"]:
             if not as_json:
@@ -99,11 +101,16 @@ def _print_change(activation: dict[str, Any], line: str, *, as_json: bool) -> No
         print_json_line(activation)
         return
     show(line)
-    for run in activation.get("blocking") or ():
-        place = f"in {run['stage_id']}, " if run.get("stage_id") else ""
-        text = f"  waits for {run['id']} ({printable(run['document_name'])}, {place}{seconds(run['age_s'])})"
+    for text in blocking_lines(activation):
         show(text)
     sys.stdout.flush()
+
+
+def blocking_lines(activation: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each run that an activation waits for: at which stage it is, and since when."""
+    for run in activation.get("blocking") or ():
+        place = f"in {run['stage_id']}" if run.get("stage_id") else "at its beginning"
+        yield f"  waits for {run['id']} ({printable(run['document_name'])}, {place}, {seconds(run['age_s'])})"
 
 
 def describe(activation: dict[str, Any]) -> str:

@@ -58,12 +58,13 @@ def list_runs(
         print_json(runs)
         return
     show_table(
-        ("run", "document", "status", "version", "accepted", "why"),
+        ("run", "document", "status", "stage", "version", "accepted", "why"),
         [
             (
                 run["id"],
                 run["document_name"],
                 status_words(run),
+                run.get("stage_id"),
                 f"v{run['configuration_version']}" if run.get("configuration_version") else "",
                 moment(run["accepted_at"]),
                 (run.get("why") or {}).get("summary"),
@@ -92,6 +93,7 @@ def show_run(run_id: Run, as_json: AsJson = False) -> None:
             "run": run["id"],
             "document": f"{run['document_id']} {run['document_name']}",
             "status": status_words(run),
+            "stage": run.get("stage_id"),
             "configuration": f"v{run['configuration_version']}" if run.get("configuration_version") else None,
             "accepted": moment(run["accepted_at"]),
             "started": moment(run.get("started_at")),

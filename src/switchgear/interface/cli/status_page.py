@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from switchgear.interface.cli.activations import describe
+from switchgear.interface.cli.activations import blocking_lines, describe
 from switchgear.interface.cli.output import action_line, printable, show, show_fields, show_table, show_why, state_word
 from switchgear.interface.cli.stages import serving
 
@@ -29,6 +29,8 @@ def show_status(found: Mapping[str, Any], where: str) -> None:
     pending = found.get("pending_activation")
     if pending:
         show(f"pending    {describe(pending)}")
+        for line in blocking_lines(pending):
+            show(line)
     show()
     show_stage_rows(found["stages"])
     for code, count in (found.get("parked") or {}).items():
