@@ -68,3 +68,69 @@ async def test_findings_of_a_stored_version_lead_into_that_version(instance: Ins
     stored = await instance.get(f"/configurations/{made['id']}")
     [warning] = [item for item in stored["findings"] if item["code"] == "policy.unavailable"]
     assert at(stored, warning["pointer"]) == "upper-other"
+
+
+# --- what can be done in spite of a refusal ---
+
+
+async def test_blocked_content_says_how_to_activate_it_all_the_same(instance: Instance) -> None:
+    bad = await instance.configure(upper="upper-inline")
+    await instance.activated(bad["id"])
+    await instance.activated("previous", verb="rollback", message="worse")
+    path = f"/configurations/{bad['id']}/activate"
+    problem = problem_of(await instance.request("POST", path, json={"accept_degraded": True}, expect=409))
+    assert problem["code"] == "configuration.digest_blocked"
+    [action] = problem["next_actions"]
+    assert action["role"] == "operator"
+    assert action["cli"] == "switchgear config activate v2 --accept-degraded --unblock"
+    assert action["path"] == f"/api/v1{path}"
+    accepted = await instance.request(action["method"], path, json=action["body"], expect=202)
+    assert (await instance.get(f"/activations/{accepted.json()['id']}?wait=30"))["state"] == "applied"
+
+
+async def test_a_moved_base_shows_what_would_be_undone_and_how_to_do_it_all_the_same(instance: Instance) -> None:
+    first = await instance.configure(upper="upper-inline")
+    second = await instance.configure(count="count-inline")
+    await instance.activated(first["id"])
+    path = f"/configurations/{second['id']}/activate"
+    problem = problem_of(await instance.request("POST", path, json={}, expect=409))
+    [undone] = problem["facts"]["changes"]
+    assert (undone["stage_id"], undone["before"], undone["after"]) == ("upper", "upper-text", "upper-inline")
+    look, anyway = problem["next_actions"]
+    assert look["cli"] == "switchgear config diff active v3"
+    assert not (await instance.get(look["path"].removeprefix("/api/v1")))["same"]
+    assert anyway["cli"] == "switchgear config activate v3 --accept-base-moved"
+    await instance.request(anyway["method"], path, json=anyway["body"], expect=202)
+
+
+async def test_a_run_that_has_ended_cannot_be_cancelled_or_decided_and_the_request_is_not_at_fault(
+    instance: Instance,
+) -> None:
+    sent = await instance.send(b"some words")
+    run, document = sent["run"]["id"], sent["document"]["id"]
+    await instance.post(f"/runs/{run}/cancel", expect=202)
+    again = problem_of(await instance.request("POST", f"/runs/{run}/cancel", expect=409))
+    assert again["code"] == "run.illegal_transition"
+    assert again["detail"] == (
+        "A run that is cancelled cannot be cancelled; those that are queued, running or parked can."
+    )
+    for verb in ("release", "reject"):
+        refused = await instance.request("POST", f"/documents/{document}/{verb}", json={"message": "m"}, expect=409)
+        problem = problem_of(refused)
+        assert problem["code"] == "run.illegal_transition"
+        assert "does not wait for review" in problem["detail"]
+        assert problem["facts"] == {"document_id": document, "run_id": run, "status": "cancelled"}
+        assert problem["next_actions"][0]["cli"] == f"switchgear runs show {run}"
+
+
+# --- values and roles ---
+
+
+async def test_a_viewer_who_uploads_is_told_both_ways_to_be_allowed(shared: Instance) -> None:
+    files = {"file": ("a.txt", b"words", "text/plain")}
+    problem = problem_of(await shared.request("POST", "/documents", files=files, role="viewer", expect=403))
+    assert "role operator or the scope ingest" in problem["detail"]
+    assert problem["facts"]["needs"] == "operator"
+    other = problem_of(await shared.request("POST", "/modules/rescan", role="viewer", expect=403))
+    assert "the role maintainer" in other["detail"]
+    assert "ingest" not in other["detail"]
