@@ -213,7 +213,7 @@ async def test_only_what_waits_for_review_can_be_decided(office: Office) -> None
     failed = await office.finished("a")
     parked = await office.finished("b", RunStatus.PARKED, why=Why(Code.PARKED_NOTHING_AVAILABLE, "Nothing there."))
     for claim in (failed, parked):
-        with pytest.raises(InvalidRequest, match="does not wait for review"):
+        with pytest.raises(RunTransitionRefused, match="does not wait for review"):
             await office.service.release(claim.document_id, message="m", by=OPERATOR)
     with pytest.raises(NotFound):
         await office.service.release("doc_none", message="m", by=OPERATOR)

@@ -39,6 +39,7 @@ class Code(StrEnum):
     FAILED_BUDGET = "failed.budget"
     FAILED_DEADLINE = "failed.deadline"
     FAILED_POLICY = "failed.policy"
+    RUN_ILLEGAL_TRANSITION = "run.illegal_transition"
     MODULE_IMPORT_ERROR = "module.import_error"
     MODULE_MISSING_BINARY = "module.missing_binary"
     MODULE_MISSING_FILE = "module.missing_file"
@@ -113,6 +114,10 @@ class NextAction:
     path: str | None = None
     body: Mapping[str, Any] | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the action as it stands in answers; what is None is left out."""
+        return {key: value for key in NextAction.__slots__ if (value := getattr(self, key)) is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Why:
@@ -126,16 +131,12 @@ class Why:
 
     def as_json(self) -> dict[str, Any]:
         """Return the object as it stands in answers, rows and logs."""
-        actions = [
-            {key: value for key in NextAction.__slots__ if (value := getattr(action, key)) is not None}
-            for action in self.next_actions
-        ]
         return {
             "code": str(self.code),
             "summary": self.summary,
             "facts": dict(self.facts),
             "blocking": list(self.blocking),
-            "next_actions": actions,
+            "next_actions": [action.as_json() for action in self.next_actions],
             "help": f"/problems/{self.code}",
         }
 

@@ -62,10 +62,18 @@ TRANSITIONS: Final[Mapping[tuple[RunStatus, RunEvent], RunStatus]] = {
 }
 
 
+#: What people ask for, in the words of a refusal.
+_ASKED: Final[Mapping[RunEvent, str]] = {
+    RunEvent.CANCEL: "be cancelled",
+    RunEvent.RETRY: "be retried",
+    RunEvent.DECIDE: "be released or rejected",
+}
+
+
 class RunTransitionRefused(DomainError):
     """The run's status does not allow it."""
 
-    code = Code.REQUEST_INVALID
+    code = Code.RUN_ILLEGAL_TRANSITION
 
 
 def transition(status: RunStatus, event: RunEvent) -> RunStatus:
@@ -76,9 +84,12 @@ def transition(status: RunStatus, event: RunEvent) -> RunStatus:
     """
     after = TRANSITIONS.get((status, event))
     if after is None:
-        allowed = ", ".join(str(e) for s, e in TRANSITIONS if s is status) or "nothing"
+        *others, last = before(event)
+        those = f"{', '.join(others)} or {last}" if others else last
         raise RunTransitionRefused(
-            f"A run that is {status} cannot {event}. Allowed now: {allowed}.", status=str(status), event=str(event)
+            f"A run that is {status} cannot {_ASKED.get(event, event)}; those that are {those} can.",
+            status=str(status),
+            event=str(event),
         )
     return after
 

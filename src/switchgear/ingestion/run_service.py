@@ -18,7 +18,7 @@ from switchgear.domain.access import Actor
 from switchgear.domain.audit import AuditAction
 from switchgear.domain.configuration import Status
 from switchgear.domain.errors import InvalidRequest, NotFound
-from switchgear.domain.run import RunEvent, RunStatus, transition
+from switchgear.domain.run import RunEvent, RunStatus, RunTransitionRefused, transition
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.run_queue import RunQueue
 from switchgear.ingestion.run_repository import (
@@ -260,7 +260,7 @@ class RunService:
 
         Raises:
             NotFound: There is no such document.
-            InvalidRequest: It does not wait for review.
+            RunTransitionRefused: It does not wait for review.
         """
         return await self._decide(document_id, "release", AuditAction.DOCUMENT_RELEASED, message, by)
 
@@ -275,9 +275,12 @@ class RunService:
             repository = self._repository.on(unit.statements)
             run = await repository.awaiting_review(document_id)
             if run is None:
-                raise InvalidRequest(
+                document = await repository.document(document_id)
+                raise RunTransitionRefused(
                     "This document does not wait for review, so there is nothing to decide. Look at its last run.",
                     document_id=document_id,
+                    run_id=document.last_run_id,
+                    status=str(document.last_run_status),
                 )
             at = datetime.fromtimestamp(await unit.now_us() / 1_000_000, UTC).isoformat()
             decision = {"action": action, "actor": by.name, "message": message, "at": at}

@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 
 from switchgear.core.logging import request_id_var
 from switchgear.domain.errors import Code, DomainError
-from switchgear.domain.run import RunTransitionRefused
 from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.schemas.common import NextActionView, Problem, ProblemItem
 from switchgear.sdk.errors import SwitchgearError
@@ -60,9 +59,8 @@ STATUS: Final[Mapping[Code, int]] = {
     Code.SYSTEM_DATABASE_UNREACHABLE: 503,
     Code.SYSTEM_SCHEMA_NEWER: 503,
     Code.MODULE_DISABLED: 409,
+    Code.RUN_ILLEGAL_TRANSITION: 409,
 }
-#: Where the same code means another status: the present state is in the way, not the request.
-_STATUS_OF_CLASS: Final[Mapping[type[SwitchgearError], int]] = {RunTransitionRefused: 409}
 _CODE_OF_STATUS: Final[Mapping[int, Code]] = {
     status: code for code, status in reversed(list(STATUS.items())) if not code.startswith("configuration.")
 }
@@ -102,9 +100,6 @@ def code_of(error: SwitchgearError) -> Code:
 
 def status_of(error: SwitchgearError) -> int:
     """The HTTP status of an error."""
-    for kind, status in _STATUS_OF_CLASS.items():
-        if isinstance(error, kind):
-            return status
     return STATUS.get(code_of(error), 500)
 
 
@@ -167,8 +162,11 @@ def problem_answer(
 
 
 def _next_actions(code: Code, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What can be done about an activation that is in the way."""
-    waiting = facts.get("activation_id")
+    """What can be done about an activation that is in the way, or to see what became of a run."""
+    waiting, run = facts.get("activation_id"), facts.get("run_id")
+    if code is Code.RUN_ILLEGAL_TRANSITION and run is not None:
+        show = f"switchgear runs show {run}"
+        return [{"label": "See it", "role": "viewer", "cli": show, "method": "GET", "path": f"/api/v1/runs/{run}"}]
     if code is not Code.ACTIVATION_PENDING or waiting is None:
         return []
     path = f"/api/v1/activations/{waiting}"

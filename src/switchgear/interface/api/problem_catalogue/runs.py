@@ -165,4 +165,10 @@ RUNS: Final[Mapping[Code, Entry]] = {
         "The selected module and its chain are unavailable or failed.",
         "Repair one of the modules, or change the terminal action to `park`; then `switchgear runs retry`.",
     ),
+    Code.RUN_ILLEGAL_TRANSITION: Entry(
+        "The run's status does not allow it",
+        "A run that has ended cannot be cancelled, and only a document that waits for review is released or rejected.",
+        "It ended in between, or somebody else was faster.",
+        "Look at the run with `switchgear runs show`. Nothing was changed.",
+    ),
 }
