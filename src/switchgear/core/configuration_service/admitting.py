@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from switchgear.core.activation_queue import relocked
 from switchgear.core.configuration_service.differences import undone
@@ -19,13 +19,15 @@ from switchgear.core.unit_of_work import UnitOfWork
 from switchgear.domain.access import Actor
 from switchgear.domain.activation import ActivationRequest, Kind, StoredActivation
 from switchgear.domain.configuration import Action, IllegalTransition, StoredConfiguration, transition
-from switchgear.domain.errors import DomainError, PreconditionFailed
+from switchgear.domain.errors import DomainError, NextAction, PreconditionFailed
 from switchgear.domain.stage import Snapshot
 
 _PURPOSES: Final = {Kind.ROLLBACK: Purpose.ROLLBACK}
 #: How many earlier versions are looked at for one that a rollback would accept.
 _LOOKED_AT: Final = 20
 _MOST_CHANGES: Final = 50
+#: What a request may accept in spite of a refusal; options of the command have the same names.
+_ACCEPTED: Final = ("replace_pending", "accept_degraded", "accept_base_moved", "unblock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class Admitting:
             f"A rollback left the content of {configuration.label}, so it is blocked. "
             "Make sure that the reason is gone, then ask again with unblock.",
             configuration_id=configuration.id,
+            next_actions=[self._all_the_same("Unblock and activate it", configuration, "unblock")],
         )
 
     async def _check_base(self, configuration: StoredConfiguration, active: StoredConfiguration | None) -> None:
@@ -123,7 +126,23 @@ class Admitting:
                 base_version=base.version,
                 active_version=active.version,
                 changes=[change.as_json() for change in changes[:_MOST_CHANGES]],
+                next_actions=[
+                    _compare(configuration),
+                    self._all_the_same("Undo that and activate it", configuration, "accept_base_moved"),
+                ],
             )
+
+    def _all_the_same(self, label: str, configuration: StoredConfiguration, accepting: str) -> dict[str, Any]:
+        """The same request, accepting one thing more."""
+        accepted = [name for name in _ACCEPTED if name == accepting or getattr(self.request, name)]
+        flags = "".join(f" --{name.replace('_', '-')}" for name in accepted)
+        return NextAction(
+            label,
+            cli=f"switchgear config activate {configuration.label}{flags}",
+            method="POST",
+            path=f"/api/v1/configurations/{configuration.id}/activate",
+            body=dict.fromkeys(accepted, True),
+        ).as_json()
 
     async def _invalid(
         self, configuration: StoredConfiguration, findings: Findings, active: StoredConfiguration | None
@@ -150,6 +169,16 @@ class Admitting:
             if self.validate(earlier, self.snapshot, Purpose.ROLLBACK, active, False).is_valid:
                 return earlier
         return None
+
+
+def _compare(configuration: StoredConfiguration) -> dict[str, Any]:
+    return NextAction(
+        "See all that would change",
+        role="viewer",
+        cli=f"switchgear config diff active {configuration.label}",
+        method="GET",
+        path=f"/api/v1/configurations/{configuration.id}/diff?against=active",
+    ).as_json()
 
 
 def active_tag(active: StoredConfiguration, generation: int) -> str:
