@@ -70,8 +70,10 @@ async def authorize(request: Request, need: Need) -> Actor:
         what = f"{request.method} {request.url.path[:200]}"
         await services_of(request).access.record_refusal(actor, what)
         least = next(role for role in Role if role is not Role.INGEST and role in ALLOWED[need])
+        scope = " or the scope ingest" if need is Need.SEND else ""
         raise Forbidden(
-            f"The role {actor.role} does not allow this; it needs {least}. Ask an admin for a token with that role.",
+            f"The role {actor.role} does not allow this; it needs the role {least}{scope}. "
+            "Ask an admin for a token with that.",
             role=str(actor.role),
             needs=str(least),
         )
