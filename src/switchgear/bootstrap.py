@@ -30,7 +30,7 @@ from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import SYSTEM
 from switchgear.domain.activation import StoredActivation
-from switchgear.domain.errors import DatabaseUnreachable, NotFound
+from switchgear.domain.errors import DatabaseUnreachable, NotFound, Starting
 from switchgear.domain.ids import new_id
 from switchgear.domain.stage import IsolationReport
 from switchgear.ingestion.artifact_store import ArtifactStore
@@ -87,7 +87,9 @@ class Application:
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self.is_up = asyncio.Event()
-        self.trouble: DatabaseUnreachable | None = None
+        self.trouble: DatabaseUnreachable | None = Starting(
+            "The server is still starting; nothing was changed. Try again in a moment."
+        )
         home = settings.home.absolute()
         self._environment = {**environment, "SWITCHGEAR_OUT": str(home / "out")}
         self.metrics = Metrics()

@@ -8,8 +8,10 @@ import stat
 import subprocess
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from factories import plugin
 from factories.command_line import SWITCHGEAR, CommandLine
 from factories.server import RunningServer, Start, until
 
@@ -80,6 +82,47 @@ def test_the_server_says_where_it_is_and_ends_in_order(start: Start) -> None:
     assert "load-text" in said
     assert server.stop() == 0
     assert not (server.home / "server.json").exists()
+
+
+def test_a_server_answers_while_it_still_looks_at_its_modules(start: Start, tmp_path: Path) -> None:
+    install_slow_module(tmp_path, seconds=5)
+    server = start(wait=False)
+
+    until(lambda: answers(f"{server.url}/livez") == 200, what="the first answer")
+    assert answers(f"{server.url}/readyz") == 503
+    early = httpx2.get(f"{server.url}/api/v1/status", headers={"Authorization": "Bearer any"})
+    assert early.status_code == 503
+    assert early.json()["code"] == "system.starting"
+    assert int(early.headers["Retry-After"]) <= 5
+    assert not (server.home / "server.json").exists()  # commands of this home wait until it can take them
+
+    until(server.is_ready)
+    assert server.get("/modules/upper-slow")["status"] == "unavailable"
+
+
+def test_a_server_that_is_stopped_while_it_starts_ends_in_order(start: Start, tmp_path: Path) -> None:
+    install_slow_module(tmp_path, seconds=60)
+    server = start(wait=False)
+    until(lambda: answers(f"{server.url}/livez") == 200, what="the first answer")
+
+    assert server.stop() == 0
+
+    assert "Traceback" not in (server.home / f"log-{server.port}.txt").read_text()
+
+
+def install_slow_module(folder: Path, *, seconds: int) -> None:
+    """Offer one more module, whose import takes so long."""
+    site = folder / "site"
+    (site / "takes_its_time.py").write_text(f"import time\n\ntime.sleep({seconds})\n")
+    plugin.write_distribution(site, "takes-its-time", "1.0", {"upper-slow": "takes_its_time:UpperSlow"})
+
+
+def answers(url: str) -> int:
+    """The status of an answer; 0 while nobody listens."""
+    try:
+        return httpx2.get(url, timeout=5).status_code
+    except httpx2.TransportError:
+        return 0
 
 
 def test_two_servers_on_one_home_both_serve_and_a_second_on_the_port_is_refused(start: Start) -> None:

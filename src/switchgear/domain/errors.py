@@ -96,6 +96,7 @@ class Code(StrEnum):
     ACCESS_UNAUTHENTICATED = "access.unauthenticated"
     ACCESS_FORBIDDEN = "access.forbidden"
     SYSTEM_ERROR = "system.error"
+    SYSTEM_STARTING = "system.starting"
     SYSTEM_DISK_LOW = "system.disk_low"
     SYSTEM_DISK_FULL = "system.disk_full"
     SYSTEM_READ_ONLY = "system.read_only"
@@ -181,3 +182,9 @@ class DatabaseUnreachable(DomainError):
     """The database does not answer in time; nothing was changed."""
 
     code = Code.SYSTEM_DATABASE_UNREACHABLE
+
+
+class Starting(DatabaseUnreachable):
+    """The process listens already, and still looks at modules and database; nothing was changed."""
+
+    code = Code.SYSTEM_STARTING

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -112,26 +112,43 @@ async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) 
     try:
         application = build(settings)
         configure_logging(log_format=settings.log_format, level=settings.log_level, redact=application.secrets.redact)
-        await application.start()
     except SwitchgearError as error:
         raise CommandFailed(str(error)) from error
+    server = _server(create_server(application))
     url = url_of(listener)
 
-    async def listening() -> None:
+    async def bring_up() -> None:
+        await application.start()
         write_server_file(settings.home, url)
         await _introduce(settings, url, as_json=as_json)
 
     try:
-        server = _server(create_server(application), listening)
         with _signals(server):
-            await server.serve(sockets=[listener])
+            await _serve_beside(server, listener, bring_up())
+    except SwitchgearError as error:
+        raise CommandFailed(str(error)) from error
     finally:
         remove_server_file(settings.home)
         await application.stop()
     say("Stopped.")
 
 
-def _server(app: Any, listening: Callable[[], Coroutine[Any, Any, None]]) -> uvicorn.Server:
+async def _serve_beside(
+    server: uvicorn.Server, listener: socket.socket, bringing_up: Coroutine[Any, Any, None]
+) -> None:
+    """Answer from the first moment on, while the application is brought up; raises what keeps it from coming up."""
+    up = asyncio.create_task(bringing_up, name="bring-up")
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="serve")
+    await asyncio.wait((up, serving), return_when=asyncio.FIRST_COMPLETED)
+    if up.done() and up.exception() is not None:
+        server.should_exit = True
+    await serving
+    up.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await up
+
+
+def _server(app: Any) -> uvicorn.Server:
     """A server that leaves signals to us, because the application has to be stopped after the connections."""
     import uvicorn
 
@@ -141,14 +158,10 @@ def _server(app: Any, listening: Callable[[], Coroutine[Any, Any, None]]) -> uvi
             """Capture none."""
             yield
 
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            """Start, then say so."""
-            await super().startup(sockets)
-            self.introduction = asyncio.create_task(listening())
-
     config = uvicorn.Config(
         app,
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_CONNECTIONS_S,

@@ -87,6 +87,12 @@ REQUESTS: Final[Mapping[Code, Entry]] = {
         "A fault in Switchgear.",
         "Try again. If it happens again, report it with the request id.",
     ),
+    Code.SYSTEM_STARTING: Entry(
+        "The server is starting",
+        "The server answers already but cannot take work yet: it looks at the installed modules and the database.",
+        "It was started a moment ago. The first start takes longest, because every module is described once.",
+        "Wait as `Retry-After` says and repeat the request. `/readyz` says when it is ready.",
+    ),
     Code.SYSTEM_DISK_LOW: Entry(
         "The disk is nearly full",
         "Less than MIN_FREE_BYTES is free, so no new documents are taken. Running work goes on.",
