@@ -134,3 +134,61 @@ async def test_a_viewer_who_uploads_is_told_both_ways_to_be_allowed(shared: Inst
     other = problem_of(await shared.request("POST", "/modules/rescan", role="viewer", expect=403))
     assert "the role maintainer" in other["detail"]
     assert "ingest" not in other["detail"]
+
+
+_SELECTION = {"stage_id": "load", "module_id": "load-text"}
+WANTED: dict[str, tuple[str, Any, str]] = {
+    "/selections": ("/configurations", {"selections": "canary"}, "must be a list"),
+    "/selections/0": ("/configurations", {"selections": ["canary"]}, "must be an object"),
+    "/selections/0/settings": (
+        "/configurations",
+        {"selections": [{**_SELECTION, "settings": ["canary"]}]},
+        "must be an object",
+    ),
+    "/selections/0/limits/timeout_s": (
+        "/configurations",
+        {"base": "active", "selections": [{**_SELECTION, "limits": {"timeout_s": "canary"}}]},
+        "Limit timeout_s must be a number.",
+    ),
+    "/selections/0/limits/retries": (
+        "/configurations",
+        {"base": "active", "selections": [{**_SELECTION, "limits": {"retries": 99}}]},
+        "Limit retries must be at most 10.",
+    ),
+    "/message": ("/configurations", {"selections": [], "message": 7}, "must be text"),
+    "/base": ("/configurations", {"base": ""}, "must not be empty"),
+    "/draft": ("/configurations", {"draft": "canary"}, "must be true or false"),
+    "/fallback_policies/0/then": (
+        "/configurations",
+        {"fallback_policies": [{"stage_id": "load", "then": "canary"}]},
+        "must be one of: fail, park, skip",
+    ),
+    "/fallback_policies/0/budget_s": (
+        "/configurations",
+        {"fallback_policies": [{"stage_id": "load", "budget_s": 0}]},
+        "must be more than 0",
+    ),
+    "/max_wait_s": ("/configurations/v1/activate", {"max_wait_s": 100_000}, "must be at most 86400"),
+    "/mode": ("/configurations/v1/activate", {"mode": "canary"}, "must be one of: drain, rolling"),
+    "/expires_at": ("/tokens", {"name": "a", "role": "viewer", "expires_at": "canary"}, "must be a time"),
+    "/name": ("/tokens", {"name": "canary" * 50, "role": "viewer"}, "must have at most 64 characters"),
+}
+
+
+@pytest.mark.parametrize("pointer", WANTED)
+async def test_a_value_that_does_not_fit_is_answered_with_what_is_wanted(shared: Instance, pointer: str) -> None:
+    path, body, wanted = WANTED[pointer]
+    response = await shared.request("POST", path, json=body, expect=422)
+    [detail] = [error["detail"] for error in problem_of(response)["errors"] if error["pointer"] == pointer]
+    assert wanted in detail
+    assert "canary" not in response.text
+    assert "Input" not in response.text
+
+
+async def test_a_parameter_that_does_not_fit_is_answered_with_what_is_wanted(shared: Instance) -> None:
+    limit = problem_of(await shared.request("GET", "/runs?limit=many", expect=422))
+    assert limit["errors"][0]["detail"] == "This must be a whole number."
+    status = problem_of(await shared.request("GET", "/runs?status=canary", expect=422))
+    assert status["errors"][0]["detail"] == (
+        "This must be one of: queued, running, succeeded, failed, parked, cancelled."
+    )

@@ -69,9 +69,9 @@ def test_without_a_file_the_instance_is_home_when_it_is_there(tmp_path: Path) ->
         ("", {"SWITCHGEAR_QUEUES": "ocr"}, "SWITCHGEAR_QUEUES"),
         ("port = 'many'\n", {}, "port ("),
         ("port = [\n", {}, "cannot be read"),
-        ("", {"SWITCHGEAR_PORT": "70000"}, "port (variable SWITCHGEAR_PORT): "),
+        ("", {"SWITCHGEAR_PORT": "70000"}, "port (variable SWITCHGEAR_PORT) must be "),
         ("", {"SWITCHGEAR_QUEUE_BACKEND": "procrastinate"}, "builtin"),
-        ("", {"SWITCHGEAR_ISOLATION": "L2"}, "'auto', 'L0' or 'L1'"),
+        ("", {"SWITCHGEAR_ISOLATION": "L2"}, "must be one of: auto, L0, L1."),
         ("", {"SWITCHGEAR_LEASE_S": "19"}, "at least four times"),
         ("", {"SWITCHGEAR_DATABASE_URL": "mysql://x"}, "must begin with sqlite"),
         ("[[source]]\nkind = 'folder'\npaht = 'x'\n", {}, "source.path"),
@@ -135,6 +135,16 @@ def test_an_impossible_secret_is_not_echoed(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid) as caught:
         load_settings(tmp_path, {"SWITCHGEAR_DATABASE_URL": "mysql://user:canary5519@host"})
     assert "canary5519" not in str(caught.value.record())
+
+
+def test_a_value_that_does_not_fit_is_answered_with_what_is_wanted_and_where_it_came_from(tmp_path: Path) -> None:
+    environment = {"SWITCHGEAR_WORKERS": "many", "SWITCHGEAR_PORT": "99999", "SWITCHGEAR_LOG_FORMAT": "xml"}
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings(tmp_path, environment)
+    said = str(caught.value)
+    assert "workers (variable SWITCHGEAR_WORKERS) must be a whole number." in said
+    assert "port (variable SWITCHGEAR_PORT) must be at most 65535." in said
+    assert "log_format (variable SWITCHGEAR_LOG_FORMAT) must be one of: json, text." in said
 
 
 def test_settings_cannot_be_changed() -> None:

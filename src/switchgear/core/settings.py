@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from switchgear.domain.errors import Code, DomainError
+from switchgear.domain.wanted_values import wanted_of
 
 PREFIX: Final = "SWITCHGEAR_"
 FILE_NAME: Final = "switchgear.toml"
@@ -270,11 +271,13 @@ def _meant(name: str, known: Any) -> str:
 
 def _sentences(error: ValidationError, origins: Mapping[str, str], prefix: str = "") -> list[str]:
     found = []
-    for item in error.errors(include_input=False, include_url=False, include_context=False):
+    for item in error.errors(include_input=False, include_url=False):
         place = ".".join(str(part) for part in ((prefix, *item["loc"]) if prefix else item["loc"]))
         origin = origins.get(place.partition(".")[0])
         where = f"{place} ({origin})" if origin else place
-        found.append(f"{where}: {item['msg'].removeprefix('Value error, ')}." if where else f"{item['msg']}.")
+        wanted = wanted_of(item["type"], item.get("ctx"))
+        said = f" {wanted}." if wanted else f": {item['msg'].removeprefix('Value error, ')}."
+        found.append(f"{where}{said}" if where else f"{item['msg']}.")
     return found
 
 

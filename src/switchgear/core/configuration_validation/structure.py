@@ -25,6 +25,7 @@ from switchgear.domain.errors import Code
 from switchgear.domain.fallback import TRIGGERS
 from switchgear.domain.run import Outcome
 from switchgear.domain.stage import ModuleDescription, Snapshot, StageDescription
+from switchgear.domain.wanted_values import wanted_of
 from switchgear.sdk.pipeline import StageLimits
 
 MAX_CHAIN: Final = 20
@@ -114,13 +115,13 @@ class Structure:
         try:
             StageLimits.model_validate({**defaults, **mine}, strict=True)
         except ValidationError as error:
-            for item in error.errors(include_input=False, include_url=False, include_context=False):
+            for item in error.errors(include_input=False, include_url=False):
                 name = str(item["loc"][0]) if item["loc"] else ""
                 self._content(
                     Code.SELECTION_BAD_SETTINGS,
                     place + pointer("limits", name),
                     stage,
-                    f"Limit {name} does not fit: {item['msg']}.",
+                    f"Limit {name} {wanted_of(item['type'], item.get('ctx')) or 'does not fit'}.",
                     StageLimits.model_fields[name].description if name in known else None,
                 )
 

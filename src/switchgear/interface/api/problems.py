@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from switchgear.core.logging import request_id_var
 from switchgear.domain.errors import Code, DomainError
+from switchgear.domain.wanted_values import wanted_of
 from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.schemas.common import NextActionView, Problem, ProblemItem
 from switchgear.sdk.errors import SwitchgearError
@@ -218,7 +219,7 @@ def of_validation(error: RequestValidationError) -> Response:
         ProblemItem(
             code=str(Code.REQUEST_INVALID),
             pointer=pointer_of(item["loc"], unknown=item["type"] == "extra_forbidden"),
-            detail=_DETAIL.get(str(item["type"])) or _short(str(item["msg"]).removeprefix("Value error, ")),
+            detail=_detail_of(item),
         )
         for item in found
     ]
@@ -229,6 +230,15 @@ def of_validation(error: RequestValidationError) -> Response:
         f"{'do' if len(found) != 1 else 'does'} not fit; each is listed. Nothing was changed.",
         errors=items,
     )
+
+
+def _detail_of(item: Mapping[str, Any]) -> str:
+    """What is wanted in a place; only rules of our own have sentences of their own."""
+    kind = str(item["type"])
+    if kind == "value_error":
+        return _short(str(item["msg"]).removeprefix("Value error, "))
+    wanted = wanted_of(kind, item.get("ctx"))
+    return _DETAIL.get(kind) or (f"This {wanted}." if wanted else "This value does not fit.")
 
 
 _DETAIL: Final[Mapping[str, str]] = {

@@ -1,0 +1,82 @@
+"""What a value that does not fit must be, in plain words and without the value. Source: INTERFACES 1, 2.
+
+The validating library has words of its own, for programmers; REST, command line and settings print these instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_TEXT: Final = "must be text"
+_WHOLE: Final = "must be a whole number"
+_NUMBER: Final = "must be a number"
+_YES_NO: Final = "must be true or false"
+_OBJECT: Final = "must be an object with named fields"
+_TIME: Final = "must be a time with its offset, such as 2027-01-31T12:00:00Z"
+
+#: Kind of the library's error -> what is wanted; names in braces are bounds that we set, never input.
+_WANTED: Final[Mapping[str, str]] = {
+    "missing": "is required",
+    "string_type": _TEXT,
+    "string_unicode": _TEXT,
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "bool_type": _YES_NO,
+    "bool_parsing": _YES_NO,
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least {min_length} items",
+    "too_long": "must have at most {max_length} items",
+    "dict_type": _OBJECT,
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "enum": "must be one of: {expected}",
+    "literal_error": "must be one of: {expected}",
+    "datetime_type": _TIME,
+    "datetime_parsing": _TIME,
+    "datetime_from_date_parsing": _TIME,
+    "datetime_object_invalid": _TIME,
+    "timezone_aware": _TIME,
+    "timezone_offset": _TIME,
+    "path_type": "must be a path",
+}
+_WORD: Final = re.compile(r"'([^']*)'")
+
+
+def wanted_of(kind: str, bounds: Mapping[str, Any] | None = None) -> str | None:
+    """Return what is wanted, as in `must be at most 64`, to be put behind the name of the place.
+
+    Args:
+        kind: Kind of the library's error, such as `less_than_equal`.
+        bounds: What was set, such as `{"le": 64}`.
+
+    Returns:
+        None for a kind that has no words here.
+    """
+    words = _WANTED.get(kind)
+    if words is None:
+        return None
+    if kind == "string_too_short" and (bounds or {}).get("min_length") == 1:
+        return "must not be empty"
+    return words.format_map({name: _shown(value) for name, value in (bounds or {}).items()})
+
+
+def _shown(bound: Any) -> str:
+    """A bound as people write it: 86400 for 86400.0, and allowed words without quotes."""
+    if isinstance(bound, float) and bound.is_integer():
+        return str(int(bound))
+    return ", ".join(_WORD.findall(str(bound))) or str(bound)
