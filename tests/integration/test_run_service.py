@@ -298,6 +298,8 @@ async def test_a_queued_run_always_says_what_it_waits_for(database: Database, un
     assert (await office.service.get(run_id)).run.why is None
     stored = Why(Code.WAITING_RETRY_BACKOFF, "The service asked for a pause.")
     await office.repository.hand_back(claim, available_in_us=60_000_000, why=stored)
-    assert (await office.service.get(run_id)).run.why == stored.as_json()
+    backing_off = (await office.service.get(run_id)).run.why
+    assert backing_off is not None
+    assert backing_off["summary"].startswith(stored.summary)
     await office.database.narrow.run(Statement("UPDATE runs SET why = NULL, why_code = NULL"))
     assert await _reason(office, run_id) == "waiting.retry_backoff"

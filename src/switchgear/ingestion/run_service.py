@@ -92,16 +92,20 @@ class RunService:
         Raises:
             NotFound: There is none.
         """
-        run = with_reason(await self._repository.get(run_id), await self._repository.waiting())
+        (run,) = await self._with_reasons([await self._repository.get(run_id)])
         return RunView(run, await self._repository.attempts(run_id), await self._repository.outputs(run_id))
 
     async def list(self, wanted: RunFilter | None = None, limit: int = 50, cursor: str | None = None) -> Page[RunRow]:
         """Return runs, newest first; queued ones say what they wait for."""
         page = await self._repository.list(wanted or RunFilter(), limit, cursor)
-        if not any(run.status is RunStatus.QUEUED for run in page.items):
-            return page
-        waiting = await self._repository.waiting()
-        return Page(tuple(with_reason(run, waiting) for run in page.items), page.next_cursor)
+        return Page(await self._with_reasons(page.items), page.next_cursor)
+
+    async def _with_reasons(self, runs: Sequence[RunRow]) -> tuple[RunRow, ...]:
+        queued = [run.id for run in runs if run.status is RunStatus.QUEUED]
+        if not queued:
+            return tuple(runs)
+        waiting = await self._repository.waiting(queued)
+        return tuple(with_reason(run, waiting) for run in runs)
 
     async def document(self, document_id: str) -> DocumentRow:
         """Return the document. Raises `NotFound`."""

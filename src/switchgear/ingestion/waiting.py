@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 from switchgear.domain.errors import Code, NextAction, Why
 from switchgear.domain.run import RunStatus
@@ -14,44 +16,62 @@ def with_reason(run: RunRow, waiting: Waiting) -> RunRow:
     if run.status is not RunStatus.QUEUED:
         return run
     why = waiting_for(run, waiting)
-    return run if why is None else replace(run, why=why.as_json(), why_code=str(why.code))
+    return replace(run, why=why.as_json(), why_code=str(why.code))
 
 
-def waiting_for(run: RunRow, waiting: Waiting) -> Why | None:
-    """Say what a queued run waits for; None when the stored reason, a back-off, still holds."""
+def waiting_for(run: RunRow, waiting: Waiting) -> Why:
+    """Say what a queued run waits for: the first of what must happen before it starts."""
     if run.available_at > waiting.now_us:
-        seconds = (run.available_at - waiting.now_us) / 1_000_000
-        if run.why is not None:
-            return None
+        return _back_off(run, waiting)
+    facts: dict[str, Any] = {"since": _written(run.available_at), "workers": waiting.live_workers}
+    needs_version = run.configuration_id is None
+    if needs_version and not waiting.has_active and run.pinned_configuration_id is None:
         return Why(
-            Code.WAITING_RETRY_BACKOFF,
-            f"It is tried again in {seconds:.0f} s.",
-            facts={"seconds": round(seconds, 1), "stage_id": run.stage_id},
+            Code.WAITING_CONFIGURATION,
+            "No configuration is active. The document is safe and starts when one is activated.",
+            facts,
+            next_actions=(NextAction("See the configurations", cli="switchgear config list"),),
         )
-    if run.configuration_id is None:
-        if waiting.held_by is not None:
-            return _drain(waiting, waiting.held_by)
-        if not waiting.has_active and run.pinned_configuration_id is None:
-            return Why(
-                Code.WAITING_CONFIGURATION,
-                "No configuration is active. The document is safe and starts when one is activated.",
-                next_actions=(NextAction("See the configurations", cli="switchgear config list"),),
-            )
     if waiting.live_workers == 0:
-        return Why(
-            Code.WAITING_WORKER,
-            "No worker is running. The document is safe and starts when one does.",
-            next_actions=(NextAction("Start one", role="admin", cli="switchgear serve"),),
-        )
+        return _no_worker(waiting, facts)
+    if needs_version and waiting.held_by is not None:
+        return _drain(waiting, waiting.held_by, facts)
+    return _queue(waiting, waiting.ahead.get(run.id, 0), facts)
+
+
+def _back_off(run: RunRow, waiting: Waiting) -> Why:
+    """The stored reason says who asked for the pause; how long it still is changes by itself."""
+    seconds = _seconds(run.available_at - waiting.now_us)
+    stored = run.why or {"summary": "", "facts": {"stage_id": run.stage_id}}
     return Why(
-        Code.WAITING_QUEUE,
-        "All workers are busy; it starts when one is free.",
-        facts={"queued": waiting.claimable, "workers": waiting.live_workers},
+        Code.WAITING_RETRY_BACKOFF,
+        f"{stored['summary']} It is tried again in {seconds:.0f} s.".lstrip(),
+        {**stored["facts"], "seconds": seconds, "until": _written(run.available_at)},
     )
 
 
-def _drain(waiting: Waiting, activation_id: str) -> Why:
-    seconds = max(0.0, ((waiting.held_until or waiting.now_us) - waiting.now_us) / 1_000_000)
+def _no_worker(waiting: Waiting, facts: dict[str, Any]) -> Why:
+    heard = ""
+    if waiting.heard_at is not None:
+        facts = {**facts, "silent_s": _seconds(waiting.now_us - waiting.heard_at)}
+        heard = f" A worker was last heard of {facts['silent_s']:.0f} s ago."
+    return Why(
+        Code.WAITING_WORKER,
+        f"No worker is alive. The document is safe and starts when one is.{heard}",
+        facts,
+        next_actions=(NextAction("Start one", role="admin", cli="switchgear serve"),),
+    )
+
+
+def _drain(waiting: Waiting, activation_id: str, facts: dict[str, Any]) -> Why:
+    seconds = max(0.0, _seconds((waiting.held_until or waiting.now_us) - waiting.now_us))
+    watch = NextAction(
+        "See what it waits for",
+        role="viewer",
+        cli=f"switchgear activations watch {activation_id}",
+        method="GET",
+        path=f"/api/v1/activations/{activation_id}",
+    )
     switch = NextAction(
         "Switch now",
         cli=f"switchgear activations switch {activation_id}",
@@ -60,8 +80,29 @@ def _drain(waiting: Waiting, activation_id: str) -> Why:
     )
     return Why(
         Code.WAITING_DRAIN,
-        f"Another configuration is about to become active; this run starts on it in at most {seconds:.0f} s.",
-        facts={"activation_id": activation_id, "at_most_s": round(seconds, 1)},
+        f"A change of the configuration holds new runs until running ones have ended, at most {seconds:.0f} s more.",
+        {**facts, "activation_id": activation_id, "at_most_s": seconds},
         blocking=(activation_id,),
-        next_actions=(switch,),
+        next_actions=(watch, switch),
     )
+
+
+def _queue(waiting: Waiting, ahead: int, facts: dict[str, Any]) -> Why:
+    place = {0: "It is next in the queue", 1: "1 run is before it in the queue"}.get(
+        ahead, f"{ahead} runs are before it in the queue"
+    )
+    workers = f"{waiting.live_workers} {'worker is' if waiting.live_workers == 1 else 'workers are'} alive"
+    running = f"{waiting.running} {'run is' if waiting.running == 1 else 'runs are'} at work"
+    return Why(
+        Code.WAITING_QUEUE,
+        f"{place} and starts when a worker has a free place: {workers}, {running}.",
+        {**facts, "ahead": ahead, "running": waiting.running},
+    )
+
+
+def _seconds(microseconds: int) -> float:
+    return round(microseconds / 1_000_000, 1)
+
+
+def _written(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).isoformat()

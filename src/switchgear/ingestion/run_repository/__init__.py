@@ -32,9 +32,10 @@ from switchgear.ingestion.run_repository.records import (
     WorkerRow,
 )
 from switchgear.ingestion.run_repository.results import Results
-from switchgear.ingestion.run_repository.work import Waiting, Work
+from switchgear.ingestion.run_repository.work import LIVE_WORKER_US, Waiting, Work
 
 __all__ = [
+    "LIVE_WORKER_US",
     "AcceptedDocument",
     "AttemptRow",
     "ClaimedRun",

@@ -6,9 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from switchgear.core.admission import ACTIVE_CONFIGURATION, FIRST_CLAIM_GUARD
 from switchgear.core.database import Statements
 from switchgear.domain.errors import Why
 
+#: A first claim needs a version to pin, and no drain may hold first claims; a run that holds a version goes on.
+CLAIMABLE: Final = f"""status = 'queued' AND available_at <= now_us()
+      AND (configuration_id IS NOT NULL
+           OR ({FIRST_CLAIM_GUARD}
+               AND (pinned_configuration_id IS NOT NULL OR {ACTIVE_CONFIGURATION} IS NOT NULL)))"""
+#: The order in which claimable runs are claimed.
+CLAIM_ORDER: Final = "available_at, id"
 #: Longest texts of an attempt that are kept, in characters.
 _MAX_DETAIL: Final = 128
 _MAX_MESSAGE: Final = 2_000

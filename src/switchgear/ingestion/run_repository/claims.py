@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from switchgear.core.admission import ACTIVE_CONFIGURATION, FIRST_CLAIM_GUARD
+from switchgear.core.admission import ACTIVE_CONFIGURATION
 from switchgear.core.database import SWITCH_LOCK, Statement
 from switchgear.core.database.statements import Row
 from switchgear.domain.errors import Why
 from switchgear.domain.run import RunEvent, RunStatus, transition
 from switchgear.ingestion.run_repository.base import (
+    CLAIM_ORDER,
+    CLAIMABLE,
     RepositoryPart,
     detail_text,
     from_json,
@@ -33,14 +35,10 @@ from switchgear.ingestion.run_repository.records import (
     OutputRow,
 )
 
-#: A first claim needs a version to pin, and no drain may hold first claims; a run that holds a version goes on.
-_CLAIMABLE: Final = f"""
+_NEXT: Final = f"""
     SELECT id FROM runs
-    WHERE status = 'queued' AND available_at <= now_us()
-      AND (configuration_id IS NOT NULL
-           OR ({FIRST_CLAIM_GUARD}
-               AND (pinned_configuration_id IS NOT NULL OR {ACTIVE_CONFIGURATION} IS NOT NULL)))
-    ORDER BY available_at, id LIMIT 1"""  # noqa: S608 - only constants
+    WHERE {CLAIMABLE}
+    ORDER BY {CLAIM_ORDER} LIMIT 1"""  # noqa: S608 - only constants
 _PINNED: Final = f"COALESCE(configuration_id, pinned_configuration_id, {ACTIVE_CONFIGURATION})"
 _DOCUMENT: Final = ", ".join(
     f"(SELECT {column} FROM documents WHERE documents.id = runs.document_id)"  # noqa: S608 - only constants
@@ -56,7 +54,7 @@ UPDATE runs SET status = 'running', claimed_by = :worker, fencing_token = fencin
     configuration_version = COALESCE(configuration_version,
         (SELECT version FROM module_configurations WHERE module_configurations.id = {_PINNED})),
     started_at = COALESCE(started_at, now_us()), why = NULL, why_code = NULL
-WHERE id = ({_CLAIMABLE}{lock_rows})
+WHERE id = ({_NEXT}{lock_rows})
 RETURNING id, document_id, configuration_id, configuration_version, fencing_token, losses, running_us, decision,
     stage_id, cancel_requested, retry_of, accepted_at, {_DOCUMENT}"""  # noqa: S608 - only constants
 

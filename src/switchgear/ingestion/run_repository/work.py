@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from switchgear.core.activation_queue import BlockingRun
 from switchgear.core.database import Statement, Statements
-from switchgear.ingestion.run_repository.base import RepositoryPart, to_json
+from switchgear.ingestion.run_repository.base import CLAIM_ORDER, CLAIMABLE, RepositoryPart, to_json
 from switchgear.ingestion.run_repository.records import WorkerRow
 
-#: A worker that was silent for so long is not counted as live.
-LIVE_WORKER_US: Final = 30_000_000
+#: A worker that was silent for so long, four heartbeats, is not counted as live.
+LIVE_WORKER_US: Final = 20_000_000
 #: Rows of workers that were silent for so long are removed.
 _FORGET_WORKER_US: Final = 24 * 3600 * 1_000_000
 #: Dead, parked and backing-off runs are not running. A back-off of at most ten seconds keeps status and lease.
@@ -39,7 +40,9 @@ class Waiting:
         held_until: When that ends by itself.
         has_active: Whether a configuration is active.
         live_workers: Workers that were heard of lately.
-        claimable: Queued runs that may be claimed by time.
+        heard_at: When any worker was last heard of; None when none is known.
+        running: Runs at work.
+        ahead: How many runs are claimed before a queued one, for each of those that were asked for and may be claimed.
     """
 
     now_us: int
@@ -47,7 +50,9 @@ class Waiting:
     held_until: int | None
     has_active: bool
     live_workers: int
-    claimable: int
+    heard_at: int | None
+    running: int
+    ahead: Mapping[str, int]
 
 
 class Work(RepositoryPart):
@@ -77,19 +82,36 @@ class Work(RepositoryPart):
         )
         return bool(rows)
 
-    async def waiting(self) -> Waiting:
-        """Return what decides for what queued runs wait."""
+    async def waiting(self, run_ids: Sequence[str] = ()) -> Waiting:
+        """Return what decides for what queued runs wait, and the place of these in the queue."""
         rows = await self._statements.query(
-            """SELECT now_us(),
+            f"""SELECT now_us(),
                 (SELECT held_by FROM admission WHERE pipeline = :pipeline AND held_until > now_us()),
                 (SELECT held_until FROM admission WHERE pipeline = :pipeline AND held_until > now_us()),
                 (SELECT active_configuration_id FROM admission WHERE pipeline = :pipeline),
                 (SELECT count(*) FROM workers WHERE heartbeat_at > now_us() - :live),
-                (SELECT count(*) FROM runs WHERE status = 'queued' AND available_at <= now_us())""",
-            {"pipeline": self.pipeline, "live": LIVE_WORKER_US},
+                (SELECT max(heartbeat_at) FROM workers),
+                ({_COUNT_RUNNING})""",  # noqa: S608 - only constants
+            {"pipeline": self.pipeline, "live": LIVE_WORKER_US, "boot": self._statements.boot_id},
         )
-        now_us, held_by, held_until, active, workers, claimable = rows[0]
-        return Waiting(now_us, held_by, held_until if held_by else None, active is not None, workers, claimable)
+        now_us, held_by, held_until, active, workers, heard_at, running = rows[0]
+        ahead = await self._ahead(run_ids)
+        return Waiting(
+            now_us, held_by, held_until if held_by else None, active is not None, workers, heard_at, running, ahead
+        )
+
+    async def _ahead(self, run_ids: Sequence[str]) -> Mapping[str, int]:
+        if not run_ids:
+            return {}
+        wanted = ", ".join(f":r{number}" for number in range(len(run_ids)))
+        rows = await self._statements.query(
+            f"""SELECT id, ahead FROM (
+                SELECT id, row_number() OVER (ORDER BY {CLAIM_ORDER}) - 1 AS ahead FROM runs
+                WHERE {CLAIMABLE} AND available_at <= (SELECT max(available_at) FROM runs WHERE id IN ({wanted}))
+            ) places WHERE id IN ({wanted})""",  # noqa: S608 - only constants and names of parameters
+            {"pipeline": self.pipeline, **{f"r{number}": run_id for number, run_id in enumerate(run_ids)}},
+        )
+        return {str(run_id): int(ahead) for run_id, ahead in rows}
 
     # --- workers ---
 

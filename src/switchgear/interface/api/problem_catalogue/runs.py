@@ -10,28 +10,28 @@ from switchgear.interface.api.problem_catalogue.entry import Entry
 
 RUNS: Final[Mapping[Code, Entry]] = {
     Code.WAITING_WORKER: Entry(
-        "Waits for a free worker",
-        "The run is queued and nothing holds it back but the number of workers.",
-        "More documents arrive than are processed at once, or no worker process is alive.",
-        "Look at `switchgear status`: with live workers, wait or raise WORKERS; without, start `switchgear serve`.",
+        "Waits for a live worker",
+        "No worker was heard of lately, so nothing starts. The document is safe.",
+        "No server that takes documents is running, or it does not reach the database.",
+        "Start `switchgear serve`. `switchgear status` lists the live workers.",
     ),
     Code.WAITING_QUEUE: Entry(
-        "Waits in its work queue",
-        "The run's next stage belongs to a named queue that no live worker serves at the moment.",
-        "The workers of that queue are busy or stopped.",
-        "Start a worker for the queue, or wait until one is free.",
+        "Waits in the queue",
+        "Nothing holds the run back: it starts when a worker has a free place. The reason says how many are before it.",
+        "It was queued a moment ago, or more documents arrive than are processed at once.",
+        "Wait. If many are before it for long, raise WORKERS or start another server on the same database.",
     ),
     Code.WAITING_DRAIN: Entry(
         "Waits for a configuration switch",
-        "An activation in mode `drain` waits until running work has ended; new runs start after the switch.",
-        "Somebody activated another configuration. The run will start on the new version.",
+        "An activation in mode `drain` waits until running work has ended; new runs start when it is over.",
+        "Somebody activated another configuration.",
         "`switchgear activations watch` shows what it waits for; `activations switch` or `activations cancel` ends it.",
     ),
     Code.WAITING_RETRY_BACKOFF: Entry(
         "Waits before the next try",
         "A module asked for a pause of more than ten seconds; the run goes on by itself afterwards.",
         "A service that the module uses is overloaded or asked to be called later.",
-        "Nothing to do. `switchgear runs why` says when it goes on.",
+        "Nothing to do. `switchgear runs why` says in how many seconds it goes on, and at what time.",
     ),
     Code.WAITING_CONFIGURATION: Entry(
         "Waits for an active configuration",

@@ -10,6 +10,7 @@ from switchgear import __version__
 from switchgear.domain.access import ALLOWED, Need, Role
 from switchgear.domain.errors import Code
 from switchgear.domain.stage import IsolationReport
+from switchgear.ingestion.run_repository import LIVE_WORKER_US
 from switchgear.interface.api.dependencies import App, Owner, Reader
 from switchgear.interface.api.hot_reads import Present, present
 from switchgear.interface.api.routes.activations import view_of
@@ -21,9 +22,6 @@ from switchgear.interface.api.services import Services
 from switchgear.interface.api.views.configurations import summary_of, why_of_lack
 
 router = guarded_router("status")
-
-#: A worker that was not heard of for so long does not count as live.
-_LIVE_US = 20_000_000
 
 
 @router.get("/me")
@@ -45,7 +43,7 @@ async def status_of(app: Services) -> StatusView:
     stages = now.stages()
     counts = await app.runs.counts()
     async with app.units(write=False) as unit:
-        workers = await unit.activations.live_workers(app.clock() - _LIVE_US)
+        workers = await unit.activations.live_workers(app.clock() - LIVE_WORKER_US)
     pending = view_of(await app.activations.get(now.pending.id)) if now.pending else None
     degraded = now.active is not None and any(stage.is_degraded for stage in stages)
     return StatusView(
