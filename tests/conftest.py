@@ -6,6 +6,7 @@ may reach a host other than this one.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import os
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -40,6 +42,11 @@ full_page_writes = off
 max_connections = 300
 shared_buffers = 64MB
 """
+#: What generated tests go through for every change, and once a night.
+hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("nightly", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -201,17 +208,40 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop(name)
 
 
+@pytest.fixture(scope="session")
+def installed_plugin(shared_folder: Path) -> Path:
+    """The tiny plug-in for every server that changes nothing in it: the same files, so that one look is enough."""
+    with (shared_folder / "plugin.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = shared_folder / "plugin"
+        return folder / "site" if folder.exists() else plugin.install(folder)
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts servers; each is ended after the test. `start(home="b", **settings)` starts one on another home."""
-    site = plugin.install(tmp_path)
+def start(tmp_path: Path, shared_folder: Path, installed_plugin: Path) -> Iterator[Start]:
+    """Starts servers; each is ended after the test. `start(home="b", **settings)` starts one on another home.
+
+    What the first of them learnt about modules is given to the others, as if each was started a second time; `site`
+    is another folder of plug-ins, which is looked at anew.
+    """
+    known = shared_folder / "descriptions"
     running: list[RunningServer] = []
 
-    def make(home: str = "home", *, wait: bool = True, port: int = 0, **settings: str) -> RunningServer:
+    def make(
+        home: str = "home", *, wait: bool = True, port: int = 0, site: Path | None = None, **settings: str
+    ) -> RunningServer:
         quick = {"WORKERS": "4", "HEARTBEAT_S": "0.5", "LEASE_S": "3", "LOG_LEVEL": "info", **settings}
-        server = RunningServer(tmp_path / home, site, quick, port)
+        server = RunningServer(tmp_path / home, site or installed_plugin, quick, port)
         running.append(server)
-        return server.start(wait=wait)
+        cache = server.home / "cache"
+        if known.exists() and not cache.exists() and site is None:
+            shutil.copytree(known, cache)
+        server.start(wait=wait)
+        if wait and site is None and not known.exists():
+            shutil.copytree(cache, made := tmp_path / "descriptions")
+            with contextlib.suppress(OSError):  # another worker was faster
+                made.rename(known)
+        return server
 
     yield make
     for server in running:

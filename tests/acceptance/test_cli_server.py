@@ -85,8 +85,7 @@ def test_the_server_says_where_it_is_and_ends_in_order(start: Start) -> None:
 
 
 def test_a_server_answers_while_it_still_looks_at_its_modules(start: Start, tmp_path: Path) -> None:
-    install_slow_module(tmp_path, seconds=5)
-    server = start(wait=False)
+    server = start(wait=False, site=with_slow_module(tmp_path, seconds=5))
 
     until(lambda: answers(f"{server.url}/livez") == 200, what="the first answer")
     assert answers(f"{server.url}/readyz") == 503
@@ -101,8 +100,7 @@ def test_a_server_answers_while_it_still_looks_at_its_modules(start: Start, tmp_
 
 
 def test_a_server_that_is_stopped_while_it_starts_ends_in_order(start: Start, tmp_path: Path) -> None:
-    install_slow_module(tmp_path, seconds=60)
-    server = start(wait=False)
+    server = start(wait=False, site=with_slow_module(tmp_path, seconds=60))
     until(lambda: answers(f"{server.url}/livez") == 200, what="the first answer")
 
     assert server.stop() == 0
@@ -110,11 +108,12 @@ def test_a_server_that_is_stopped_while_it_starts_ends_in_order(start: Start, tm
     assert "Traceback" not in (server.home / f"log-{server.port}.txt").read_text()
 
 
-def install_slow_module(folder: Path, *, seconds: int) -> None:
-    """Offer one more module, whose import takes so long."""
-    site = folder / "site"
+def with_slow_module(folder: Path, *, seconds: int) -> Path:
+    """Plug-ins with one more module, whose import takes so long."""
+    site = plugin.install(folder)
     (site / "takes_its_time.py").write_text(f"import time\n\ntime.sleep({seconds})\n")
     plugin.write_distribution(site, "takes-its-time", "1.0", {"upper-slow": "takes_its_time:UpperSlow"})
+    return site
 
 
 def answers(url: str) -> int:
