@@ -204,6 +204,20 @@ def test_the_decision_says_who_served_who_was_wanted_and_which_rule_did_not_matc
     ]
 
 
+def test_the_decision_says_why_a_stage_was_left_out_and_where_the_run_failed_without_a_call() -> None:
+    left_out = {"stage_id": "ocr", "module_id": None, "outcome": "not_applicable", "duration_us": 0}
+    run = {
+        "status": "failed",
+        "stage_id": "reconcile",
+        "stages": [{"stage_id": "ocr", "outcome": "not_applicable", "module_id": None, "degraded": False}],
+        "attempts": [{**left_out, "message": "no page is a scan"}],
+    }
+    assert list(decision_lines(run)) == [
+        "  ocr: not applicable to this document: no page is a scan",
+        "  reconcile: nobody has served it; no module was called",
+    ]
+
+
 # --- config set ---
 
 

@@ -74,7 +74,7 @@ def concerns_ocr(inputs: Inputs) -> str | None:
     if kind.media is not Media.PDF:
         return f"a document of kind {kind.media} has no images of pages"
     if pages is not None and not any(page.scan for page in pages.pages):
-        return "every page has text of its own"
+        return "no page is a scan"
     return None
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from switchgear.domain.errors import Code, DatabaseUnreachable, Why
-from switchgear.domain.run import Outcome, RunStatus
+from switchgear.domain.run import RunStatus
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.orchestrator.signals import RunEnd, Runs, Signals
-from switchgear.ingestion.orchestrator.work import RunWork, attempt_row, with_next_actions
+from switchgear.ingestion.orchestrator.work import OUTCOMES, RunWork, attempt_row, with_next_actions
 from switchgear.ingestion.plan import StagePlan
 from switchgear.ingestion.run_repository.records import AttemptRow, ClaimedRun, OutputRow, Stop
-from switchgear.ingestion.stage_runner import Attempt, StageEnd, StageEndKind
+from switchgear.ingestion.stage_runner import Attempt, StageEnd
 
 T = TypeVar("T")
 
@@ -28,11 +28,6 @@ _FIRST_PAUSE_S: Final = 0.2
 #: A run that this process broke on is not claimed again at once.
 _AFTER_FAULT_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 2.0
-_OUTCOMES: Final = {
-    StageEndKind.OUTPUT: Outcome.SUCCEEDED,
-    StageEndKind.NOT_APPLICABLE: Outcome.NOT_APPLICABLE,
-    StageEndKind.SKIPPED: Outcome.SKIPPED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +191,7 @@ class Commits:
             artifact = (await self._artifacts.put_bytes(raw)).sha256
         return OutputRow(
             stage_id=item.stage.stage.id,
-            outcome=_OUTCOMES[end.kind],
+            outcome=OUTCOMES[end.kind],
             module_id=end.module_id,
             wanted_module_id=fallback.selection.module_id if fallback is not None else None,
             degraded=end.degraded,

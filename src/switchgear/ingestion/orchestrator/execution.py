@@ -13,7 +13,7 @@ from switchgear.ingestion.artifact_store import ArtifactStore, CorruptArtifact
 from switchgear.ingestion.module_pool import DocumentFile
 from switchgear.ingestion.orchestrator.commits import Commits, corrupt_artifact
 from switchgear.ingestion.orchestrator.signals import RunEnd, Runs
-from switchgear.ingestion.orchestrator.work import RunWork, tries_before
+from switchgear.ingestion.orchestrator.work import RunWork, reasons_of, tries_before
 from switchgear.ingestion.plan import Plans, StagePlan
 from switchgear.ingestion.run_repository.records import ClaimedRun, Stop, StoredOutput
 from switchgear.ingestion.stage_runner import StageEnd, StageEndKind, StageRunner
@@ -80,11 +80,14 @@ class Execution:
         return await self._commits.end(RunStatus.PARKED, self._work, why=why, stage_id=self._claim.at_stage_id)
 
     async def _restore(self, work: RunWork) -> None:
-        for output in await self._commits.ask(lambda: self._runs.outputs(self._claim.run_id)):
-            work.restore(output.stage_id, await self._value(output), degraded=output.degraded)
-        if not self._claim.first:
-            attempts = await self._commits.ask(lambda: self._runs.attempts(self._claim.run_id))
-            work.tries_before = tries_before(work.next_stage(), attempts)
+        claim = self._claim
+        attempts = [] if claim.first else await self._commits.ask(lambda: self._runs.attempts(claim.run_id))
+        earlier = claim.retry_of  # the run whose outputs this one may have taken over, with the reasons beside them
+        copied = [] if earlier is None else await self._commits.ask(lambda: self._runs.attempts(earlier))
+        reasons = reasons_of([*copied, *attempts])
+        for output in await self._commits.ask(lambda: self._runs.outputs(claim.run_id)):
+            work.restore(output, await self._value(output), reasons.get(output.stage_id, ""))
+        work.tries_before = tries_before(work.next_stage(), attempts)
 
     async def _value(self, output: StoredOutput) -> bytes | None:
         if output.outcome is not Outcome.SUCCEEDED:

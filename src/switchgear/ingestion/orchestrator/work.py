@@ -15,12 +15,20 @@ from switchgear.domain.errors import Code, NextAction, Why
 from switchgear.domain.fallback import may_retry
 from switchgear.domain.run import Outcome
 from switchgear.ingestion.module_pool import DocumentFile, StageValue
+from switchgear.ingestion.orchestrator import missing_input
+from switchgear.ingestion.orchestrator.missing_input import StageAnswer, no_input
 from switchgear.ingestion.plan import ExecutionPlan, StagePlan
-from switchgear.ingestion.run_repository.records import AttemptRow, ClaimedRun, DeliveryRow, StoredAttempt
+from switchgear.ingestion.run_repository.records import AttemptRow, ClaimedRun, DeliveryRow, StoredAttempt, StoredOutput
 from switchgear.ingestion.stage_runner import Attempt, StageCall, StageEnd, StageEndKind
 from switchgear.sdk.contract import Contract
 from switchgear.sdk.values import Decision, Earlier
 
+#: What a stage of a run that goes on is recorded as.
+OUTCOMES: Final[Mapping[StageEndKind, Outcome]] = {
+    StageEndKind.OUTPUT: Outcome.SUCCEEDED,
+    StageEndKind.NOT_APPLICABLE: Outcome.NOT_APPLICABLE,
+    StageEndKind.SKIPPED: Outcome.SKIPPED,
+}
 _KEY: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -34,28 +42,30 @@ class RunWork:
         self.degraded = False
         self.tries_before: Mapping[int, int] = {}
         self._values: dict[str, StageValue | None] = {}
-        self._done: set[str] = set()
+        self._answers: dict[str, StageAnswer] = {}
         self._decision = decision_of(claim.decision)
 
     # --- where it is ---
 
-    def restore(self, stage_id: str, value: bytes | None, *, degraded: bool) -> None:
+    def restore(self, output: StoredOutput, value: bytes | None, reason: str) -> None:
         """Take over the committed output of a stage; a stage that the pipeline no longer has is left aside."""
-        stage = self.plan.stage(stage_id)
+        stage = self.plan.stage(output.stage_id)
         if stage is None:
             return
         contract = stage.stage.contract
-        self._keep(stage, None if value is None else StageValue(contract.output, raw=value))
-        self.degraded = self.degraded or degraded
+        answer = StageAnswer(output.outcome, output.module_id, reason)
+        self._keep(stage, None if value is None else StageValue(contract.output, raw=value), answer)
+        self.degraded = self.degraded or output.degraded
 
     def accept(self, stage: StagePlan, end: StageEnd) -> None:
         """Take over what a stage of this claim gave."""
-        self._keep(stage, end.value)
+        reason = end.attempts[-1].message if end.attempts and end.value is None else ""
+        self._keep(stage, end.value, StageAnswer(OUTCOMES[end.kind], end.module_id, reason))
         self.degraded = self.degraded or end.degraded
         self.tries_before = {}
 
-    def _keep(self, stage: StagePlan, value: StageValue | None) -> None:
-        self._done.add(stage.stage.id)
+    def _keep(self, stage: StagePlan, value: StageValue | None, answer: StageAnswer) -> None:
+        self._answers[stage.stage.id] = answer
         self._values[stage.stage.contract.output_name] = value
 
     def next_stage(self) -> StagePlan | None:
@@ -64,7 +74,7 @@ class RunWork:
             (
                 stage
                 for stage in self.plan.stages
-                if stage.stage.id not in self._done and (stage.fallback is not None or stage.stage.required)
+                if stage.stage.id not in self._answers and (stage.fallback is not None or stage.stage.required)
             ),
             None,
         )
@@ -79,17 +89,16 @@ class RunWork:
             reason = self._not_concerned(contract)
             return None if reason is None else StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, reason))
         if not stage.stage.required:
-            return StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, f"There is no {lacking}."))
-        summary = f"The run failed: stage {stage.stage.id} needs {lacking}, which no earlier stage gave."
-        return StageEnd(StageEndKind.FAIL, why=Why(Code.FAILED_NO_INPUT, summary, {"stage_id": stage.stage.id}))
+            return StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, f"There is no {' or '.join(lacking)}."))
+        return StageEnd(StageEndKind.FAIL, why=no_input(stage, lacking, self.plan.stages, self._answers))
 
-    def _lacking(self, contract: Contract) -> str | None:
+    def _lacking(self, contract: Contract) -> Sequence[str] | None:
         for name in contract.inputs:
             if name != "blob" and not contract.is_optional(name) and self._values.get(name) is None:
-                return name
+                return (name,)
         for group in contract.any_of:
             if all(name != "blob" and self._values.get(name) is None for name in group):
-                return " or ".join(group)
+                return group
         return None
 
     def _not_concerned(self, contract: Contract) -> str | None:
@@ -236,6 +245,11 @@ def tries_before(stage: StagePlan | None, stored: Sequence[StoredAttempt]) -> Ma
     return tries
 
 
+def reasons_of(attempts: Sequence[StoredAttempt]) -> Mapping[str, str]:
+    """What each stage said when it gave no output: the message of its last attempt."""
+    return {item.stage_id: item.message for item in attempts if item.message}
+
+
 def attempt_row(attempt: Attempt) -> AttemptRow:
     """The attempt as it is recorded."""
     return AttemptRow(
@@ -270,6 +284,8 @@ def with_next_actions(why: Why, claim: ClaimedRun) -> Why:
         actions = (
             NextAction("Look at the document", "viewer", f"switchgear documents get {document}", "GET", f"{path}/file"),
         )
+    elif why.code is Code.FAILED_NO_INPUT:
+        actions = tuple(missing_input.next_actions(why, run))
     else:
         actions = (
             _action("Retry it", f"switchgear runs retry {run}", f"/api/v1/runs/{run}/retry"),

@@ -146,7 +146,8 @@ def why(run_id: Run, as_json: AsJson = False) -> None:
 def decision_lines(run: Mapping[str, Any]) -> Iterator[str]:
     """Yield the decision of each stage: a sentence, the attempts that failed, and the rules that did not match."""
     served = {stage["stage_id"]: stage for stage in run["stages"]}
-    stage_ids = list(dict.fromkeys([attempt["stage_id"] for attempt in run["attempts"]] + list(served)))
+    ended_at = [run["stage_id"]] if run.get("stage_id") and run["status"] in ("failed", "parked") else []
+    stage_ids = dict.fromkeys([*(attempt["stage_id"] for attempt in run["attempts"]), *served, *ended_at])
     for stage_id in stage_ids:
         attempts = [attempt for attempt in run["attempts"] if attempt["stage_id"] == stage_id]
         yield f"  {stage_id}: {_sentence(served.get(stage_id), attempts, run)}"
@@ -160,13 +161,14 @@ def decision_lines(run: Mapping[str, Any]) -> Iterator[str]:
 
 def _sentence(stage: Mapping[str, Any] | None, attempts: list[Mapping[str, Any]], run: Mapping[str, Any]) -> str:
     if stage is None:
-        last = f"; last tried {printable(attempts[-1]['module_id'])}" if attempts else ""
+        last = f"; last tried {printable(attempts[-1]['module_id'])}" if attempts else "; no module was called"
         if run["status"] == "parked":
             return f"on hold here{last}"
         return f"nobody has served it{last}"
     module = printable(stage["module_id"])
     if stage["outcome"] == "not_applicable":
-        return "not applicable to this document"
+        reason = printable(attempts[-1].get("message")) if attempts else ""
+        return f"not applicable to this document{f': {reason}' if reason else ''}"
     if stage["outcome"] == "skipped":
         return "skipped, as its policy says"
     if stage.get("degraded"):

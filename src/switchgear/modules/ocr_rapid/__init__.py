@@ -73,7 +73,7 @@ class OcrRapid(Module):
         if kind.media not in (Media.IMAGE, Media.PDF):
             raise NotApplicable(f"a document of kind {kind.media} has no images of pages")
         if kind.media is Media.PDF and pages is not None and not any(page.scan for page in pages.pages):
-            raise NotApplicable("every page has text of its own")
+            raise NotApplicable("no page is a scan")
         read = [image.page(tuple(self._words(image))) for image in page_images(blob, kind, pages, ctx.limits)]
         return Pages(pages=tuple(read))
 

@@ -137,9 +137,9 @@ RUNS: Final[Mapping[Code, Entry]] = {
     ),
     Code.FAILED_NO_INPUT: Entry(
         "Failed: a required stage has no input",
-        "A required stage needs the output of earlier stages, and none of them gave one.",
-        "The document has no content that the earlier stages understand.",
-        "Look at the earlier stages with `switchgear runs show`; select modules that can read the document.",
+        "A required stage has nothing to work on. The reason names the stages that could have given it, and why not.",
+        "The document has no content that the earlier stages understand, such as an empty page or a scan without OCR.",
+        "Send a better document, or select a module that can read this one and retry under the active configuration.",
     ),
     Code.FAILED_CHAIN_EXHAUSTED: Entry(
         "Failed: every module failed",
