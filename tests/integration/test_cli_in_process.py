@@ -93,8 +93,13 @@ def test_documents_go_through_while_one_waits_and_are_known_afterwards(switchgea
     again = switchgear("ingest", names[0])
     assert f"already known: {sent[0]['document']['id']}, last run succeeded" in again
     assert len(switchgear.json("runs", "list")) == 2
-    switchgear("ingest", names[0], "--again", "--wait")
-    assert len(switchgear.json("runs", "list", "--document", sent[0]["document"]["id"])) == 2
+    (new,) = switchgear.json("ingest", names[0], "--again", "--wait")
+    told = switchgear("ingest", names[0], "--again")
+    assert "already known" not in told
+    assert f"known as {sent[0]['document']['id']}, new run queued" in told
+    switchgear("runs", "cancel", switchgear.json("runs", "list")[0]["id"], "-m", "Enough")
+    assert new["run"]["id"] != sent[0]["run"]["id"]
+    assert len(switchgear.json("runs", "list", "--document", sent[0]["document"]["id"])) == 3
     assert switchgear.json("documents", "invoice", sent[0]["document"]["id"])["text"] == "FIRST WORDS"
     assert switchgear("documents", "get", sent[1]["document"]["id"]) == "second words"
     shown = switchgear("documents", "show", sent[1]["document"]["id"])
@@ -185,6 +190,9 @@ def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchge
     assert "unavailable" in switchgear("modules", "show", "upper-nobinary")
     assert "upper-misfit" in switchgear("stages", "show", "upper")
     assert "incompatible" in switchgear("stages", "show", "upper")
+    switchgear("config", "set", "upper.limits.timeout_s=2.5", "upper.limits.retries=2", "--activate")
+    lines = switchgear("stages", "show", "upper").splitlines()
+    assert "limits    timeout 2.5 s, retries 2, memory 1024 MiB" in lines
     assert "tiny-upper@1.2" in switchgear("contracts", "list")
     assert '"confidence"' in switchgear("contracts", "show", "tiny-upper@1.2")
     switchgear("contracts", "compare", "tiny-upper@1.2", "tiny-upper@1.2")
@@ -194,7 +202,9 @@ def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchge
     assert "fallback upper-other" in switchgear("stages", "list")
     assert "fallback upper-other" in switchgear("status")
     assert "available" in switchgear("modules", "enable", "upper-text")
-    assert "modules are installed" in switchgear("modules", "rescan")
+    assert "modules are installed" in switchgear("modules", "rescan", "-m", "After the upgrade")
+    (rescan,) = switchgear.json("audit", "list", "--action", "module.rescanned")
+    assert rescan["message"] == "After the upgrade"
 
 
 def test_a_module_is_tried_on_a_real_document_without_activating_anything(switchgear: Commands) -> None:
@@ -208,6 +218,16 @@ def test_a_module_is_tried_on_a_real_document_without_activating_anything(switch
     switchgear("modules", "try", "upper-nothing", "one.txt", expect=1)
 
 
+def test_a_module_that_cannot_be_used_is_not_tried_and_its_repair_is_named(switchgear: Commands) -> None:
+    write(switchgear.folder, one="first words")
+    tried = switchgear.run("modules", "try", "upper-nobinary", "one.txt", expect=1)
+    assert tried.stdout == ""  # no fallback ran in its place
+    assert "upper-nobinary cannot be used here" in tried.stderr
+    assert "module.missing_binary" in tried.stderr
+    (module,) = [one for one in switchgear.json("modules", "list") if one["id"] == "upper-nobinary"]
+    assert module["why"]["facts"]["fix"] in tried.stderr
+
+
 def test_tokens_are_made_listed_and_revoked(switchgear: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     made = switchgear.run("tokens", "create", "scanner", "--role", "viewer", "--expires", "90d")
     secret = made.stdout.strip()
@@ -217,7 +237,9 @@ def test_tokens_are_made_listed_and_revoked(switchgear: Commands, monkeypatch: p
     assert "admin" in switchgear.run("tokens", "list", expect=1).stderr
     monkeypatch.delenv("SWITCHGEAR_TOKEN")
     (token,) = [one for one in switchgear.json("tokens", "list") if one["name"] == "scanner"]
-    assert "revoked" in switchgear("tokens", "revoke", token["id"])
+    assert "revoked" in switchgear("tokens", "revoke", token["id"], "-m", "The scanner was sold")
+    (revoked,) = switchgear.json("audit", "list", "--action", "token.revoked")
+    assert revoked["message"] == "The scanner was sold"
     monkeypatch.setenv("SWITCHGEAR_TOKEN", secret)
     switchgear("runs", "list", expect=1)
 
@@ -250,6 +272,19 @@ def test_doctor_names_every_setting_with_its_origin_and_what_is_missing(switchge
     assert "isolation L" in ended.stdout
     assert "upper-nobinary" in ended.stdout
     assert "The database is at the newest schema" in switchgear("migrate")
+
+
+def test_doctor_warns_of_what_a_fallback_covers_and_fails_for_what_stops_work(switchgear: Commands) -> None:
+    switchgear("doctor")
+    switchgear("modules", "disable", "upper-text", "-m", "Holiday")
+    covered = switchgear.run("doctor")
+    assert "upper-text" in covered.stdout
+    assert "nothing stops work" in covered.stderr
+    assert not switchgear.json("doctor")["stops"]
+    switchgear("modules", "disable", "upper-other", "-m", "Holiday too")
+    stopped = switchgear.run("doctor", expect=1)
+    assert "stops work" in stopped.stderr
+    assert "upper" in " ".join(switchgear.json("doctor", expect=1)["stops"])
 
 
 def test_an_unknown_setting_is_one_sentence(switchgear: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
