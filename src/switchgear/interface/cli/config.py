@@ -17,6 +17,7 @@ from switchgear.interface.cli.output import (
     Message,
     finding_line,
     moment,
+    pairs,
     print_json,
     printable,
     say,
@@ -84,8 +85,8 @@ def show_version(
             (
                 item["stage_id"],
                 item["module_id"],
-                _pairs(item["settings"]),
-                _pairs(item["limits"]),
+                pairs(item["settings"]),
+                pairs(item["limits"]),
                 ", ".join(step["module_id"] for step in policies.get(item["stage_id"], {}).get("chain", ())),
                 policies.get(item["stage_id"], {}).get("then"),
             )
@@ -116,10 +117,6 @@ def _show_head(configuration: dict[str, Any]) -> None:
         }
     )
     show()
-
-
-def _pairs(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _say_findings(findings: list[dict[str, Any]], word: str = "") -> None:

@@ -186,6 +186,38 @@ def moment(value: object) -> str:
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+#: Limits of a stage as people say them.
+_LIMITS: Final[Mapping[str, str]] = {
+    "timeout_s": "timeout {} s",
+    "retries": "retries {}",
+    "concurrency": "concurrency {}",
+    "memory_mb": "memory {} MiB",
+}
+
+
+def limit_words(limits: Mapping[str, Any]) -> str:
+    """Return limits for people: `timeout 60 s, retries 2`; what has no value is left out."""
+    return ", ".join(
+        _LIMITS.get(name, name + " {}").format(f"{value:g}" if isinstance(value, float) else written(value))
+        for name, value in limits.items()
+        if value is not None
+    )
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """Return settings as `config set` takes them: `languages=de,en, pages=3`."""
+    return ", ".join(f"{name}={written(value)}" for name, value in values.items())
+
+
+def written(value: object) -> str:
+    """Return a JSON value as people write it: a text and a list of words without quotes, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ",".join(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
 def seconds(value: object) -> str:
     """Return a duration in seconds for people: `12.3 s`, `4 min`."""
     if not isinstance(value, int | float):

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from switchgear.interface.cli.client import connect
-from switchgear.interface.cli.output import AsJson, print_json, show, show_fields, show_table, show_why
+from switchgear.interface.cli.output import (
+    AsJson,
+    limit_words,
+    pairs,
+    print_json,
+    show,
+    show_fields,
+    show_table,
+    show_why,
+)
 
 app = typer.Typer()
 
@@ -64,8 +73,8 @@ def show_stage(stage_id: Annotated[str, typer.Argument(metavar="STAGE")], as_jso
             "required": "yes" if stage["required"] else "no",
             "contract": stage["contract"],
             "selected": selection.get("module_id"),
-            "settings": selection.get("settings"),
-            "limits": {**stage["limits"], **(selection.get("limits") or {})},
+            "settings": pairs(selection.get("settings") or {}),
+            "limits": limit_words({**stage["limits"], **(selection.get("limits") or {})}),
             "now": stage.get("message") or serving(stage),
             "then": policy.get("then"),
             "budget_s": policy.get("budget_s"),
