@@ -19,6 +19,7 @@ from switchgear.interface.cli.output import (
     show_fields,
     show_table,
     show_why,
+    written,
 )
 from switchgear.interface.cli.runs import decision_lines, status_words
 
@@ -70,7 +71,7 @@ def show_module(module_id: ModuleId, as_json: AsJson = False) -> None:
             "stage": module["stage_id"],
             "contract": module["contract"],
             "guarantees": ", ".join(module["guarantees"]),
-            "requires": "; ".join(f"{name} {value}" for name, value in requires.items()),
+            "requires": "; ".join(f"{name} {written(value)}" for name, value in requires.items()),
             "isolation": f"{module['min_isolation']} or higher",
             "from": f"{module['distribution']} {module['distribution_version']}",
             "used as": used_as(module),
@@ -91,7 +92,7 @@ def setting_rows(schema: dict[str, Any]) -> list[tuple[object, ...]]:
         (
             name,
             one.get("type") or one.get("$ref", "").rpartition("/")[2] or "value",
-            "required" if name in required else one.get("default"),
+            "required" if name in required else written(one["default"]) if "default" in one else None,
             one.get("description"),
         )
         for name, one in (schema.get("properties") or {}).items()
@@ -121,10 +122,10 @@ def _switch(module_id: str, enabled: bool, message: str, *, as_json: bool) -> No
 
 
 @app.command("rescan", epilog="Example: switchgear modules rescan")
-def rescan(as_json: AsJson = False) -> None:
+def rescan(message: Message = "", as_json: AsJson = False) -> None:
     """Look for modules that were installed, removed or repaired since; no restart is needed."""
     with connect() as api:
-        found = api.post("/modules/rescan")
+        found = api.post("/modules/rescan", {"message": message})
     if as_json:
         print_json(found)
         return
@@ -144,7 +145,7 @@ def try_module(
 
     It happens in a temporary instance in this process, with the selections of the active configuration and the modules
     that are installed here; database, documents and deliveries of the instance are not touched. Exit codes as
-    `ingest --wait`.
+    `ingest --wait`; a module that cannot be used here is not tried and ends with 1.
     """
     if not file.is_file():
         raise WrongUse(f"{file} does not exist.")

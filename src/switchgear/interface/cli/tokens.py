@@ -82,12 +82,17 @@ def list_tokens(as_json: AsJson = False) -> None:
     )
 
 
-@app.command("revoke", epilog="Example: switchgear tokens revoke tok_01...")
-def revoke(token_id: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id.")], as_json: AsJson = False) -> None:
+@app.command("revoke", epilog='Example: switchgear tokens revoke tok_01... -m "The scanner was sold"')
+def revoke(
+    token_id: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id.")],
+    message: Message = "",
+    as_json: AsJson = False,
+) -> None:
     """Revoke a token; the next request with it is refused."""
     with connect() as api:
         etag = api.raw("GET", f"/tokens/{token_id}").headers["ETag"]
-        token = api.raw("DELETE", f"/tokens/{token_id}", headers={"If-Match": etag}).json()
+        parameters = {"message": message} if message else {}
+        token = api.raw("DELETE", f"/tokens/{token_id}", headers={"If-Match": etag}, params=parameters).json()
     if as_json:
         print_json(token)
         return

@@ -15,7 +15,7 @@ from switchgear.interface.api.documentation import problems
 from switchgear.interface.api.hot_reads import Present, hot, present
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.schemas.common import Page
-from switchgear.interface.api.schemas.modules import ModulePatch, ModuleSummary, ModuleView, RescanView
+from switchgear.interface.api.schemas.modules import ModulePatch, ModuleSummary, ModuleView, RescanBody, RescanView
 from switchgear.interface.api.views.modules import change_view, module_summary, module_view
 
 router = guarded_router("modules")
@@ -91,7 +91,7 @@ async def set_module(app: App, by: Maintainer, module_id: str, body: ModulePatch
 
 
 @router.post("/modules/rescan", status_code=202)
-async def rescan_modules(app: App, by: Maintainer) -> RescanView:
+async def rescan_modules(app: App, by: Maintainer, body: RescanBody | None = None) -> RescanView:
     """Find newly installed, removed and changed modules without a restart."""
     changes = await app.registry.rescan()
     snapshot = app.registry.current()
@@ -101,6 +101,7 @@ async def rescan_modules(app: App, by: Maintainer) -> RescanView:
             AuditAction.MODULE_RESCANNED,
             actor=by,
             subjects=[change.module_id for change in changes[:200]],
+            message=body.message if body else "",
             after={change.module_id: change.after and str(change.after) for change in changes},
         )
         await unit.commit()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
-from fastapi import Response
+from fastapi import Query, Response
 
 from switchgear.core.access_repository import StoredToken
 from switchgear.interface.api.dependencies import Admin, App, IfMatch, PageOf, require_match
@@ -12,7 +13,7 @@ from switchgear.interface.api.documentation import problems
 from switchgear.interface.api.repeated import hides
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.schemas.access import CreatedToken, TokenBody, TokenPatch, TokenView
-from switchgear.interface.api.schemas.common import Page, time_of
+from switchgear.interface.api.schemas.common import Message, Page, time_of
 from switchgear.interface.api.services import Services
 
 router = guarded_router("tokens")
@@ -76,8 +77,15 @@ async def change_token(
 
 
 @router.delete("/tokens/{token_id}", responses=problems(412, 428))
-async def revoke_token(app: App, by: Admin, token_id: str, response: Response, if_match: IfMatch = None) -> TokenView:
+async def revoke_token(
+    app: App,
+    by: Admin,
+    token_id: str,
+    response: Response,
+    message: Annotated[Message, Query()] = "",
+    if_match: IfMatch = None,
+) -> TokenView:
     """Revoke a token: it opens nothing from the next request on. Needs If-Match."""
-    token = await app.access.revoke(token_id, by, require_match(if_match))
+    token = await app.access.revoke(token_id, by, require_match(if_match), message)
     response.headers["ETag"] = token.etag
     return _view(token, app)

@@ -19,6 +19,12 @@ class ModulePatch(Request):
     message: Message = ""
 
 
+class RescanBody(Request):
+    """Look for modules again."""
+
+    message: Message = ""
+
+
 class UseView(View):
     """Where the active configuration names a module."""
 
