@@ -55,7 +55,7 @@ def ingest(
         if wait:
             with progress("running", len(accepted)) as bar:
                 runs = api.run(wait_for_runs(api, accepted, bar))
-        _report(sent, runs, as_json=as_json)
+        _report(sent, runs, again=again, as_json=as_json)
         if api.in_process and not wait and accepted:
             say("They are stored and wait: no server of this instance runs. `switchgear serve` starts one.")
     code = exit_code(sent, runs, waited=wait)
@@ -126,7 +126,7 @@ def exit_code(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *,
     return Exit.FAILED if Exit.FAILED in codes else max(codes, default=Exit.DONE)
 
 
-def _report(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+def _report(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, again: bool, as_json: bool) -> None:
     by_document = {run["document_id"]: run for run in runs}
     if as_json:
         print_json([{**one, "run": by_document[one["document"]["id"]]} if "run" in one else one for one in sent])
@@ -136,7 +136,10 @@ def _report(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, a
         if "problem" in answer:
             continue
         run = by_document[answer["document"]["id"]]
-        known = f"already known: {answer['document']['id']}, last run " if answer.get("duplicate_of") else ""
+        known = ""
+        if answer.get("duplicate_of"):
+            document = answer["document"]["id"]
+            known = f"known as {document}, new run " if again else f"already known: {document}, last run "
         summary = (run.get("why") or {}).get("summary")
         rows.append((answer["document"]["name"], run["id"], known + status_words(run), summary))
     show_table(("document", "run", "status", "why"), rows, empty="Nothing was accepted.")
