@@ -26,11 +26,11 @@ def run_trial(active: Mapping[str, Any], module: Mapping[str, Any], file: Path) 
     """Run *file* with *module* selected for its stage; return the run, and the invoice when one came out.
 
     Raises:
-        CommandFailed: The module does not fit the stage, or the temporary instance cannot start.
+        CommandFailed: The module cannot be used here or does not fit the stage, or the temporary instance cannot start.
     """
     content = trial_content(active, module)
     with tempfile.TemporaryDirectory(prefix="switchgear-try-") as folder, asyncio.Runner() as runner:
-        return runner.run(_run(_temporary(Path(folder)), runner, content, file))
+        return runner.run(_run(_temporary(Path(folder)), runner, module["id"], content, file))
 
 
 def trial_content(active: Mapping[str, Any], module: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,9 +68,12 @@ def _temporary(folder: Path) -> Settings:
     )
 
 
-async def _run(settings: Settings, runner: asyncio.Runner, content: dict[str, Any], file: Path) -> dict[str, Any]:
+async def _run(
+    settings: Settings, runner: asyncio.Runner, module_id: str, content: dict[str, Any], file: Path
+) -> dict[str, Any]:
     async with application_here(settings, carry_runs=True, token=lambda: admin_token(settings.home)) as client:
         api = Api(client, runner, "the temporary instance", in_process=True)
+        _refuse_unavailable((await api.send("GET", f"/modules/{module_id}")).json())
         created = (await api.send("POST", "/configurations", json=content)).json()
         path = f"/configurations/{created['id']}/activate"
         activation = (await api.send("POST", path, json={"accept_degraded": True})).json()
@@ -83,6 +86,16 @@ async def _run(settings: Settings, runner: asyncio.Runner, content: dict[str, An
         while run["status"] in ("queued", "running"):
             run = (await api.send("GET", f"/runs/{run['id']}", params={"wait": 30})).json()
         return {"run": run, "invoice": await _invoice(api, accepted["document"]["id"])}
+
+
+def _refuse_unavailable(module: Mapping[str, Any]) -> None:
+    """Stop before a fallback would serve in the place of the module that is to be tried."""
+    why = module.get("why")
+    if module["status"] != "unavailable" or why is None:
+        return
+    detail = f"{module['id']} cannot be used here, so nothing was tried: {why['summary']} [{why['code']}]"
+    problem = {"code": why["code"], "detail": detail, "next_actions": why["next_actions"]}
+    raise CommandFailed(detail, problem=problem)
 
 
 async def _invoice(api: Api, document_id: str) -> Any:
