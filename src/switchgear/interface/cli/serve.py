@@ -80,7 +80,10 @@ def _on_terminal() -> bool:
 
 @app.command("doctor", epilog="Example: switchgear doctor")
 def doctor(as_json: AsJson = False) -> None:
-    """Check settings, database, modules and isolation, and say what to repair. Exit code 1 when something is."""
+    """Check settings, database, modules and isolation, and say what to repair. Exit code 1 when something stops work.
+
+    What a fallback covers is a warning. Without a server of this instance, nothing is said to wait for one.
+    """
     import os
 
     settings: list[dict[str, str]] = []
@@ -88,26 +91,35 @@ def doctor(as_json: AsJson = False) -> None:
         settings = [
             {"name": view.name, "value": view.value, "origin": view.origin} for view in require_instance().views()
         ]
-    found: dict[str, Any] = {"settings": settings, "problems": []}
+    found: dict[str, Any] = {"settings": settings, "problems": [], "stops": []}
     try:
         with connect() as api:
             found["where"] = api.where
             found["ready"] = _readiness(api)
             found["status"] = api.get("/status")
             found["modules"] = [one for one in api.list("/modules") if one["status"] in ("unavailable", "disabled")]
+            found["stops"] = _stops(found["ready"], found["status"], in_process=api.in_process)
     except CommandFailed as error:
         if error.exit_code == Exit.WRONG_USE:
             raise
         found["problems"].append(error.message)
+        found["stops"].append(error.message)
     found["problems"] += [printable(text) for text in (found.get("status") or {}).get("warnings") or ()]
     if as_json:
         print_json(found)
     else:
         show_doctor(found)
-    if found["problems"]:
-        if not as_json:
-            say(f"{len(found['problems'])} to look at.")
+    if found["problems"] and not as_json:
+        say(f"{len(found['problems'])} to look at; {len(found['stops']) or 'nothing'} stops work.")
+    if found["stops"]:
         raise typer.Exit(Exit.FAILED)
+
+
+def _stops(ready: list[dict[str, Any]], status: dict[str, Any], *, in_process: bool) -> list[str]:
+    """Sentences about what stops work; that this process itself carries no documents is none of them."""
+    checks = [f"{check['name']}: {(check.get('why') or {}).get('summary')}" for check in ready if not check["ok"]]
+    waits = "waiting.worker" if in_process else None
+    return checks + [printable(why["summary"]) for why in status["stops"] if why["code"] != waits]
 
 
 def _readiness(api: Any) -> list[dict[str, Any]]:

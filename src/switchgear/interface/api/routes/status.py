@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from fastapi import Request
 
 from switchgear import __version__
+from switchgear.core.module_registry import Serves, StageAvailability
 from switchgear.domain.access import ALLOWED, Need, Role
-from switchgear.domain.errors import Code
+from switchgear.domain.configuration import Terminal
+from switchgear.domain.errors import Code, Why
 from switchgear.domain.stage import IsolationReport
 from switchgear.ingestion.run_repository import LIVE_WORKER_US
 from switchgear.interface.api.dependencies import App, Owner, Reader
@@ -16,7 +18,7 @@ from switchgear.interface.api.hot_reads import Present, present
 from switchgear.interface.api.routes.activations import view_of
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.schemas.access import MeView
-from switchgear.interface.api.schemas.common import time_of
+from switchgear.interface.api.schemas.common import WhyView, time_of
 from switchgear.interface.api.schemas.status import IsolationView, MeasureView, StageStatus, StatusView, WorkerView
 from switchgear.interface.api.services import Services
 from switchgear.interface.api.views.configurations import summary_of, why_of_lack
@@ -46,6 +48,7 @@ async def status_of(app: Services) -> StatusView:
         workers = await unit.activations.live_workers(app.clock() - LIVE_WORKER_US)
     pending = view_of(await app.activations.get(now.pending.id)) if now.pending else None
     degraded = now.active is not None and any(stage.is_degraded for stage in stages)
+    stops = list(_stops(app, now, bool(workers)))
     return StatusView(
         version=__version__,
         pipeline=app.registry.pipeline.name,
@@ -70,7 +73,8 @@ async def status_of(app: Services) -> StatusView:
         workers=[WorkerView(id=worker) for worker in workers],
         isolation=_isolation(app.isolation),
         disk_free_bytes=app.artifacts.free_bytes(),
-        warnings=list(_warnings(app, now, bool(workers))),
+        warnings=[*_covered(now), *(why.summary for why in stops)],
+        stops=[found for why in stops if (found := WhyView.of(why.as_json()))],
     )
 
 
@@ -79,12 +83,27 @@ def _isolation(report: IsolationReport) -> IsolationView:
     return IsolationView(level=report.level, measures=measures)
 
 
-def _warnings(app: Services, now: Present, has_worker: bool) -> Iterator[str]:
+def _covered(now: Present) -> Iterator[str]:
+    """What is missing although work goes on."""
+    if now.active is not None:
+        yield from (stage.message for stage in now.stages() if stage.is_degraded and not _is_stuck(stage))
+
+
+def _is_stuck(stage: StageAvailability) -> bool:
+    return stage.serves is Serves.NOBODY and stage.then is not Terminal.SKIP
+
+
+def _stops(app: Services, now: Present, has_worker: bool) -> Iterator[Why]:
+    """What keeps documents from being taken or finished."""
     if now.active is None:
-        yield "No configuration is active; documents are stored and wait. Create one and activate it."
+        summary = "No configuration is active; documents are stored and wait. Create one and activate it."
+        yield Why(Code.WAITING_CONFIGURATION, summary)
     else:
-        yield from (stage.message for stage in now.stages() if stage.is_degraded)
+        for stage in filter(_is_stuck, now.stages()):
+            code = stage.lack.code if stage.lack is not None else Code.SELECTION_MISSING_STAGE
+            yield Why(code, stage.message, {"stage_id": stage.stage_id})
     if not has_worker:
-        yield "No worker is alive: accepted documents wait. Start `switchgear serve`."
+        yield Why(Code.WAITING_WORKER, "No worker is alive: accepted documents wait. Start `switchgear serve`.")
     if app.intake.is_paused:
-        yield f"Less than MIN_FREE_BYTES is free on the disk ({Code.SYSTEM_DISK_LOW}): documents are refused."
+        summary = f"Less than MIN_FREE_BYTES is free on the disk ({Code.SYSTEM_DISK_LOW}): documents are refused."
+        yield Why(Code.SYSTEM_DISK_LOW, summary)

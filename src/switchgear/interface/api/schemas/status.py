@@ -58,6 +58,9 @@ class StatusView(View):
     isolation: IsolationView
     disk_free_bytes: int
     warnings: list[str] = Field(description="Sentences that need attention")
+    stops: list[WhyView] = Field(
+        description="Which of them stop work: nobody serves a stage, no worker, no configuration, a full disk"
+    )
 
 
 class ReadinessCheck(View):
