@@ -11,6 +11,9 @@ from hypothesis_jsonschema import from_schema
 
 from switchgear.domain.compatibility import Compatibility, Verdict, schema_within
 
+#: As many as the profile says, times what the part needs; see tests/conftest.py.
+EXAMPLES = settings().max_examples
+
 YES, NO, MAYBE = Verdict.COMPATIBLE, Verdict.INCOMPATIBLE, Verdict.UNKNOWN
 
 INT: dict[str, Any] = {"type": "integer"}
@@ -214,7 +217,7 @@ def instances(draw: st.DrawFn, schema: Any) -> Any:
 def test_the_referee_accepts_many_of_the_values_aimed_at_a_schema() -> None:
     hits = []
 
-    @settings(max_examples=200, deadline=None, database=None, suppress_health_check=_slow)
+    @settings(max_examples=2 * EXAMPLES, deadline=None, database=None, suppress_health_check=_slow)
     @given(pair=schemas.flatmap(lambda schema: st.tuples(st.just(schema), instances(schema))))
     def aim(pair: tuple[Any, Any]) -> None:
         hits.append(valid(*pair))
@@ -227,7 +230,7 @@ def _judged(producer: Any, consumer: Any) -> Verdict:
     return schema_within(producer, consumer, open_world=True).verdict
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=3 * EXAMPLES, deadline=None, suppress_health_check=_slow)
 @given(pair=pairs, data=st.data())
 def test_what_is_called_compatible_is_never_refused_by_the_referee(pair: tuple[Any, Any], data: st.DataObject) -> None:
     producer, consumer = pair
@@ -249,7 +252,7 @@ _flat = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=EXAMPLES * 3 // 2, deadline=None, suppress_health_check=_slow)
 @given(pair=_flat.flatmap(lambda schema: st.tuples(st.just(schema), changed(schema))), data=st.data())
 def test_values_drawn_by_another_library_do_not_refute_a_proof(pair: tuple[Any, Any], data: st.DataObject) -> None:
     producer, consumer = pair
@@ -258,7 +261,7 @@ def test_values_drawn_by_another_library_do_not_refute_a_proof(pair: tuple[Any, 
     assert valid(consumer, data.draw(from_schema(producer)))
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=EXAMPLES * 5 // 2, deadline=None, suppress_health_check=_slow)
 @given(pair=pairs, value=_anything)
 def test_no_value_at_all_refutes_what_is_called_compatible(pair: tuple[Any, Any], value: Any) -> None:
     producer, consumer = pair
@@ -266,7 +269,7 @@ def test_no_value_at_all_refutes_what_is_called_compatible(pair: tuple[Any, Any]
     assert _judged(producer, consumer) is not YES or not valid(producer, value) or valid(consumer, value)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=4 * EXAMPLES, deadline=None, suppress_health_check=_slow)
 @given(pair=schemas.flatmap(lambda schema: st.tuples(st.just(schema), widened(schema))))
 def test_what_is_wider_by_construction_is_never_called_incompatible(pair: tuple[Any, Any]) -> None:
     producer, consumer = pair
@@ -294,7 +297,7 @@ _odd = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=4 * EXAMPLES, deadline=None, suppress_health_check=_slow)
 @given(producer=_odd, consumer=_odd, open_world=st.booleans())
 def test_no_json_value_makes_it_raise(producer: Any, consumer: Any, open_world: bool) -> None:
     assert isinstance(schema_within(producer, consumer, open_world=open_world), Compatibility)
