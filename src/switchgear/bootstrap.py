@@ -244,7 +244,7 @@ class Application:
     async def _follow_switches(self) -> None:
         """Take over which modules a maintainer disabled, through whichever process."""
         async with self.units(write=False) as unit:
-            disabled = set(await unit.configurations.disabled_modules())
+            disabled = set(await unit.catalogue.disabled_modules())
         for module_id, module in self.registry.current().modules.items():
             if module.enabled is (module_id in disabled):
                 self.registry.set_enabled(module_id, module_id not in disabled)

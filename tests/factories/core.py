@@ -19,7 +19,9 @@ from switchgear.domain.configuration import (
     Content,
     FallbackPolicy,
     FallbackStep,
+    LockEntry,
     Selection,
+    Status,
     StoredConfiguration,
     Terminal,
     sha256_of,
@@ -325,3 +327,28 @@ async def running_core(url: str, clock: Clock | None = None, **options: Any) -> 
     finally:
         await core.queue.stop()
         await database.close()
+
+
+def version_of(
+    content: Content,
+    number: int = 1,
+    *,
+    pipeline: str = "tiny",
+    status: Status = Status.ACTIVE,
+    lock: Mapping[str, LockEntry] | None = None,
+) -> StoredConfiguration:
+    """A version with this content, as if it stood in a database."""
+    return StoredConfiguration(
+        id=f"cfg_{number}",
+        version=number,
+        pipeline=pipeline,
+        status=status,
+        content=content,
+        lock=lock or {},
+        digest=content.digest,
+        lock_digest="",
+        base_id=None,
+        message="",
+        created_by="test",
+        created_at=0,
+    )

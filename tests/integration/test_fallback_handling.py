@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from factories.core import version_of
 from factories.plugin import MODULES, change_code, install
 from factories.runs import Room
 from switchgear.core.database import Database
@@ -20,7 +21,7 @@ from switchgear.core.database.statements import wall_time_us
 from switchgear.core.module_registry import ModuleRegistry
 from switchgear.core.observability import Metrics
 from switchgear.domain.access import SYSTEM
-from switchgear.domain.configuration import Status, StoredConfiguration, content_from_json
+from switchgear.domain.configuration import StoredConfiguration, content_from_json
 from switchgear.domain.run import RunStatus
 from switchgear.domain.stage import IsolationReport
 from switchgear.ingestion.artifact_store import ArtifactStore
@@ -109,9 +110,7 @@ class Plant:
                 item |= {"settings": settings or {}, "limits": {"timeout_s": 20, **(limits or {})}}
         content = content_from_json({"selections": selections, "fallback_policies": list(policies)})
         lock = self.registry.lock_of(content.module_ids())
-        made = StoredConfiguration(
-            "cfg_1", 1, "tiny", Status.ACTIVE, content, lock, content.digest, "", None, "", "test", 0
-        )
+        made = version_of(content, lock=lock)
         self.versions["cfg_1"] = made
         return made
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from factories.core import version_of
 from factories.modules import FakePools, FakeRegistry
 from factories.runs import Room
 from switchgear.core.database import Database, Statement
 from switchgear.core.observability import Metrics
 from switchgear.domain.access import Actor, Role
-from switchgear.domain.configuration import Status, StoredConfiguration, content_from_json
+from switchgear.domain.configuration import StoredConfiguration, content_from_json
 from switchgear.domain.errors import Code, DatabaseUnreachable, NotFound
 from switchgear.domain.run import AttemptResult, Outcome, RunStatus
 from switchgear.ingestion.artifact_store import ArtifactStore
@@ -88,9 +89,7 @@ def version(
             "fallback_policies": [{"stage_id": stage, **policy} for stage, policy in policies.items()],
         }
     )
-    return StoredConfiguration(
-        f"cfg_{number}", number, "tiny", Status.ACTIVE, content, {}, content.digest, "", None, "", "test", 0
-    )
+    return version_of(content, number)
 
 
 class Plant:
@@ -261,11 +260,7 @@ async def test_selecting_another_module_changes_the_module_that_executes_and_no_
     other = version(2)
     body = other.content.as_json()
     body["selections"][1]["module_id"] = "extract-b"
-    plant.hold(
-        StoredConfiguration(
-            "cfg_2", 2, "tiny", Status.ACTIVE, content_from_json(body), {}, "x", "", None, "", "test", 0
-        )
-    )
+    plant.hold(version_of(content_from_json(body), 2))
     assert body["selections"][1]["stage_id"] == "extract"
 
     run_id = await plant.submit(b"two")
@@ -275,8 +270,10 @@ async def test_selecting_another_module_changes_the_module_that_executes_and_no_
     assert (await plant.outputs(run_id))["extract"].value == '{"number":"B1"}'
 
 
-async def test_a_required_stage_without_input_fails_the_run(plant: Plant) -> None:
-    plant.pools.answers["read-a"][0] = failed(Outcome.NOT_APPLICABLE)
+async def test_a_required_stage_without_input_fails_the_run_and_says_which_stage_did_not_give_it_and_why(
+    plant: Plant,
+) -> None:
+    plant.pools.answers["read-a"][0] = AttemptResult(Outcome.NOT_APPLICABLE, "", "no page has text")
     run_id = await plant.submit()
 
     end = await plant.carry()
@@ -284,8 +281,87 @@ async def test_a_required_stage_without_input_fails_the_run(plant: Plant) -> Non
     assert end.status is RunStatus.FAILED
     assert end.why is not None
     assert end.why.code is Code.FAILED_NO_INPUT
+    assert end.why.summary == (
+        "The run failed: stage extract has nothing to work on, because there is no text. "
+        "Stage read gave no text: no page has text."
+    )
+    assert end.why.facts["missing"] == ["text"]
+    assert end.why.facts["stages"] == [
+        {
+            "stage_id": "read",
+            "gives": "text",
+            "outcome": "not_applicable",
+            "module": "read-a",
+            "reason": "no page has text",
+        }
+    ]
+    assert [action.cli for action in end.why.next_actions] == [
+        "switchgear ingest FILE",
+        "switchgear modules list --stage read",
+        "switchgear config set read=MODULE -m WHY --activate",
+        f"switchgear runs retry {run_id} --configuration active --from read",
+    ]
     assert plant.pools.called() == ["read-a"]
     assert (await plant.outputs(run_id))["read"].outcome is Outcome.NOT_APPLICABLE
+
+
+async def test_a_retry_without_input_knows_the_reasons_of_the_run_that_it_repeats(plant: Plant) -> None:
+    plant.pools.answers["read-a"][0] = AttemptResult(Outcome.NOT_APPLICABLE, "", "no page has text")
+    run_id = await plant.submit()
+    first = await plant.carry()
+    run = await plant.room.repository.get(run_id)
+    await plant.room.repository.retry(run, stage_id="extract")
+    again = await plant.carry()
+    await plant.room.repository.add_run(
+        run.document_id, "tok_1", retry_of=run_id, stage_id="extract", copy_from=run_id, copied_stages=["read"]
+    )
+    repeated = await plant.carry()
+
+    assert first.why is not None
+    assert again.why is not None
+    assert repeated.why is not None
+    assert "no page has text" in first.why.summary
+    assert first.why.summary == again.why.summary == repeated.why.summary
+
+
+async def test_what_is_missing_is_followed_back_to_the_stages_that_could_not_give_it(plant: Plant) -> None:
+    def concerns(inputs: Any) -> str | None:
+        return "the text is empty" if inputs["text"] is not None else None
+
+    fields = Contract(
+        name="fields", version="1.0", inputs={"text": Text}, output_name="fields", output=Fields, applies=concerns
+    )
+    table = Contract(name="table", version="1.0", inputs={"text": Text}, output_name="table", output=Fields)
+    either = Contract(
+        name="either",
+        version="1.0",
+        inputs={"fields": Fields | None, "table": Fields | None},
+        any_of=(("fields", "table"),),
+        output_name="receipt",
+        output=Receipt,
+    )
+    plant.pipeline = Pipeline(
+        "tiny",
+        (
+            Stage("read", 10, READ),
+            Stage("extract", 20, fields),
+            Stage("tabulate", 30, table, required=False),
+            Stage("deliver", 40, either),
+        ),
+        result="fields",
+    )
+    await plant.submit()
+
+    end = await plant.carry()
+
+    assert end.why is not None
+    assert end.why.summary == (
+        "The run failed: stage deliver has nothing to work on, because there is neither fields nor table. "
+        "Stage extract gave no fields: the text is empty. "
+        "Stage tabulate gave no table: the configuration selects no module for it."
+    )
+    assert end.why.facts["last_served"] == {"stage_id": "read", "module": "read-a"}
+    assert "switchgear config set tabulate=MODULE -m WHY --activate" in [action.cli for action in end.why.next_actions]
 
 
 async def test_optional_stages_are_left_out_without_a_call_when_they_do_not_concern_the_document(plant: Plant) -> None:

@@ -145,14 +145,14 @@ async def test_availability_that_changes_is_recorded_once_for_all_processes(core
 
 async def test_what_a_maintainer_disabled_stays_disabled(core: Core) -> None:
     async with core.units() as unit:
-        assert await unit.configurations.set_enabled("read-b", False, core.clock())
-        assert not await unit.configurations.set_enabled("read-b", False, core.clock())
+        assert await unit.catalogue.set_enabled("read-b", False, core.clock())
+        assert not await unit.catalogue.set_enabled("read-b", False, core.clock())
         with pytest.raises(NotFound):
-            await unit.configurations.set_enabled("nobody", False, core.clock())
+            await unit.catalogue.set_enabled("nobody", False, core.clock())
         await unit.commit()
     await core.service.record_module_changes((), catalogue=True)
     async with core.units(write=False) as unit:
-        assert await unit.configurations.disabled_modules() == {"read-b"}
+        assert await unit.catalogue.disabled_modules() == {"read-b"}
 
 
 async def test_an_uninstalled_module_names_the_line_that_installs_it(core: Core) -> None:

@@ -20,6 +20,7 @@ from factories.core import (
     content,
     module,
     schema,
+    version_of,
 )
 from switchgear.core.configuration_validation import (
     Finding,
@@ -39,7 +40,6 @@ from switchgear.domain.configuration import (
     FallbackPolicy,
     FallbackStep,
     Selection,
-    Status,
     StoredConfiguration,
     Terminal,
     sha256_of,
@@ -71,7 +71,7 @@ def only(findings: Findings) -> Finding:
 
 def stored(held: Content, registry: FakeRegistry) -> StoredConfiguration:
     lock = lock_of(held.module_ids(), registry.current())
-    return StoredConfiguration("cfg_1", 1, "threes", Status.ACTIVE, held, lock, held.digest, "", None, "", "olga", 0)
+    return version_of(held, pipeline="threes", lock=lock)
 
 
 def test_good_content_has_no_findings(registry: FakeRegistry) -> None:

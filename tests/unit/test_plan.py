@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from factories.core import version_of
 from factories.modules import FakePools, FakeRegistry
 from switchgear.domain.configuration import Status, StoredConfiguration, content_from_json
 from switchgear.domain.errors import Code
@@ -36,9 +37,7 @@ def version(number: int, module: str = "a", **policy: Any) -> StoredConfiguratio
     policies = [{"stage_id": "read", **policy}] if policy else []
     body = {"selections": [{"stage_id": "read", "module_id": module}], "fallback_policies": policies}
     content = content_from_json(body)
-    return StoredConfiguration(
-        f"cfg_{number}", number, "p", Status.VALIDATED, content, {}, content.digest, "", None, "", "test", 0
-    )
+    return version_of(content, number, pipeline="p", status=Status.VALIDATED)
 
 
 def chain(module: str = "b", on: str = "unavailable") -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from factories.core import version_of
 from factories.modules import FakePools, FakeRegistry
-from switchgear.domain.configuration import LockEntry, Status, StoredConfiguration, content_from_json
+from switchgear.domain.configuration import LockEntry, StoredConfiguration, content_from_json
 from switchgear.domain.errors import Code
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, PipelineDescription, Snapshot
@@ -69,9 +70,7 @@ def configuration(
             "fallback_policies": [{"stage_id": "shout", "chain": list(chain), **policy}],
         }
     )
-    return StoredConfiguration(
-        "cfg_1", 1, "p", Status.ACTIVE, content, lock or {}, content.digest, "", None, "", "test", 0
-    )
+    return version_of(content, pipeline="p", lock=lock)
 
 
 class Bench:

@@ -1,4 +1,4 @@
-"""Stored configurations, and the catalogue of stages and modules, as one transaction sees them. Source: T007, DESIGN 7.
+"""Stored configurations as one transaction sees them. Source: T007, DESIGN 7.
 
 Statements are explicit and in order, because a switch must write the old row before the new one (RELIABILITY 1).
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, func, insert, null, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,27 +18,52 @@ from sqlalchemy.orm import selectinload
 
 from switchgear.core.configuration_models import (
     BlockedDigest,
-    CapabilityContract,
     FallbackPolicy,
-    Module,
     ModuleConfiguration,
     ModuleSelection,
-    ProcessingStage,
 )
 from switchgear.domain import configuration as domain
-from switchgear.domain.configuration import Content, FallbackStep, LockEntry, Selection, Status, StoredConfiguration
+from switchgear.domain.configuration import (
+    ConfigurationSummary,
+    Content,
+    FallbackStep,
+    LockEntry,
+    Selection,
+    Status,
+    StoredConfiguration,
+)
 from switchgear.domain.errors import NotFound
-from switchgear.domain.stage import ContractDescription, ModuleDescription, Snapshot
 
 _VERSION: Final = re.compile(r"v([1-9][0-9]{0,8})")
 _CONFIGURATION: Final = ModuleConfiguration
 
 
-class ConfigurationRepository:
-    """Reads and writes configurations; `session` is the unit of work's."""
+#: A line of the history, and with it what validation said last.
+_SUMMARY: Final = [_CONFIGURATION.__table__.c[field.name] for field in fields(ConfigurationSummary)]
+_VERSION_ROW: Final = [*_SUMMARY, _CONFIGURATION.__table__.c.findings]
+#: Versions whose content a process keeps at hand.
+_MOST_KNOWN: Final = 64
 
-    def __init__(self, session: AsyncSession) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Unchanging:
+    """What never changes of a version."""
+
+    content: Content
+    lock: Mapping[str, LockEntry]
+
+
+class ConfigurationRepository:
+    """Reads and writes configurations.
+
+    Args:
+        session: The unit of work's.
+        known: Content and lock by configuration id, kept by the process because they never change.
+    """
+
+    def __init__(self, session: AsyncSession, known: dict[str, Unchanging]) -> None:
         self._session = session
+        self._known = known
         self._insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
 
     # --- reading ---
@@ -57,23 +83,23 @@ class ConfigurationRepository:
         elif reference == "previous":
             found = await self.previous()
         elif match := _VERSION.fullmatch(reference):
-            found = await self._one(select(_CONFIGURATION).where(_CONFIGURATION.version == int(match[1])))
+            found = await self._one(select(*_VERSION_ROW).where(_CONFIGURATION.version == int(match[1])))
         else:
-            found = await self._one(select(_CONFIGURATION).where(_CONFIGURATION.id == reference))
+            found = await self._one(select(*_VERSION_ROW).where(_CONFIGURATION.id == reference))
         if found is None:
             raise NotFound(_MISSING.get(reference, "There is no such configuration. Give an id, or a version as vN."))
         return found
 
     async def active(self) -> StoredConfiguration | None:
         """Return the active configuration, or None before the first one."""
-        return await self._one(select(_CONFIGURATION).where(_CONFIGURATION.status == Status.ACTIVE))
+        return await self._one(select(*_VERSION_ROW).where(_CONFIGURATION.status == Status.ACTIVE))
 
     async def previous(self) -> StoredConfiguration | None:
         """Return what a rollback without a target goes back to; see `get`."""
         active = await self.active()
         if active is None:
             return None
-        query = select(_CONFIGURATION).where(
+        query = select(*_VERSION_ROW).where(
             _CONFIGURATION.status == Status.SUPERSEDED,
             _CONFIGURATION.digest != active.digest,
             # A relock makes a second version of the same content: when that one was left, so was its twin.
@@ -83,19 +109,19 @@ class ConfigurationRepository:
 
     async def by_digest(self, digest: str) -> StoredConfiguration | None:
         """Return the newest version with this content that is not rejected."""
-        query = select(_CONFIGURATION).where(_CONFIGURATION.digest == digest, _CONFIGURATION.status != Status.REJECTED)
+        query = select(*_VERSION_ROW).where(_CONFIGURATION.digest == digest, _CONFIGURATION.status != Status.REJECTED)
         return await self._one(query.order_by(_CONFIGURATION.version.desc()).limit(1))
 
-    async def list(self, limit: int, before_version: int | None = None) -> Sequence[StoredConfiguration]:
+    async def list(self, limit: int, before_version: int | None = None) -> Sequence[ConfigurationSummary]:
         """Return versions, newest first, those before *before_version*."""
-        query = select(_CONFIGURATION).order_by(_CONFIGURATION.version.desc()).limit(limit)
+        query = select(*_SUMMARY).order_by(_CONFIGURATION.version.desc()).limit(limit)
         if before_version is not None:
             query = query.where(_CONFIGURATION.version < before_version)
-        return await self._many(query)
+        return [ConfigurationSummary(**_values(row)) for row in (await self._session.execute(query)).all()]
 
     async def once_active(self, limit: int) -> Sequence[StoredConfiguration]:
         """Return versions that were active before, newest first: what a rollback may go back to."""
-        query = select(_CONFIGURATION).where(_CONFIGURATION.status.in_((Status.SUPERSEDED, Status.ROLLED_BACK)))
+        query = select(*_VERSION_ROW).where(_CONFIGURATION.status.in_((Status.SUPERSEDED, Status.ROLLED_BACK)))
         return await self._many(query.order_by(_CONFIGURATION.version.desc()).limit(limit))
 
     async def next_version(self) -> int:
@@ -112,10 +138,30 @@ class ConfigurationRepository:
         return found[0] if found else None
 
     async def _many(self, query: Select[Any]) -> Sequence[StoredConfiguration]:
-        complete = query.options(
-            selectinload(_CONFIGURATION.selections), selectinload(_CONFIGURATION.policies)
-        ).execution_options(populate_existing=True)
-        return [_stored(row) for row in (await self._session.scalars(complete)).all()]
+        rows = (await self._session.execute(query)).all()
+        contents = await self._contents([row.id for row in rows])
+        return [
+            StoredConfiguration(
+                **_values(row),
+                content=contents[row.id].content,
+                lock=contents[row.id].lock,
+            )
+            for row in rows
+        ]
+
+    async def _contents(self, ids: Sequence[str]) -> Mapping[str, Unchanging]:
+        """Return content and lock of each version, from the database where this process does not know them."""
+        found = {name: self._known[name] for name in ids if name in self._known}
+        missing = [name for name in ids if name not in found]
+        if missing:
+            query = select(_CONFIGURATION).where(_CONFIGURATION.id.in_(missing))
+            whole = query.options(selectinload(_CONFIGURATION.selections), selectinload(_CONFIGURATION.policies))
+            fresh = {row.id: _unchanging(row) for row in (await self._session.scalars(whole)).all()}
+            self._known.update(fresh)
+            for oldest in list(self._known)[: max(0, len(self._known) - _MOST_KNOWN)]:
+                del self._known[oldest]
+            found |= fresh
+        return found
 
     # --- writing ---
 
@@ -180,64 +226,6 @@ class ConfigurationRepository:
         assert isinstance(result, CursorResult)
         return result.rowcount == 1
 
-    # --- catalogue ---
-
-    async def save_catalogue(self, snapshot: Snapshot, now_us: int) -> None:
-        """Keep what is installed: stages, contracts, modules. What a maintainer said about a module stays."""
-        for position, stage in enumerate(snapshot.pipeline.stages):
-            contract = stage.contract
-            await self._upsert(CapabilityContract, _contract_row(contract), ("id",))
-            await self._upsert(
-                ProcessingStage,
-                {
-                    "id": stage.id,
-                    "pipeline": snapshot.pipeline.name,
-                    "position": position,
-                    "required": stage.required,
-                    "contract_id": f"{contract.name}@{contract.version}",
-                },
-                ("id",),
-            )
-        for module in snapshot.modules.values():
-            await self._upsert(Module, _module_row(module, now_us), ("id",), keep=("enabled",))
-        gone = update(Module).where(Module.id.not_in(list(snapshot.modules)), Module.installed)
-        await self._session.execute(gone.values(installed=False, status="unavailable", changed_at=now_us))
-
-    async def _upsert(
-        self, table: type[Any], row: Mapping[str, Any], key: tuple[str, ...], keep: tuple[str, ...] = ()
-    ) -> None:
-        statement = self._insert(table).values(**row)
-        changed = {name: statement.excluded[name] for name in row if name not in key and name not in keep}
-        await self._session.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
-
-    async def disabled_modules(self) -> frozenset[str]:
-        """Return ids of modules that a maintainer disabled."""
-        return frozenset((await self._session.scalars(select(Module.id).where(~Module.enabled))).all())
-
-    async def set_enabled(self, module_id: str, enabled: bool, now_us: int) -> bool:
-        """Enable or disable a module; returns whether that changed anything.
-
-        Raises:
-            NotFound: No such module was ever seen here.
-        """
-        was = await self._session.scalar(select(Module.enabled).where(Module.id == module_id))
-        if was is None:
-            raise NotFound("There is no such module. `switchgear modules list` shows the installed ones.")
-        statement = update(Module).where(Module.id == module_id, Module.enabled != enabled)
-        result = await self._session.execute(statement.values(enabled=enabled, changed_at=now_us))
-        assert isinstance(result, CursorResult)
-        return result.rowcount == 1
-
-    async def module_statuses(self) -> Mapping[str, str]:
-        """Return what was last seen of each module: its status."""
-        rows = await self._session.execute(select(Module.id, Module.status))
-        return {row.id: row.status for row in rows.all()}
-
-    async def distributions(self) -> Mapping[str, str]:
-        """Return, for every module seen before, the distribution that offered it: it installs a missing one."""
-        rows = await self._session.execute(select(Module.id, Module.distribution))
-        return {row.id: row.distribution for row in rows.all()}
-
 
 _MISSING: Final = {
     "active": "No configuration is active. Create one and activate it.",
@@ -278,26 +266,20 @@ def _policy_rows(configuration_id: str, policy: domain.FallbackPolicy) -> list[d
     return [*steps, row(len(policy.chain), terminal_action=then, budget_s=policy.budget_s)]
 
 
-def _stored(row: ModuleConfiguration) -> StoredConfiguration:
-    return StoredConfiguration(
-        id=row.id,
-        version=row.version,
-        pipeline=row.pipeline,
-        status=Status(row.status),
-        content=Content(
-            tuple(Selection(item.stage_id, item.module_id, item.settings, item.limits) for item in row.selections),
-            _policies(row.policies),
-        ),
-        lock={name: LockEntry(**entry) for name, entry in row.module_lock.items()},
-        digest=row.digest,
-        lock_digest=row.lock_digest,
-        base_id=row.base_id,
-        message=row.message,
-        created_by=row.created_by,
-        created_at=row.created_at,
-        activated_at=row.activated_at,
-        left_at=row.left_at,
-        findings=tuple(row.findings),
+def _values(row: Row[Any]) -> dict[str, Any]:
+    """The columns of a row as fields of a version."""
+    values = dict(row._mapping)
+    values["status"] = Status(values["status"])
+    if "findings" in values:
+        values["findings"] = tuple(values["findings"])
+    return values
+
+
+def _unchanging(row: ModuleConfiguration) -> Unchanging:
+    selections = (Selection(item.stage_id, item.module_id, item.settings, item.limits) for item in row.selections)
+    return Unchanging(
+        Content(tuple(selections), _policies(row.policies)),
+        {name: LockEntry(**entry) for name, entry in row.module_lock.items()},
     )
 
 
@@ -316,42 +298,3 @@ def _policies(rows: Sequence[FallbackPolicy]) -> tuple[domain.FallbackPolicy, ..
         then = domain.Terminal(last.terminal_action) if last.terminal_action else None
         found.append(domain.FallbackPolicy(stage_id, chain, then, last.budget_s))
     return tuple(found)
-
-
-def _contract_row(contract: ContractDescription) -> dict[str, Any]:
-    body = {
-        "inputs": {name: {"schema": item.schema, "optional": item.optional} for name, item in contract.inputs.items()},
-        "any_of": [list(group) for group in contract.any_of],
-        "output_name": contract.output_name,
-        "output_schema": contract.output_schema,
-        "output_sent_schema": contract.output_sent_schema,
-        "guarantees": list(contract.guarantees),
-        "confidence": contract.confidence,
-        "effects": contract.effects,
-    }
-    return {
-        "id": f"{contract.name}@{contract.version}",
-        "name": contract.name,
-        "version": contract.version,
-        "digest": contract.digest,
-        "body": body,
-    }
-
-
-def _module_row(module: ModuleDescription, now_us: int) -> dict[str, Any]:
-    lack = module.lack
-    why = {"code": str(lack.code), "message": lack.message, "fix": lack.fix} if lack is not None else null()
-    return {
-        "id": module.id,
-        "version": module.version,
-        "stage_id": module.stage_id,
-        "contract": module.contract,
-        "distribution": module.distribution,
-        "distribution_version": module.distribution_version,
-        "code_digest": module.code_digest,
-        "enabled": module.enabled,
-        "installed": True,
-        "status": str(module.status),
-        "why": why,
-        "changed_at": now_us,
-    }

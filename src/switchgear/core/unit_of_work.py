@@ -20,21 +20,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from switchgear.core.access_repository import AccessRepository
 from switchgear.core.activation_repository import ActivationRepository
 from switchgear.core.audit_trail import AuditTrail
-from switchgear.core.configuration_repository import ConfigurationRepository
+from switchgear.core.catalogue_repository import CatalogueRepository
+from switchgear.core.configuration_repository import ConfigurationRepository, Unchanging
 from switchgear.core.database import Database, Statements, UnitStatements
+from switchgear.core.database.statements import wall_time_us
 
 
 class UnitOfWork:
     """An open transaction and the repositories that work in it."""
 
-    def __init__(self, connection: AsyncConnection, database: Database, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, connection: AsyncConnection, database: Database, clock: Callable[[], int], known: dict[str, Unchanging]
+    ) -> None:
         self._connection = connection
+        self._known = known
         self._database = database
         self._clock = clock
         self.session = AsyncSession(bind=connection, expire_on_commit=False, autoflush=True)
 
     async def now_us(self) -> int:
         """The time in microseconds UTC: on PostgreSQL the database's own, unless a clock was given."""
+        if self._database.dialect == "sqlite":
+            return (self._database.clock or wall_time_us)()
         rows = await self.statements.query("SELECT now_us()")
         return int(rows[0][0])
 
@@ -45,8 +52,13 @@ class UnitOfWork:
 
     @cached_property
     def configurations(self) -> ConfigurationRepository:
-        """Stored configurations and the catalogue of stages and modules."""
-        return ConfigurationRepository(self.session)
+        """Stored configurations."""
+        return ConfigurationRepository(self.session, self._known)
+
+    @cached_property
+    def catalogue(self) -> CatalogueRepository:
+        """What is kept of stages, contracts and modules."""
+        return CatalogueRepository(self.session)
 
     @cached_property
     def activations(self) -> ActivationRepository:
@@ -79,6 +91,7 @@ class Units:
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
         self.database = database
         self.clock = clock
+        self._known: dict[str, Unchanging] = {}
 
     @asynccontextmanager
     async def __call__(self, *, write: bool = True) -> AsyncIterator[UnitOfWork]:
@@ -88,7 +101,7 @@ class Units:
             DatabaseUnreachable: The database did not answer in time; nothing was changed.
         """
         async with self.database.transaction(write=write) as connection:
-            unit = UnitOfWork(connection, self.database, self.clock)
+            unit = UnitOfWork(connection, self.database, self.clock, self._known)
             try:
                 yield unit
             finally:

@@ -221,19 +221,14 @@ def content_from_json(body: Mapping[str, Any]) -> Content:
     return Content(selections, policies)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredConfiguration:
-    """A configuration as it stands in the database. Times are microseconds UTC.
-
-    Everything but `status`, `activated_at`, `left_at` and `findings` is immutable.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationSummary:
+    """One line of the history: a version without its content. Times are microseconds UTC."""
 
     id: str
     version: int
     pipeline: str
     status: Status
-    content: Content
-    lock: Mapping[str, LockEntry]
     digest: str
     lock_digest: str
     base_id: str | None
@@ -242,9 +237,20 @@ class StoredConfiguration:
     created_at: int
     activated_at: int | None = None
     left_at: int | None = None
-    findings: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def label(self) -> str:
         """`v12`."""
         return f"v{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredConfiguration(ConfigurationSummary):
+    """A configuration as it stands in the database.
+
+    Everything but `status`, `activated_at`, `left_at` and `findings` is immutable.
+    """
+
+    content: Content
+    lock: Mapping[str, LockEntry]
+    findings: tuple[Mapping[str, Any], ...] = ()

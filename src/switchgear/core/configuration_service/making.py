@@ -201,6 +201,7 @@ class Making(Reading):
     async def _check(
         self, unit: UnitOfWork, content: Content, snapshot: Snapshot, stored: StoredConfiguration | None = None
     ) -> Findings:
+        gone = content.module_ids() - snapshot.modules.keys()
         return validate(
             content,
             await self._queue.as_workers_see(unit, snapshot),
@@ -208,7 +209,7 @@ class Making(Reading):
             lock=stored.lock if stored is not None else None,
             active=await unit.configurations.active(),
             settings=self._options,
-            distributions=await unit.configurations.distributions(),
+            distributions=await unit.catalogue.distributions() if gone else {},
         )
 
     async def _refuse_creation(

@@ -12,7 +12,7 @@ from switchgear.core.configuration_validation import Findings, Purpose, Validate
 from switchgear.core.module_registry import ModuleRegistry
 from switchgear.core.observability import Metrics
 from switchgear.core.unit_of_work import Units
-from switchgear.domain.configuration import Content, StoredConfiguration
+from switchgear.domain.configuration import ConfigurationSummary, Content, StoredConfiguration
 from switchgear.domain.errors import InvalidRequest, NotFound
 from switchgear.domain.fallback import FallbackPlan, plan_for
 from switchgear.domain.stage import Snapshot
@@ -22,7 +22,7 @@ from switchgear.domain.stage import Snapshot
 class Page:
     """Versions, newest first; `next_cursor` goes on where they end."""
 
-    items: tuple[StoredConfiguration, ...]
+    items: tuple[ConfigurationSummary, ...]
     next_cursor: str | None
 
 

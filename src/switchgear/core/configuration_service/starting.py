@@ -221,8 +221,8 @@ class Starting(Reading):
         snapshot = self._registry.current()
         async with self._units() as unit:
             await unit.lock_switch()
-            before = await unit.configurations.module_statuses()
-            await unit.configurations.save_catalogue(snapshot, await unit.now_us())
+            before = await unit.catalogue.module_statuses()
+            await unit.catalogue.save(snapshot, await unit.now_us())
             for change in changes:
                 after = change.after in _USABLE
                 if (before.get(change.module_id) in _USABLE) is not after:

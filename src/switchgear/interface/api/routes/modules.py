@@ -76,7 +76,7 @@ async def set_module(app: App, by: Maintainer, module_id: str, body: ModulePatch
     _one(await present(app), module_id)
     async with app.units() as unit:
         now_us = await unit.now_us()
-        if await unit.configurations.set_enabled(module_id, body.enabled, now_us):
+        if await unit.catalogue.set_enabled(module_id, body.enabled, now_us):
             await unit.audit.append(
                 AuditAction.MODULE_ENABLED if body.enabled else AuditAction.MODULE_DISABLED,
                 actor=by,
@@ -96,7 +96,7 @@ async def rescan_modules(app: App, by: Maintainer, body: RescanBody | None = Non
     changes = await app.registry.rescan()
     snapshot = app.registry.current()
     async with app.units() as unit:
-        await unit.configurations.save_catalogue(snapshot, await unit.now_us())
+        await unit.catalogue.save(snapshot, await unit.now_us())
         await unit.audit.append(
             AuditAction.MODULE_RESCANNED,
             actor=by,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from switchgear.core.module_registry import StageAvailability
+from switchgear.domain import configuration as domain
 from switchgear.domain.activation import StoredActivation
 from switchgear.domain.configuration import Content, StoredConfiguration
 from switchgear.domain.run import RunStatus
@@ -67,7 +68,7 @@ def policy_views(content: Content) -> list[FallbackPolicyView]:
     return [FallbackPolicyView.model_validate(item) for item in content.as_json()["fallback_policies"]]
 
 
-def summary_of(stored: StoredConfiguration) -> ConfigurationSummary:
+def summary_of(stored: domain.ConfigurationSummary) -> ConfigurationSummary:
     """One line of the history."""
     return ConfigurationSummary(**_summary(stored))
 
@@ -127,7 +128,7 @@ def degraded_stage(stage: StageAvailability) -> DegradedStage:
     )
 
 
-def _summary(stored: StoredConfiguration) -> dict[str, Any]:
+def _summary(stored: domain.ConfigurationSummary) -> dict[str, Any]:
     return {
         "id": stored.id,
         "version": stored.version,

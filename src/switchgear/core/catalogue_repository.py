@@ -1,0 +1,121 @@
+"""The catalogue of stages, contracts and modules, as one transaction sees it. Source: T007, T010, DESIGN 7.
+
+What a maintainer said about a module lives here, and what was known of modules that are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import null, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from switchgear.core.configuration_models import CapabilityContract, Module, ProcessingStage
+from switchgear.domain.errors import NotFound
+from switchgear.domain.stage import ContractDescription, ModuleDescription, Snapshot
+
+
+class CatalogueRepository:
+    """Reads and writes the catalogue; `session` is the unit of work's."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+        self._insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+
+    async def save(self, snapshot: Snapshot, now_us: int) -> None:
+        """Keep what is installed: stages, contracts, modules. What a maintainer said about a module stays."""
+        for position, stage in enumerate(snapshot.pipeline.stages):
+            contract = stage.contract
+            await self._upsert(CapabilityContract, _contract_row(contract), ("id",))
+            await self._upsert(
+                ProcessingStage,
+                {
+                    "id": stage.id,
+                    "pipeline": snapshot.pipeline.name,
+                    "position": position,
+                    "required": stage.required,
+                    "contract_id": f"{contract.name}@{contract.version}",
+                },
+                ("id",),
+            )
+        for module in snapshot.modules.values():
+            await self._upsert(Module, _module_row(module, now_us), ("id",), keep=("enabled",))
+        gone = update(Module).where(Module.id.not_in(list(snapshot.modules)), Module.installed)
+        await self._session.execute(gone.values(installed=False, status="unavailable", changed_at=now_us))
+
+    async def _upsert(
+        self, table: type[Any], row: Mapping[str, Any], key: tuple[str, ...], keep: tuple[str, ...] = ()
+    ) -> None:
+        statement = self._insert(table).values(**row)
+        changed = {name: statement.excluded[name] for name in row if name not in key and name not in keep}
+        await self._session.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+
+    async def disabled_modules(self) -> frozenset[str]:
+        """Return ids of modules that a maintainer disabled."""
+        return frozenset((await self._session.scalars(select(Module.id).where(~Module.enabled))).all())
+
+    async def set_enabled(self, module_id: str, enabled: bool, now_us: int) -> bool:
+        """Enable or disable a module; returns whether that changed anything.
+
+        Raises:
+            NotFound: No such module was ever seen here.
+        """
+        was = await self._session.scalar(select(Module.enabled).where(Module.id == module_id))
+        if was is None:
+            raise NotFound("There is no such module. `switchgear modules list` shows the installed ones.")
+        statement = update(Module).where(Module.id == module_id, Module.enabled != enabled)
+        result = await self._session.execute(statement.values(enabled=enabled, changed_at=now_us))
+        assert isinstance(result, CursorResult)
+        return result.rowcount == 1
+
+    async def module_statuses(self) -> Mapping[str, str]:
+        """Return what was last seen of each module: its status."""
+        rows = await self._session.execute(select(Module.id, Module.status))
+        return {row.id: row.status for row in rows.all()}
+
+    async def distributions(self) -> Mapping[str, str]:
+        """Return, for every module seen before, the distribution that offered it: it installs a missing one."""
+        rows = await self._session.execute(select(Module.id, Module.distribution))
+        return {row.id: row.distribution for row in rows.all()}
+
+
+def _contract_row(contract: ContractDescription) -> dict[str, Any]:
+    body = {
+        "inputs": {name: {"schema": item.schema, "optional": item.optional} for name, item in contract.inputs.items()},
+        "any_of": [list(group) for group in contract.any_of],
+        "output_name": contract.output_name,
+        "output_schema": contract.output_schema,
+        "output_sent_schema": contract.output_sent_schema,
+        "guarantees": list(contract.guarantees),
+        "confidence": contract.confidence,
+        "effects": contract.effects,
+    }
+    return {
+        "id": f"{contract.name}@{contract.version}",
+        "name": contract.name,
+        "version": contract.version,
+        "digest": contract.digest,
+        "body": body,
+    }
+
+
+def _module_row(module: ModuleDescription, now_us: int) -> dict[str, Any]:
+    lack = module.lack
+    why = {"code": str(lack.code), "message": lack.message, "fix": lack.fix} if lack is not None else null()
+    return {
+        "id": module.id,
+        "version": module.version,
+        "stage_id": module.stage_id,
+        "contract": module.contract,
+        "distribution": module.distribution,
+        "distribution_version": module.distribution_version,
+        "code_digest": module.code_digest,
+        "enabled": module.enabled,
+        "installed": True,
+        "status": str(module.status),
+        "why": why,
+        "changed_at": now_us,
+    }
