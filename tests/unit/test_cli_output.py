@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import stat
 from contextlib import redirect_stdout
@@ -28,7 +29,7 @@ from switchgear.interface.cli.instance_location import (
     write_server_file,
 )
 from switchgear.interface.cli.runs import decision_lines
-from switchgear.interface.cli.server_process import listen, prepare_home, url_of
+from switchgear.interface.cli.server_process import listen, loop_factory, prepare_home, url_of
 from switchgear.interface.cli.tokens import expiry
 
 Json = dict[str, Any]
@@ -412,6 +413,17 @@ def test_the_server_file_is_for_the_owner_and_only_believed_while_its_process_li
     assert live_server(tmp_path) is None
     (tmp_path / "server.json").write_text("{")
     assert live_server(tmp_path) is None
+
+
+def test_choosing_the_event_loop_leaves_the_loggers_of_the_library_to_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = logging.getLogger("uvicorn")
+    monkeypatch.setattr(library, "handlers", [])
+    monkeypatch.setattr(library, "propagate", True)
+    monkeypatch.setattr(library, "level", logging.NOTSET)
+    loop_factory()
+    assert library.handlers == []  # else its lines would stand as plain text between lines of JSON
+    assert library.propagate
+    assert library.level == logging.NOTSET
 
 
 def test_a_taken_port_is_one_sentence() -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,14 +42,17 @@ def run_server(settings: Settings, *, as_json: bool = False) -> None:
     Raises:
         CommandFailed: It cannot start; the sentence says why and what to do.
     """
-    import uvicorn
-
     prepare_home(settings.home)
     listener = listen(settings.host, settings.port)
-    with contextlib.closing(listener):
-        factory = uvicorn.Config("", loop="auto").get_loop_factory()
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(_serve(settings, listener, as_json=as_json))
+    with contextlib.closing(listener), asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(settings, listener, as_json=as_json))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the fastest event loop that is installed, without the library's own set-up of logging."""
+    import uvicorn
+
+    return uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
 
 
 def prepare_home(home: Path) -> None:
