@@ -209,6 +209,18 @@ async def test_a_decision_sends_the_run_back_to_its_stage_with_who_and_why(offic
     assert event.message == "checked by phone"
 
 
+async def test_of_two_people_who_look_at_the_same_run_the_slower_one_is_told(office: Office) -> None:
+    parked, failed = await office.in_review(), await office.finished("b")
+    seen_by_both = await office.repository.get(parked.run_id)
+    await office.service.release(parked.document_id, message="mine", by=OPERATOR)
+    with pytest.raises(RunTransitionRefused, match="in between"):
+        await office.repository.decide(seen_by_both, {"action": "reject"})
+    seen_by_both = await office.repository.get(failed.run_id)
+    await office.service.retry(failed.run_id, by=OPERATOR)
+    with pytest.raises(RunTransitionRefused, match="in between"):
+        await office.repository.retry(seen_by_both, stage_id=None)
+
+
 async def test_only_what_waits_for_review_can_be_decided(office: Office) -> None:
     failed = await office.finished("a")
     parked = await office.finished("b", RunStatus.PARKED, why=Why(Code.PARKED_NOTHING_AVAILABLE, "Nothing there."))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from switchgear.core.database import Refused, Statement
-from switchgear.domain.run import RunEvent, RunStatus, before, transition
+from switchgear.domain.run import RunEvent, RunStatus, RunTransitionRefused, before, transition
 from switchgear.ingestion.run_repository.base import to_json
 from switchgear.ingestion.run_repository.reading import Reading
 from switchgear.ingestion.run_repository.records import RunRow
@@ -61,26 +61,32 @@ class People(Reading):
             anew: Whether a decision of a person is forgotten as well.
 
         Raises:
-            RunTransitionRefused: It is neither failed nor parked.
+            RunTransitionRefused: It is neither failed nor parked, or somebody else was faster.
         """
         transition(run.status, RunEvent.RETRY)
         parameters = {"run": run.id, "token": run.fencing_token, "stage": stage_id, "anew": anew}
         outputs = [{"run": run.id, "stage": stage} for stage in forgotten]
-        await self._statements.run(
-            Statement(_RETRY, parameters, expect=1), *([Statement(_FORGET_OUTPUT, outputs)] if outputs else [])
+        return await self._changed(
+            run, Statement(_RETRY, parameters, expect=1), *([Statement(_FORGET_OUTPUT, outputs)] if outputs else [])
         )
-        return await self.get(run.id)
 
     async def decide(self, run: RunRow, decision: Mapping[str, Any]) -> RunRow:
         """Queue a run that waits for review again, with what a person decided.
 
         Raises:
-            RunTransitionRefused: It is not parked.
-            Refused: It does not wait for review, or somebody else was faster.
+            RunTransitionRefused: It does not wait for review, or somebody else was faster.
         """
         transition(run.status, RunEvent.DECIDE)
         parameters = {"run": run.id, "token": run.fencing_token, "decision": to_json(decision)}
-        await self._statements.run(Statement(_DECIDE, parameters, expect=1))
+        return await self._changed(run, Statement(_DECIDE, parameters, expect=1))
+
+    async def _changed(self, run: RunRow, *statements: Statement) -> RunRow:
+        try:
+            await self._statements.run(*statements)
+        except Refused as error:
+            raise RunTransitionRefused(
+                "The run was changed in between; nothing was done. Look at it and decide anew.", run_id=run.id
+            ) from error
         return await self.get(run.id)
 
     async def cancel(self, run_id: str) -> RunRow:
