@@ -396,8 +396,8 @@ async def test_optional_stages_are_left_out_without_a_call_when_they_do_not_conc
     assert plant.pools.called() == ["read-a", "extract-a"]
     notes = {item.stage_id: item.message for item in await plant.room.repository.attempts(run_id)}
     assert notes["scan"] == "there is no table"
-    assert notes["needs"] == "There is no s."
-    assert notes["either"] == "There is no s or n."
+    assert notes["needs"] == "there is no s"
+    assert notes["either"] == "there is neither s nor n"
     assert "unselected" not in notes
     assert [item.stage_id for item in await plant.room.repository.attempts(run_id)] == [
         *("read", "scan", "needs", "either", "extract"),

@@ -187,21 +187,43 @@ def test_the_decision_says_who_served_who_was_wanted_and_which_rule_did_not_matc
         "module_id": "read-b",
         "wanted_module_id": "read-a",
         "degraded": True,
-        "why": {"code": "fallback.timeout", "summary": "read-a did not answer within 1 ms."},
+        "why": {
+            "code": "fallback.timeout",
+            "summary": "Stage read: read-b served instead of read-a (timeout).",
+            "facts": {"outcome": "timeout", "detail": ""},
+        },
     }
     rules = [{"candidate": 1, "module_id": "read-c", "on": ["error", "low_confidence"], "threshold": 0.5}]
     run = {
         "status": "succeeded",
         "stages": [stage],
         "attempts": [
-            {**attempt, "duration_us": 1500, "rules_not_matched": rules},
+            {**attempt, "message": "No answer within 1 ms.", "duration_us": 1500, "rules_not_matched": rules},
             {**served, "duration_us": 9000, "rules_not_matched": rules},
         ],
     }
     assert list(decision_lines(run)) == [
-        "  read: read-b served; wanted read-a. read-a did not answer within 1 ms.",
-        "    read-a did not answer in time after 1.5 ms",
-        "    rule not matched: read-c serves on error, low_confidence below 0.5",
+        "  read: read-b served; wanted read-a, which did not answer in time",
+        "    read-a did not answer in time after 1.5 ms: No answer within 1 ms.",
+        "    rule not matched: read-c serves on error, low_confidence below 0.5, and not on timeout",
+    ]
+
+
+def test_a_module_that_was_not_called_has_no_duration_and_a_stage_that_is_not_explained_has_its_summary() -> None:
+    attempt = {
+        "stage_id": "ocr",
+        "module_id": "ocr-a",
+        "outcome": "unavailable",
+        "detail": "module.missing_package",
+        "message": "It needs package rapid.",
+        "duration_us": 0,
+    }
+    stage = {"stage_id": "ocr", "outcome": "succeeded", "module_id": "ocr-b", "wanted_module_id": "ocr-a"}
+    why = {"code": "fallback.unavailable", "summary": "It is away."}
+    run = {"status": "succeeded", "stages": [{**stage, "degraded": True, "why": why}], "attempts": [attempt]}
+    assert list(decision_lines(run)) == [
+        "  ocr: ocr-b served; wanted ocr-a. It is away.",
+        "    ocr-a was not available (module.missing_package): It needs package rapid.",
     ]
 
 

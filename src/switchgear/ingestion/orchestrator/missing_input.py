@@ -36,17 +36,21 @@ def no_input(
         stages: The plan's stages in order.
         answers: By stage id, for the stages that are done.
     """
-    names = missing[0] if len(missing) == 1 else f"neither {' nor '.join(missing)}"
-    there_is = f"there is no {names}" if len(missing) == 1 else f"there is {names}"
     givers = [each for each in stages if each.stage.contract.output_name in missing]
     told = [_told(giver, answers.get(giver.stage.id)) for giver in givers]
     said = " ".join(f"Stage {item['stage_id']} gave no {item['gives']}: {item['reason']}." for item in told)
-    summary = f"The run failed: stage {stage.stage.id} has nothing to work on, because {there_is}. {said}".rstrip()
-    facts: dict[str, Any] = {"stage_id": stage.stage.id, "missing": list(missing), "stages": told}
+    name = stage.stage.id
+    summary = f"The run failed: stage {name} has nothing to work on, because {there_is_no(missing)}. {said}".rstrip()
+    facts: dict[str, Any] = {"stage_id": name, "missing": list(missing), "stages": told}
     served = [each.stage.id for each in _leading_to(missing, stages) if _module_of(each, answers) is not None]
     if served:
         facts["last_served"] = {"stage_id": served[-1], "module": answers[served[-1]].module_id}
     return Why(Code.FAILED_NO_INPUT, summary, facts)
+
+
+def there_is_no(names: Sequence[str]) -> str:
+    """`there is no a`, or `there is neither a nor b`."""
+    return f"there is no {names[0]}" if len(names) == 1 else f"there is neither {' nor '.join(names)}"
 
 
 def next_actions(why: Why, run_id: str) -> Iterator[NextAction]:

@@ -16,7 +16,7 @@ from switchgear.domain.fallback import may_retry
 from switchgear.domain.run import Outcome
 from switchgear.ingestion.module_pool import DocumentFile, StageValue
 from switchgear.ingestion.orchestrator import missing_input
-from switchgear.ingestion.orchestrator.missing_input import StageAnswer, no_input
+from switchgear.ingestion.orchestrator.missing_input import StageAnswer, no_input, there_is_no
 from switchgear.ingestion.plan import ExecutionPlan, StagePlan
 from switchgear.ingestion.run_repository.records import AttemptRow, ClaimedRun, DeliveryRow, StoredAttempt, StoredOutput
 from switchgear.ingestion.stage_runner import Attempt, StageCall, StageEnd, StageEndKind
@@ -89,7 +89,7 @@ class RunWork:
             reason = self._not_concerned(contract)
             return None if reason is None else StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, reason))
         if not stage.stage.required:
-            return StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, f"There is no {' or '.join(lacking)}."))
+            return StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, there_is_no(lacking)))
         return StageEnd(StageEndKind.FAIL, why=no_input(stage, lacking, self.plan.stages, self._answers))
 
     def _lacking(self, contract: Contract) -> Sequence[str] | None:

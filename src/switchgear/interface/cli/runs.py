@@ -156,7 +156,7 @@ def decision_lines(run: Mapping[str, Any]) -> Iterator[str]:
                 continue
             yield f"    {_attempt_line(attempt)}"
             for rule in attempt.get("rules_not_matched") or ():
-                yield f"    rule not matched: {rule_text(rule)}"
+                yield f"    rule not matched: {rule_text(rule)}, and not on {printable(attempt['outcome'])}"
 
 
 def _sentence(stage: Mapping[str, Any] | None, attempts: list[Mapping[str, Any]], run: Mapping[str, Any]) -> str:
@@ -172,16 +172,23 @@ def _sentence(stage: Mapping[str, Any] | None, attempts: list[Mapping[str, Any]]
     if stage["outcome"] == "skipped":
         return "skipped, as its policy says"
     if stage.get("degraded"):
-        reason = printable((stage.get("why") or {}).get("summary"))
-        return f"{module} served; wanted {printable(stage['wanted_module_id'])}. {reason}".rstrip()
+        why = stage.get("why") or {}
+        facts = why.get("facts") or {}
+        reason = f", which {_outcome(facts)}" if facts.get("outcome") else f". {printable(why.get('summary'))}"
+        return f"{module} served; wanted {printable(stage['wanted_module_id'])}{reason}".rstrip()
     return f"{module} served, as selected" if module else "served"
 
 
+def _outcome(what: Mapping[str, Any]) -> str:
+    """An attempt's or fallback's outcome in words, with its detail."""
+    detail = f" ({printable(what['detail'])})" if what.get("detail") else ""
+    return f"{_OUTCOMES.get(what['outcome'], printable(what['outcome']))}{detail}"
+
+
 def _attempt_line(attempt: Mapping[str, Any]) -> str:
-    what = _OUTCOMES.get(attempt["outcome"], attempt["outcome"])
-    detail = f" ({printable(attempt['detail'])})" if attempt.get("detail") else ""
+    took = f" after {milliseconds(attempt['duration_us'])}" if attempt["duration_us"] else ""
     message = f": {printable(attempt['message'])}" if attempt.get("message") else ""
-    return f"{printable(attempt['module_id'])} {what}{detail} after {milliseconds(attempt['duration_us'])}{message}"
+    return f"{printable(attempt['module_id'])} {_outcome(attempt)}{took}{message}"
 
 
 def rule_text(rule: Any) -> str:

@@ -66,6 +66,15 @@ class RunSummary(View):
     why: WhyView | None = None
 
 
+class RuleView(View):
+    """A step of the fallback chain: it serves after these outcomes of the candidate before, below this confidence."""
+
+    candidate: int
+    module_id: str
+    on: list[str]
+    threshold: float | None = None
+
+
 class AttemptView(View):
     """One try of one module on one stage."""
 
@@ -81,7 +90,9 @@ class AttemptView(View):
     detail: str = ""
     message: str = ""
     limits: dict[str, Any] = Field(default_factory=dict)
-    rules_not_matched: list[Any] = Field(default_factory=list)
+    rules_not_matched: list[RuleView] = Field(
+        default_factory=list, description="Steps of the chain that this outcome did not lead to"
+    )
     confidence: float | None = None
     started_at: Time
     duration_us: int

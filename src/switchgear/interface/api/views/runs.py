@@ -13,6 +13,7 @@ from switchgear.interface.api.schemas.common import WhyView, time_of
 from switchgear.interface.api.schemas.documents import (
     AttemptView,
     DocumentView,
+    RuleView,
     RunSummary,
     RunView,
     StageOutputView,
@@ -101,7 +102,7 @@ def _attempt(item: StoredAttempt) -> AttemptView:
         detail=item.detail,
         message=item.message,
         limits=dict(item.limits),
-        rules_not_matched=[dict(rule) for rule in item.rules_not_matched],
+        rules_not_matched=[RuleView.model_validate(dict(rule)) for rule in item.rules_not_matched],
         confidence=item.confidence,
         started_at=time_of(item.started_at),
         duration_us=item.duration_us,
