@@ -192,3 +192,26 @@ async def test_a_parameter_that_does_not_fit_is_answered_with_what_is_wanted(sha
     assert status["errors"][0]["detail"] == (
         "This must be one of: queued, running, succeeded, failed, parked, cancelled."
     )
+
+
+# --- why, in the audit trail ---
+
+
+async def test_whoever_decides_about_a_draft_says_why(instance: Instance) -> None:
+    body = {"base": "active", "selections": [{"stage_id": "upper", "module_id": "upper-inline"}], "draft": True}
+    draft = await instance.post("/configurations", body, expect=201)
+    await instance.post(f"/configurations/{draft['id']}/validate", {"message": "Reviewed together"})
+    [entry] = await instance.audit("configuration.validated")
+    assert entry["message"] == "Reviewed together"
+
+
+async def test_the_revocation_of_a_token_and_a_rescan_say_why(instance: Instance) -> None:
+    path = f"/tokens/{instance.ids['viewer']}"
+    etag = (await instance.request("GET", path)).headers["etag"]
+    headers = {"If-Match": etag}
+    await instance.request("DELETE", f"{path}?message={'x' * 2001}", headers=headers, expect=422)
+    await instance.request("DELETE", f"{path}?message=Lost", headers=headers, expect=200)
+    assert (await instance.audit("token.revoked"))[0]["message"] == "Lost"
+    await instance.post("/modules/rescan", {"message": "Upgraded"}, expect=202)
+    await instance.post("/modules/rescan", expect=202)
+    assert [entry["message"] for entry in await instance.audit("module.rescanned")] == ["", "Upgraded"]

@@ -102,7 +102,7 @@ class Making(Reading):
         known = await unit.configurations.by_digest(content.digest)
         if known is not None:
             if known.status is Status.DRAFT and findings.is_valid and not draft:
-                known = await self._decide_draft(unit, known, findings, by)
+                known = await self._decide_draft(unit, known, findings, by, message)
             return Created(known, False, findings)
         stored = await self._new(unit, content, snapshot, findings, origin, message, by, draft=draft)
         await unit.configurations.add(stored)
@@ -160,8 +160,14 @@ class Making(Reading):
         self._count(findings)
         return as_sent(findings, whole, sent, origin) if origin is not None else findings
 
-    async def validate_stored(self, ref: str, *, by: Actor, probe: bool = False) -> Findings:
+    async def validate_stored(self, ref: str, *, by: Actor, probe: bool = False, message: str = "") -> Findings:
         """Validate a stored version; a draft becomes `validated`, or `rejected` when its content does not fit.
+
+        Args:
+            ref: Id, `vN`, or an alias.
+            by: The verified caller.
+            probe: Whether modules are asked as well.
+            message: Why; written to the audit trail when the version's status changes.
 
         Raises:
             NotFound: There is no such version.
@@ -173,13 +179,13 @@ class Making(Reading):
             stored = await unit.configurations.get(seen.id)
             findings = await self._check(unit, stored.content, snapshot, stored)
             if stored.status in (Status.DRAFT, Status.VALIDATED):
-                await self._decide_draft(unit, stored, findings, by)
+                await self._decide_draft(unit, stored, findings, by, message)
             await unit.commit()
         self._count(findings)
         return findings
 
     async def _decide_draft(
-        self, unit: UnitOfWork, stored: StoredConfiguration, findings: Findings, by: Actor
+        self, unit: UnitOfWork, stored: StoredConfiguration, findings: Findings, by: Actor, message: str
     ) -> StoredConfiguration:
         """Accept or reject by content; what is only unavailable now decides nothing."""
         await unit.configurations.set_findings(stored.id, findings.stored())
@@ -193,6 +199,7 @@ class Making(Reading):
             AuditAction.CONFIGURATION_REJECTED if wrong else AuditAction.CONFIGURATION_VALIDATED,
             actor=by,
             subjects=[stored.id],
+            message=message,
             before={"status": str(stored.status)},
             after={"status": str(after), "findings": [str(finding.code) for finding in findings.errors[:20]]},
         )

@@ -194,6 +194,7 @@ def _create(api: Api, body: dict[str, Any], *, activate: bool, as_json: bool) ->
 def validate(
     subject: Annotated[str, typer.Argument(metavar="FILE|VERSION", help="A file, or a draft such as v3.")],
     probe: Annotated[bool, typer.Option("--probe", help="Also let the modules probe their settings.")] = False,
+    message: Message = "",
     as_json: AsJson = False,
 ) -> None:
     """Say everything that is wrong with a file or a draft. Exit code 1 when something is."""
@@ -204,7 +205,7 @@ def validate(
             config_files.check_pipeline(path, pipeline, api.get("/status")["pipeline"])
             findings = api.post("/configurations/validate", body, probe=probe or None)
         else:
-            findings = api.post(f"/configurations/{subject}/validate", None, probe=probe or None)
+            findings = api.post(f"/configurations/{subject}/validate", {"message": message}, probe=probe or None)
     if as_json:
         print_json(findings)
     else:

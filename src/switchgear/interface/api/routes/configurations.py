@@ -32,6 +32,7 @@ from switchgear.interface.api.schemas.configurations import (
     DiffView,
     FindingsView,
     Reference,
+    ValidationBody,
 )
 from switchgear.interface.api.views.configurations import (
     activation_view,
@@ -111,9 +112,11 @@ async def get_configuration(app: App, by: Reader, request: Request, ref: str) ->
 
 
 @router.post("/configurations/{ref}/validate", responses=problems(409))
-async def validate_configuration(app: App, by: Operator, ref: str, probe: Probe = False) -> FindingsView:
+async def validate_configuration(
+    app: App, by: Operator, ref: str, probe: Probe = False, body: ValidationBody | None = None
+) -> FindingsView:
     """Validate a stored draft: it becomes `validated`, or `rejected`."""
-    found = await app.configurations.validate_stored(ref, probe=probe, by=by)
+    found = await app.configurations.validate_stored(ref, probe=probe, by=by, message=body.message if body else "")
     return findings_view(found.errors, found.warnings)
 
 

@@ -69,6 +69,12 @@ class ConfigurationBody(Request):
     draft: bool = Field(False, description="Store it although it has errors; validate it later")
 
 
+class ValidationBody(Request):
+    """Decide about a draft."""
+
+    message: Message = ""
+
+
 class ActivationBody(Request):
     """How to activate or roll back. Without a body the defaults count."""
 
