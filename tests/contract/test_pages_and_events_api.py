@@ -114,3 +114,21 @@ def test_a_stream_gives_each_audit_entry_once_and_goes_on_where_it_stopped(live:
             assert made[2]["action"] == "token.created"
         wrong = client.get("/events/stream", headers={"Last-Event-ID": "x"})
         assert wrong.status_code == 422
+
+
+@pytest.mark.parametrize("change", ["revoked", "lowered"])
+def test_a_stream_shows_nothing_more_from_the_moment_its_token_opens_less(live: LiveServer, change: str) -> None:
+    token = {"Authorization": f"Bearer {live.token}"}
+    with httpx2.Client(base_url=f"{live.url}/api/v1", timeout=30) as client:
+        made = client.post("/tokens", json={"name": change, "role": "viewer"}, headers=token)
+        path, tag = f"/tokens/{made.json()['token']['id']}", {"If-Match": made.headers["etag"]}
+        watching = {"Authorization": f"Bearer {made.json()['secret']}", "Last-Event-ID": "1"}
+        with client.stream("GET", "/events/stream", headers=watching) as stream:
+            events = _events(stream.iter_lines())
+            next(data for _, _, data in events if made.json()["token"]["id"] in data.get("subjects", ()))
+            if change == "revoked":
+                client.delete(path, headers=token | tag).raise_for_status()
+            else:
+                client.patch(path, json={"role": "ingest"}, headers=token | tag).raise_for_status()
+
+            assert [data["action"] for name, _, data in events if name == "audit"] == []

@@ -226,7 +226,7 @@ def answer_bytes(
 
 
 async def still_allowed(request: Request, need: Need) -> bool:
-    """Whether the caller's token still opens what *need* says; long streams ask now and then."""
+    """Whether the caller's token still opens what *need* says; long streams ask before each event."""
     secret = request.headers.get("authorization", "").partition(" ")[2].strip()
     try:
         return (await services_of(request).access.authenticate(secret)).may(need)

@@ -12,15 +12,16 @@ from fastapi.responses import StreamingResponse
 
 from switchgear.domain.access import Need
 from switchgear.interface.api.dependencies import App, Reader, bad_parameter, still_allowed
-from switchgear.interface.api.event_hub import EventHub
+from switchgear.interface.api.event_hub import EventHub, StreamEvent
 from switchgear.interface.api.routes.audit import After, view_of
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.services import Services
 
 router = guarded_router("events")
 
-#: A comment after so much silence keeps proxies from cutting the stream, and the token is looked at again.
+#: A comment after so much silence keeps proxies from cutting the stream.
 _BEAT_S: Final = 15.0
+_SILENCE: Final = StreamEvent("silence", {})
 _AT_ONCE: Final = 200
 _EVENTS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -66,13 +67,13 @@ async def _stream(request: Request, app: Services, after: int) -> AsyncIterator[
             try:
                 event = await asyncio.wait_for(queue.get(), _BEAT_S)
             except TimeoutError:
-                if not await still_allowed(request, Need.READ):
-                    return
-                yield b": still here\n\n"
-                continue
-            if event is None:
+                event = _SILENCE
+            # Asked before each event: a revocation is an audit entry, and so an event, itself.
+            if event is None or not await still_allowed(request, Need.READ):
                 return
-            if event.kind == "audit":
+            if event is _SILENCE:
+                yield b": still here\n\n"
+            elif event.kind == "audit":
                 async for text in reader.read():
                     yield text
             else:
