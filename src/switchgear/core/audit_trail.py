@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, exists, func, insert, null, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from switchgear.core.configuration_models import ConfigurationChangeEvent
+from switchgear.core.configuration_models import ConfigurationChangeEvent, table_of
 from switchgear.core.logging import request_id_var
 from switchgear.domain.access import Actor
 from switchgear.domain.audit import (
@@ -147,7 +147,7 @@ class AuditTrail:
     async def _store(self, event: AuditEvent) -> AuditEvent:
         row = {name: getattr(event, name) for name in AuditEvent.__slots__} | {"subjects": list(event.subjects)}
         row |= {name: null() for name in ("before", "after") if row[name] is None}
-        await self._session.execute(insert(ConfigurationChangeEvent).values(row))
+        await self._session.execute(insert(table_of(ConfigurationChangeEvent)).values(row))
         return event
 
     async def _end(self) -> tuple[int, str]:

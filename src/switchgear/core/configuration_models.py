@@ -6,7 +6,7 @@ activation, unique versions and selections; triggers protect the audit rows. Sou
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import (
     JSON,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Table,
     Text,
     text,
 )
@@ -41,6 +42,11 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {int: BigInteger, dict[str, Any]: Json, list[Any]: Json}  # noqa: RUF012
+
+
+def table_of(model: type[Base]) -> Table:
+    """The table behind a model: many rows are written through it, a third of the ORM's cost for each."""
+    return cast(Table, model.__table__)
 
 
 class CapabilityContract(Base):

@@ -21,6 +21,7 @@ from switchgear.core.configuration_models import (
     FallbackPolicy,
     ModuleConfiguration,
     ModuleSelection,
+    table_of,
 )
 from switchgear.domain import configuration as domain
 from switchgear.domain.configuration import (
@@ -38,9 +39,10 @@ _VERSION: Final = re.compile(r"v([1-9][0-9]{0,8})")
 _CONFIGURATION: Final = ModuleConfiguration
 
 
+_TABLE: Final = table_of(_CONFIGURATION)
 #: A line of the history, and with it what validation said last.
-_SUMMARY: Final = [_CONFIGURATION.__table__.c[field.name] for field in fields(ConfigurationSummary)]
-_VERSION_ROW: Final = [*_SUMMARY, _CONFIGURATION.__table__.c.findings]
+_SUMMARY: Final = [_TABLE.c[field.name] for field in fields(ConfigurationSummary)]
+_VERSION_ROW: Final = [*_SUMMARY, _TABLE.c.findings]
 #: Versions whose content a process keeps at hand.
 _MOST_KNOWN: Final = 64
 
@@ -183,13 +185,13 @@ class ConfigurationRepository:
             "left_at": configuration.left_at,
             "findings": [dict(finding) for finding in configuration.findings],
         }
-        await self._session.execute(insert(ModuleConfiguration).values(values))
+        await self._session.execute(insert(_TABLE), values)
         selections = [_selection_row(configuration.id, item) for item in configuration.content.selections]
         if selections:
-            await self._session.execute(insert(ModuleSelection), selections)
+            await self._session.execute(insert(table_of(ModuleSelection)), selections)
         policies = [row for item in configuration.content.policies for row in _policy_rows(configuration.id, item)]
         if policies:
-            await self._session.execute(insert(FallbackPolicy), policies)
+            await self._session.execute(insert(table_of(FallbackPolicy)), policies)
 
     async def set_status(self, configuration_id: str, before: Status, after: Status, **values: Any) -> None:
         """Change the status of a version that is still *before*; *values* are further columns.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from switchgear.core.activation_queue import ActivationQueue, uses_of
@@ -15,7 +15,7 @@ from switchgear.core.unit_of_work import Units
 from switchgear.domain.configuration import ConfigurationSummary, Content, StoredConfiguration
 from switchgear.domain.errors import InvalidRequest, NotFound
 from switchgear.domain.fallback import FallbackPlan, plan_for
-from switchgear.domain.stage import Snapshot
+from switchgear.domain.stage import ModuleDescription, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,9 @@ class Reading:
         self._options = options if options is not None else queue.options
         self._metrics = metrics
         self._validate: Validate = validator(self._options)
+        #: Modules whose schemas were compared, as they were described then.
+        self._compared_in: Mapping[str, ModuleDescription] = {}
+        self._compared: frozenset[str] = frozenset()
 
     async def get(self, ref: str) -> StoredConfiguration:
         """Return a configuration by its id, `vN`, `active` or `previous`; raises `NotFound`."""
@@ -95,7 +98,11 @@ class Reading:
     async def _looked_at(self, content: Content, *, probe: bool) -> Snapshot:
         """Look outside of any transaction, and compare schemas once where that stops nobody: answers are kept."""
         snapshot = await self._registry.snapshot(uses_of(content) if probe else ())
-        await asyncio.to_thread(validate, content, snapshot, purpose=Purpose.CREATE, settings=self._options)
+        modules = content.module_ids()
+        if snapshot.modules is not self._compared_in or not modules <= self._compared:
+            await asyncio.to_thread(validate, content, snapshot, purpose=Purpose.CREATE, settings=self._options)
+            kept = self._compared if snapshot.modules is self._compared_in else frozenset()
+            self._compared_in, self._compared = snapshot.modules, kept | modules
         return snapshot
 
     def _count(self, findings: Findings) -> None:
