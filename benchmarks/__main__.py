@@ -1,13 +1,38 @@
-"""Runs the benchmarks one after the other: python -m benchmarks [NAME...]."""
+"""Runs the benchmarks one after the other: python -m benchmarks [--save] [NAME...].
+
+With `--save` the tables are written to benchmarks/results.md too. Run it on a machine that does nothing else.
+"""
 
 from __future__ import annotations
 
+import datetime
+import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
-ALL = ("start_up", "engine_overhead", "configuration_endpoints", "seed_criteria")
+from benchmarks.tables import SAVE_TO
 
-if __name__ == "__main__":
-    for name in sys.argv[1:] or ALL:
+ALL = ("start_up", "engine_overhead", "run_statements", "configuration_endpoints", "seed_criteria")
+PAGE = Path(__file__).parent / "results.md"
+
+
+def main(words: list[str]) -> None:
+    """Run what is named, or all."""
+    if "--save" in words:
+        today = datetime.datetime.now(datetime.UTC).date()
+        system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+        PAGE.write_text(
+            "# Measured figures\n\n"
+            f"Written by `python -m benchmarks --save` on {today}, {system}. Ratios compare what was measured side by "
+            "side in one run; absolute times are those of that machine.\n\n"
+        )
+        os.environ[SAVE_TO] = str(PAGE)
+    for name in [word for word in words if word != "--save"] or ALL:
         print(f"== {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

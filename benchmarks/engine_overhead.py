@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,41 @@ from benchmarks.tables import Figure, show
 STAGES = ("load", "upper", "count", "check", "send")
 
 
-async def engine(folder: Path, runs: int, workers: int, profile: bool) -> float:
-    """Seconds per run through the whole engine: claim, five stages, durable end."""
+@dataclass
+class Waited:
+    """Seconds per run that the engine spent, in all and waiting for the database."""
+
+    total: float = 0.0
+    writes: float = 0.0
+    reads: float = 0.0
+
+
+class Timed:
+    """The narrow path with a stop-watch."""
+
+    def __init__(self, narrow: Any, waited: Waited) -> None:
+        self._narrow, self._waited = narrow, waited
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._narrow, name)
+
+    async def run(self, *statements: Any) -> Any:
+        begin = time.perf_counter()
+        answer = await self._narrow.run(*statements)
+        self._waited.writes += time.perf_counter() - begin
+        return answer
+
+    async def query(self, *words: Any) -> Any:
+        begin = time.perf_counter()
+        answer = await self._narrow.query(*words)
+        self._waited.reads += time.perf_counter() - begin
+        return answer
+
+
+async def engine(folder: Path, runs: int, workers: int, profile: bool) -> Waited:
+    """What a run costs through the whole engine: claim, five stages, durable end."""
     from switchgear.bootstrap import build
+    from switchgear.core.logging import configure_logging
     from switchgear.core.settings import Settings
     from switchgear.domain.access import SYSTEM
     from switchgear.domain.activation import ActivationRequest, Mode
@@ -35,7 +68,15 @@ async def engine(folder: Path, runs: int, workers: int, profile: bool) -> float:
     settings = Settings(
         home=folder / f"home-{workers}", pipeline="tiny", workers=workers, allow_inline=True, min_free_bytes=0
     )
-    app = build(settings, with_worker=False)
+    configure_logging(level="info", stream=(folder / "log.txt").open("a"))
+    waited = Waited()
+
+    def timed(name: str, part: Any) -> Any:
+        if name == "database":
+            part.narrow = Timed(part.narrow, waited)
+        return part
+
+    app = build(settings, with_worker=False, wrap=timed)
     await app.start()
     try:
         inline = {
@@ -58,19 +99,20 @@ async def engine(folder: Path, runs: int, workers: int, profile: bool) -> float:
             )
         stop = asyncio.Event()
         profiler = cProfile.Profile()
+        waited.writes = waited.reads = 0.0
         begin = time.perf_counter()
         if profile:
             profiler.enable()
         worker = asyncio.create_task(app.worker.run_forever(stop))
         while (await app.repository.counts()).by_status.get("succeeded", 0) < runs:
             await asyncio.sleep(0.02)
-        seconds = time.perf_counter() - begin
+        waited.total = time.perf_counter() - begin
         if profile:
             profiler.disable()
             pstats.Stats(profiler, stream=sys.stdout).sort_stats("tottime").print_stats(20)
         stop.set()
         await worker
-        return seconds / runs
+        return Waited(waited.total / runs, waited.writes / runs, waited.reads / runs)
     finally:
         await app.stop()
 
@@ -128,22 +170,28 @@ def main(runs: int, profile: bool) -> None:
         many = asyncio.run(engine(folder, runs, 16, False))
         calls = plain(runs)
         rows = bare_rows(folder, runs)
+    parts = {
+        "waiting for durable writes": serial.writes,
+        "waiting for reads": serial.reads,
+        "the engine's own work": serial.total - serial.writes - serial.reads,
+    }
     show(
         "Engine overhead per run: five inline stages, SQLite FULL",
         [
             Figure("plain calls", f"{calls * 1e6:.1f} us"),
             Figure("bare driver, the same rows", f"{rows * 1e6:.0f} us", f"{1 / rows:.0f}/s"),
-            Figure(
-                "engine, one at a time",
-                f"{serial * 1e6:.0f} us",
-                f"{1 / serial:.0f}/s",
-                f"{serial / rows:.1f} x bare rows",
+            _figure("engine, one at a time", serial.total, rows),
+            *(
+                Figure(f"  of it {name}", f"{spent * 1e6:.0f} us", f"{spent / serial.total:.0%}")
+                for name, spent in sorted(parts.items(), key=lambda part: -part[1])
             ),
-            Figure(
-                "engine, 16 in flight", f"{many * 1e6:.0f} us", f"{1 / many:.0f}/s", f"{many / rows:.1f} x bare rows"
-            ),
+            _figure("engine, 16 in flight", many.total, rows),
         ],
     )
+
+
+def _figure(name: str, spent: float, rows: float) -> Figure:
+    return Figure(name, f"{spent * 1e6:.0f} us", f"{1 / spent:.0f}/s", f"{spent / rows:.1f} x bare rows")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Cost of the statements of a whole run (claim, one end with five attempts and outputs) beside the raw driver.
 
-    python benchmarks/run_statements.py [--runs 2000] [--folder DIR]
+    python -m benchmarks.run_statements [--runs 2000] [--folder DIR]
 
 Both write the same rows durably (WAL, synchronous=FULL) on the same disk. `in flight` is how many runs are carried at
 the same time; the repository commits waiting groups together. Nothing else of a run is measured.
@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
+from benchmarks.tables import Figure, show  # before the factories: it makes them importable
 from factories.runs import Room, attempt, output
 from switchgear.core import migrations
 from switchgear.core.database import Database
@@ -93,18 +90,6 @@ async def filled(url: str, runs: int) -> tuple[Database, Room]:
     return database, room
 
 
-def sync_us(folder: Path) -> float:
-    """Median microseconds of fdatasync after a 4 KiB append."""
-    spent: list[float] = []
-    with (folder / "sync").open("ab", buffering=0) as file:
-        for _ in range(200):
-            file.write(bytes(4096))
-            started_s = time.perf_counter()
-            os.fdatasync(file.fileno())
-            spent.append(time.perf_counter() - started_s)
-    return sorted(spent)[100] * 1e6
-
-
 async def measure(folder: Path, runs: int) -> Sequence[tuple[str, float, float]]:
     """Each way on a fresh database."""
     rows: list[tuple[str, float, float]] = []
@@ -132,14 +117,20 @@ def main() -> None:
     arguments.add_argument("--folder", type=Path, default=None, help="where the databases are written")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
-        folder = Path(name)
-        print(f"fdatasync {sync_us(folder):.0f} us, load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-        rows = asyncio.run(measure(folder, given.runs))
+        rows = asyncio.run(measure(Path(name), given.runs))
     _, base_us, base_cpu_us = rows[0]
-    print(f"{'way':<28}{'us per run':>12}{'runs/s':>10}{'ratio':>8}{'us of CPU':>12}{'ratio':>8}")
-    for label, spent_us, cpu_us in rows:
-        wall = f"{spent_us:>12.0f}{1e6 / spent_us:>10.0f}{spent_us / base_us:>8.2f}"
-        print(f"{label:<28}{wall}{cpu_us:>12.0f}{cpu_us / base_cpu_us:>8.2f}")
+    show(
+        "Statements of one run with five stages, SQLite FULL",
+        [
+            Figure(
+                label,
+                f"{spent_us:.0f} us",
+                f"{1e6 / spent_us:.0f}/s",
+                f"{spent_us / base_us:.2f} x; {cpu_us / base_cpu_us:.2f} x processor time",
+            )
+            for label, spent_us, cpu_us in rows
+        ],
+    )
 
 
 if __name__ == "__main__":

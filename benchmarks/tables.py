@@ -16,6 +16,10 @@ if str(TESTS) not in sys.path:
     sys.path.insert(0, str(TESTS))  # the benchmarks start servers with the tests' factories
 
 
+#: Names the page that each table is added to; see `python -m benchmarks --save`.
+SAVE_TO = "SWITCHGEAR_BENCHMARK_PAGE"
+
+
 @dataclass(frozen=True)
 class Figure:
     """One measured figure, what it is compared with, and the bar."""
@@ -41,9 +45,20 @@ def show(title: str, figures: Sequence[Figure]) -> None:
         table.add_row(figure.name, figure.value, figure.beside, figure.ratio, figure.bar, mark)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
-    console.print(
-        f"disk: {sync_latency_ms():.2f} ms per fdatasync; load {os.getloadavg()[0]:.2f}; cores {os.cpu_count()}"
-    )
+    machine = f"disk: {sync_latency_ms():.2f} ms per fdatasync; load {os.getloadavg()[0]:.2f}; cores {os.cpu_count()}"
+    console.print(machine)
+    if SAVE_TO in os.environ:
+        with Path(os.environ[SAVE_TO]).open("a", encoding="utf-8") as page:
+            page.write(_section(title, figures, machine))
+
+
+def _section(title: str, figures: Sequence[Figure], machine: str) -> str:
+    lines = [f"## {title}", "", "| what | measured | beside | ratio | bar | |", "|---|---:|---:|---:|---:|---|"]
+    for figure in figures:
+        mark = "" if figure.holds is None else ("holds" if figure.holds else "**missed**")
+        cells = (figure.name.strip(), figure.value, figure.beside, figure.ratio, figure.bar, mark)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"{machine[0].upper()}{machine[1:]}.", "", ""])
 
 
 def sync_latency_ms(tries: int = 20) -> float:
