@@ -6,20 +6,21 @@ A person's retry, cancel, release and reject are audited in the transaction of t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from switchgear.core.database import Refused
 from switchgear.core.logging import get_logger
 from switchgear.core.observability import EventName
-from switchgear.core.unit_of_work import UnitOfWork, Units
+from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import Actor
 from switchgear.domain.audit import AuditAction
-from switchgear.domain.configuration import Status
 from switchgear.domain.errors import InvalidRequest, NotFound
-from switchgear.domain.run import RunEvent, RunStatus, RunTransitionRefused, transition
+from switchgear.domain.run import RunStatus, RunTransitionRefused
 from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.retries import ManyRetried, Repeat, check_repeat, hindrance, repeat_run, state, subjects
 from switchgear.ingestion.run_queue import RunQueue
 from switchgear.ingestion.run_repository import (
     Counts,
@@ -27,6 +28,7 @@ from switchgear.ingestion.run_repository import (
     DocumentRow,
     Page,
     ResultRow,
+    RetryFilter,
     RunFilter,
     RunRepository,
     RunRow,
@@ -38,8 +40,8 @@ from switchgear.ingestion.waiting import with_reason
 
 log = get_logger()
 
-#: Configurations that a person may repeat a run with: those that were active once (invariant 5).
-_ONCE_ACTIVE: Final = frozenset({Status.ACTIVE, Status.SUPERSEDED, Status.ROLLED_BACK})
+#: Most runs that one request retries.
+MOST_AT_ONCE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,39 +204,60 @@ class RunService:
             InvalidRequest: The run never came to that stage, or the configuration was never active.
             RunTransitionRefused: It is queued or running.
         """
-        async with self._units() as unit:
-            repository = self._repository.on(unit.statements)
-            run = await repository.get(run_id)
-            if run.status in (RunStatus.QUEUED, RunStatus.RUNNING):
-                transition(run.status, RunEvent.RETRY)
-            pinned = await _pinned(unit, run, configuration)
-            start = await _start(repository, run, from_)
-            if configuration == "original" and run.status in (RunStatus.FAILED, RunStatus.PARKED):
-                after = await repository.retry(
-                    run, stage_id=start.stage_id, forgotten=start.forgotten, anew=from_ != "failed"
-                )
-            else:
-                after = await repository.add_run(
-                    run.document_id,
-                    _id_of(by),
-                    retry_of=run.id,
-                    pinned=pinned,
-                    stage_id=start.stage_id,
-                    copy_from=run.id,
-                    copied_stages=start.kept,
-                )
-            await unit.audit.append(
-                AuditAction.RUN_RETRIED,
-                actor=by,
-                subjects=_subjects(run, after),
-                message=message,
-                before=_state(run),
-                after={**_state(after), "configuration": configuration, "from": from_},
-            )
-            await unit.commit()
+        how = Repeat(configuration, from_, message)
+        after = await self._repeat(run_id, how, by)
         self._queue.notify()
         log.info(EventName.RUN_RETRIED, run_id=after.id, retry_of=after.retry_of, document_id=after.document_id)
         return await self.get(after.id)
+
+    async def _repeat(self, run_id: str, how: Repeat, by: Actor) -> RunRow:
+        async with self._units() as unit:
+            repository = self._repository.on(unit.statements)
+            after = await repeat_run(unit, repository, await repository.get(run_id), how, by)
+            await unit.commit()
+        return after
+
+    async def retry_many(
+        self, wanted: RetryFilter, how: Repeat, *, by: Actor, limit: int = MOST_AT_ONCE, dry_run: bool = False
+    ) -> ManyRetried:
+        """Retry failed and parked runs, the oldest first; each is a transaction and an audit entry of its own.
+
+        Runs that were repeated as a new run already are left out, so that nothing happens twice.
+
+        Args:
+            wanted: Which runs.
+            how: How they are repeated.
+            by: The verified caller.
+            limit: Most runs that are looked at, 1 to 1,000.
+            dry_run: Only say what would happen.
+
+        Raises:
+            NotFound: There is no such configuration.
+            InvalidRequest: There is no such stage, or the configuration was never active.
+        """
+        async with self._units(write=False) as unit:
+            await check_repeat(unit, self._repository.on(unit.statements), how)
+        found = await self._repository.retryable(wanted, limit + 1)
+        retried: list[tuple[RunRow, str | None]] = []
+        skipped: list[tuple[RunRow, str]] = []
+        for run in found[:limit]:
+            reason = await hindrance(self._repository, run, how, wanted.code)
+            after = None
+            if reason is None and not dry_run:
+                try:
+                    after = await self._repeat(run.id, how, by)
+                except (RunTransitionRefused, Refused):
+                    reason = "It moved on in the meantime."
+            if reason is not None:
+                skipped.append((run, reason))
+                continue
+            retried.append((run, after.id if after else None))
+            if after is not None:
+                log.info(EventName.RUN_RETRIED, run_id=after.id, retry_of=after.retry_of, document_id=after.document_id)
+        if retried and not dry_run:
+            self._queue.notify()
+        last = found[:limit][-1].id if found else wanted.after
+        return ManyRetried(retried, skipped, len(found) > limit, last)
 
     async def cancel(self, run_id: str, *, by: Actor, message: str = "") -> RunView:
         """Cancel a run; one that is running is ended by its worker within a heartbeat.
@@ -250,10 +273,10 @@ class RunService:
             await unit.audit.append(
                 AuditAction.RUN_CANCELLED,
                 actor=by,
-                subjects=_subjects(after),
+                subjects=subjects(after),
                 message=message,
-                before=_state(before),
-                after={**_state(after), "cancel_requested": True},
+                before=state(before),
+                after={**state(after), "cancel_requested": True},
             )
             await unit.commit()
         log.info(EventName.RUN_CANCELLED, run_id=run_id, document_id=after.document_id, status=str(after.status))
@@ -292,57 +315,15 @@ class RunService:
             await unit.audit.append(
                 audited,
                 actor=by,
-                subjects=_subjects(after),
+                subjects=subjects(after),
                 message=message,
-                before=_state(run),
-                after={**_state(after), "decision": action},
+                before=state(run),
+                after={**state(after), "decision": action},
             )
             await unit.commit()
         self._queue.notify()
         log.info(EventName.DOCUMENT_DECIDED, run_id=run.id, document_id=document_id, decision=action)
         return await self.get(run.id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """Where a repeated run begins (None = at the first stage), which outputs it keeps, and which it makes anew."""
-
-    stage_id: str | None
-    kept: Sequence[str]
-    forgotten: Sequence[str]
-
-
-async def _start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
-    finished = [output.stage_id for output in await repository.outputs(run.id)]
-    if from_ == "failed" and run.status is not RunStatus.SUCCEEDED:
-        return _Start(run.stage_id, finished, ())
-    if from_ in ("failed", "start"):  # nothing failed in a run that succeeded
-        return _Start(None, (), finished)
-    order = list(await repository.stages())
-    if from_ not in order:
-        raise InvalidRequest(f"There is no stage {from_!r} to start from. Stages are: {', '.join(order)}.")
-    earlier = order[: order.index(from_)]
-    missing = [stage for stage in earlier if stage not in finished]
-    if missing:
-        raise InvalidRequest(
-            f"The run cannot start at {from_}: it never finished {missing[0]}. Start there, or at an earlier stage."
-        )
-    return _Start(from_, earlier, [stage for stage in finished if stage not in earlier])
-
-
-async def _pinned(unit: UnitOfWork, run: RunRow, configuration: str) -> str | None:
-    """The version that a new run shall have; None = whichever is active at its first claim."""
-    if configuration == "active":
-        return None
-    if configuration == "original":
-        return run.configuration_id or run.pinned_configuration_id
-    stored = await unit.configurations.get(configuration)
-    if stored.status not in _ONCE_ACTIVE:
-        raise InvalidRequest(
-            f"{stored.label} is {stored.status} and was never active, so no run may use it. Activate it first.",
-            configuration_id=stored.id,
-        )
-    return stored.id
 
 
 def _cursor(text: str | None) -> tuple[int, str] | None:
@@ -352,22 +333,3 @@ def _cursor(text: str | None) -> tuple[int, str] | None:
     if not (time.isascii() and time.isdigit() and len(time) <= 18 and run_id):
         raise InvalidRequest("The cursor is none that this list gave. Start again without one.")
     return int(time), run_id
-
-
-def _id_of(by: Actor) -> str:
-    return by.token_id or by.name
-
-
-def _subjects(*runs: RunRow) -> Sequence[str]:
-    ids = [run.id for run in runs] + [run.document_id for run in runs]
-    return list(dict.fromkeys(ids))
-
-
-def _state(run: RunRow) -> Mapping[str, Any]:
-    return {
-        "run_id": run.id,
-        "status": str(run.status),
-        "stage_id": run.stage_id,
-        "configuration_version": run.configuration_version,
-        "why": run.why_code,
-    }

@@ -8,8 +8,8 @@ from typing import Any, Final
 from switchgear.core.database import Refused, Statement
 from switchgear.domain.run import RunEvent, RunStatus, RunTransitionRefused, before, transition
 from switchgear.ingestion.run_repository.base import to_json
-from switchgear.ingestion.run_repository.reading import Reading
-from switchgear.ingestion.run_repository.records import RunRow
+from switchgear.ingestion.run_repository.reading import RUN_COLUMNS, Reading, run_of
+from switchgear.ingestion.run_repository.records import RetryFilter, RunRow
 
 
 def _statuses(event: RunEvent) -> str:
@@ -35,6 +35,23 @@ UPDATE runs SET cancel_requested = TRUE,
     why_code = CASE status WHEN 'running' THEN why_code ELSE NULL END,
     status = CASE status WHEN 'running' THEN 'running' ELSE 'cancelled' END
 WHERE id = :run AND status IN ({_statuses(RunEvent.CANCEL)})"""  # noqa: S608
+#: Conditions of `RetryFilter`, each for the parameter of its name.
+_WANTED: Final = {
+    "status": "r.status = :status",
+    "code": "r.why_code = :code",
+    "stage_id": "r.stage_id = :stage_id",
+    "module_id": """EXISTS (SELECT 1 FROM stage_attempts a
+        WHERE a.run_id = r.id AND a.stage_id = r.stage_id AND a.module_id = :module_id)""",
+    "configuration_id": "r.configuration_id = :configuration_id",
+    "since": "r.accepted_at >= :since",
+    "until": "r.accepted_at < :until",
+    "after": "r.id > :after",
+}
+#: Whoever was repeated as a new run is done with.
+_RETRYABLE: Final = f"""
+SELECT {RUN_COLUMNS} FROM runs r JOIN documents d ON d.id = r.document_id
+WHERE r.status IN ({_statuses(RunEvent.RETRY)})
+    AND NOT EXISTS (SELECT 1 FROM runs n WHERE n.document_id = r.document_id AND n.retry_of = r.id)"""  # noqa: S608
 _FORGET_OUTPUT: Final = "DELETE FROM stage_outputs WHERE run_id = :run AND stage_id = :stage"
 
 
@@ -48,6 +65,17 @@ class People(Reading):
             {"pipeline": self.pipeline},
         )
         return [str(row[0]) for row in rows]
+
+    async def retryable(self, wanted: RetryFilter, limit: int) -> Sequence[RunRow]:
+        """Return failed and parked runs that no newer run repeats, oldest first."""
+        values = {name: value for name in _WANTED if (value := getattr(wanted, name)) is not None}
+        conditions = "".join(f" AND {_WANTED[name]}" for name in values)
+        if wanted.status is not None:
+            values["status"] = str(wanted.status)
+        rows = await self._statements.query(
+            f"{_RETRYABLE}{conditions} ORDER BY r.id LIMIT :limit", {**values, "limit": limit}
+        )
+        return [run_of(row) for row in rows]
 
     async def retry(
         self, run: RunRow, *, stage_id: str | None, forgotten: Sequence[str] = (), anew: bool = False

@@ -218,6 +218,31 @@ class RunFilter:
     actor: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryFilter:
+    """Which failed and parked runs are wanted; None means any.
+
+    Attributes:
+        status: failed or parked.
+        code: Why it stands there.
+        stage_id: Where it stopped.
+        module_id: A module that was tried there.
+        configuration_id: The version that it holds.
+        since: Accepted at this time or later, microseconds UTC.
+        until: Accepted before this time, microseconds UTC.
+        after: Only runs that are newer than this one.
+    """
+
+    status: RunStatus | None = None
+    code: str | None = None
+    stage_id: str | None = None
+    module_id: str | None = None
+    configuration_id: str | None = None
+    since: int | None = None
+    until: int | None = None
+    after: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """Part of a list, newest first; `next_cursor` is None at the end."""

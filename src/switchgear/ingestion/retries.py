@@ -1,0 +1,184 @@
+"""A person's retries: where a repeated run begins, what it keeps, and its audit entry. Source: DESIGN 5, I26."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from switchgear.core.unit_of_work import UnitOfWork
+from switchgear.domain.access import Actor
+from switchgear.domain.audit import AuditAction
+from switchgear.domain.configuration import Status
+from switchgear.domain.errors import Code, InvalidRequest
+from switchgear.domain.run import RunEvent, RunStatus, transition
+from switchgear.ingestion.run_repository import RunRepository, RunRow
+
+#: Configurations that a person may repeat a run with: those that were active once (invariant 5).
+_ONCE_ACTIVE: Final = frozenset({Status.ACTIVE, Status.SUPERSEDED, Status.ROLLED_BACK})
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """How runs are repeated.
+
+    Attributes:
+        configuration: `original`, `active`, or the id or `vN` of a version that was active once.
+        from_: `failed` (where it stopped), `start`, or a stage; finished stages before it are kept.
+        message: Why; written to the audit trail.
+    """
+
+    configuration: str = "original"
+    from_: str = "failed"
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManyRetried:
+    """What became of many runs.
+
+    Attributes:
+        retried: Each run as it was, and the id of the run that goes on: itself, or a new one (None in a dry run).
+        skipped: Each run that was left as it is, and why.
+        more: Whether further runs match.
+        last: The last run that was looked at; the next call goes on after it.
+    """
+
+    retried: Sequence[tuple[RunRow, str | None]]
+    skipped: Sequence[tuple[RunRow, str]]
+    more: bool
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a repeated run begins (None = at the first stage), which outputs it keeps, and which it makes anew."""
+
+    stage_id: str | None
+    kept: Sequence[str]
+    forgotten: Sequence[str]
+
+
+async def repeat_run(unit: UnitOfWork, repository: RunRepository, run: RunRow, how: Repeat, by: Actor) -> RunRow:
+    """Queue *run* again, or a new run of its document, and write the audit entry; the caller commits.
+
+    Raises:
+        NotFound: There is no such configuration.
+        InvalidRequest: The run never came to that stage, or the configuration was never active.
+        RunTransitionRefused: It is queued or running.
+    """
+    if run.status in (RunStatus.QUEUED, RunStatus.RUNNING):
+        transition(run.status, RunEvent.RETRY)
+    pinned = await _pinned(unit, run, how.configuration)
+    start = await _start(repository, run, how.from_)
+    if how.configuration == "original" and run.status in (RunStatus.FAILED, RunStatus.PARKED):
+        after = await repository.retry(
+            run, stage_id=start.stage_id, forgotten=start.forgotten, anew=how.from_ != "failed"
+        )
+    else:
+        after = await repository.add_run(
+            run.document_id,
+            id_of(by),
+            retry_of=run.id,
+            pinned=pinned,
+            stage_id=start.stage_id,
+            copy_from=run.id,
+            copied_stages=start.kept,
+        )
+    await unit.audit.append(
+        AuditAction.RUN_RETRIED,
+        actor=by,
+        subjects=subjects(run, after),
+        message=how.message,
+        before=state(run),
+        after={**state(after), "configuration": how.configuration, "from": how.from_},
+    )
+    return after
+
+
+async def check_repeat(unit: UnitOfWork, repository: RunRepository, how: Repeat) -> None:
+    """Refuse what can be done for no run at all; raises as `repeat_run`."""
+    if how.configuration not in ("original", "active"):
+        await _once_active(unit, how.configuration)
+    if how.from_ not in ("failed", "start"):
+        _check_stage(how.from_, await repository.stages())
+
+
+async def hindrance(repository: RunRepository, run: RunRow, how: Repeat, code: str | None) -> str | None:
+    """Why *run* is left out when many are retried, or None; *code* is the reason that the filter names."""
+    if run.why_code == Code.PARKED_REVIEW and code != Code.PARKED_REVIEW:
+        return (
+            "It waits for a person's decision, which a retry does not give. Decide with "
+            f"`switchgear documents release {run.document_id}` or `... reject {run.document_id}`."
+        )
+    try:
+        await _start(repository, run, how.from_)
+    except InvalidRequest as refusal:
+        return str(refusal)
+    return None
+
+
+async def _start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
+    finished = [output.stage_id for output in await repository.outputs(run.id)]
+    if from_ == "failed" and run.status is not RunStatus.SUCCEEDED:
+        return _Start(run.stage_id, finished, ())
+    if from_ in ("failed", "start"):  # nothing failed in a run that succeeded
+        return _Start(None, (), finished)
+    order = list(await repository.stages())
+    _check_stage(from_, order)
+    place = order.index(from_)
+    done = [order.index(stage) + 1 for stage in finished if stage in order]
+    stopped = [order.index(run.stage_id)] if run.stage_id in order else []
+    if place > max(done + stopped, default=0):
+        missing = next(stage for stage in order if stage not in finished)
+        raise InvalidRequest(
+            f"The run cannot start at {from_}: it never finished {missing}. Start there, or at an earlier stage."
+        )
+    kept = [stage for stage in order[:place] if stage in finished]  # others were passed over: no module was selected
+    return _Start(from_, kept, [stage for stage in finished if stage not in kept])
+
+
+def _check_stage(stage_id: str, order: Sequence[str]) -> None:
+    if stage_id not in order:
+        raise InvalidRequest(f"There is no stage {stage_id!r} to start from. Stages are: {', '.join(order)}.")
+
+
+async def _pinned(unit: UnitOfWork, run: RunRow, configuration: str) -> str | None:
+    """The version that a new run shall have; None = whichever is active at its first claim."""
+    if configuration == "active":
+        return None
+    if configuration == "original":
+        return run.configuration_id or run.pinned_configuration_id
+    return await _once_active(unit, configuration)
+
+
+async def _once_active(unit: UnitOfWork, configuration: str) -> str:
+    stored = await unit.configurations.get(configuration)
+    if stored.status not in _ONCE_ACTIVE:
+        raise InvalidRequest(
+            f"{stored.label} is {stored.status} and was never active, so no run may use it. Activate it first.",
+            configuration_id=stored.id,
+        )
+    return stored.id
+
+
+def id_of(by: Actor) -> str:
+    """What is recorded as the asker of a run."""
+    return by.token_id or by.name
+
+
+def subjects(*runs: RunRow) -> Sequence[str]:
+    """Runs and documents that an audit entry is about."""
+    ids = [run.id for run in runs] + [run.document_id for run in runs]
+    return list(dict.fromkeys(ids))
+
+
+def state(run: RunRow) -> Mapping[str, Any]:
+    """A run as the audit trail records it, before and after."""
+    return {
+        "run_id": run.id,
+        "status": str(run.status),
+        "stage_id": run.stage_id,
+        "configuration_version": run.configuration_version,
+        "why": run.why_code,
+    }

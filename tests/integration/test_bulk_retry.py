@@ -1,0 +1,165 @@
+"""Many failed or parked runs retried at once, on both databases: oldest first, bounded, each audited, none twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from factories.runs import Room, attempt, output
+from switchgear.core.database import Database, Statement
+from switchgear.core.unit_of_work import Units
+from switchgear.domain.access import Actor, Role
+from switchgear.domain.audit import AuditEvent
+from switchgear.domain.errors import Code, InvalidRequest, NotFound, Why
+from switchgear.domain.run import Outcome, RunStatus
+from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.retries import Repeat
+from switchgear.ingestion.run_queue import BuiltinQueue
+from switchgear.ingestion.run_repository import RetryFilter
+from switchgear.ingestion.run_service import RunService
+
+pytestmark = pytest.mark.anyio
+
+OPERATOR = Actor("olga", Role.OPERATOR, "tok_olga")
+
+
+class Pile(Room):
+    """A room with runs that ended badly."""
+
+    def __init__(self, database: Database, units: Units, folder: Path) -> None:
+        super().__init__(database)
+        self.units = units
+        self.service = RunService(units, self.repository, ArtifactStore(folder), BuiltinQueue(self.repository, 20.0))
+
+    async def ended(
+        self, text: str, status: RunStatus = RunStatus.FAILED, code: Code = Code.FAILED_CHAIN_EXHAUSTED, **at: str
+    ) -> str:
+        """A run that finished `read` and ended so at a stage, after that module failed there."""
+        stage, module = at.get("stage", "extract"), at.get("module", "extract-module")
+        await self.submit(text)
+        claim = await self.held()
+        failed = attempt(stage, module_id=module, outcome=Outcome.ERROR)
+        why = None if status is RunStatus.SUCCEEDED else Why(code, "It did not work.")
+        await self.repository.end(
+            claim, status=status, attempts=[attempt("read"), failed], outputs=[output("read")], why=why, stage_id=stage
+        )
+        return claim.run_id
+
+    async def retried(self, **wanted: object) -> list[str]:
+        """Which runs a dry run with this filter names."""
+        found = await self.service.retry_many(RetryFilter(**wanted), Repeat(), by=OPERATOR, dry_run=True)  # type: ignore[arg-type]
+        return [run.id for run, _ in found.retried]
+
+    async def audited(self) -> list[AuditEvent]:
+        """The trail, newest first."""
+        async with self.units(write=False) as unit:
+            return list((await unit.audit.list()).items)
+
+
+@pytest.fixture
+async def pile(database: Database, units: Units, tmp_path: Path) -> Pile:
+    pile = Pile(database, units, tmp_path)
+    await pile.prepare()
+    return pile
+
+
+async def test_all_that_failed_or_are_parked_go_on_oldest_first_and_each_is_audited(pile: Pile) -> None:
+    first = await pile.ended("a")
+    await pile.ended("b", RunStatus.SUCCEEDED)
+    second = await pile.ended("c", RunStatus.PARKED, Code.PARKED_NOTHING_AVAILABLE)
+
+    done = await pile.service.retry_many(RetryFilter(), Repeat(message="mended"), by=OPERATOR)
+
+    assert [(run.id, after) for run, after in done.retried] == [(first, first), (second, second)]
+    assert (done.skipped, done.more) == ([], False)
+    assert [(await pile.repository.get(run)).status for run in (first, second)] == [RunStatus.QUEUED] * 2
+    events = await pile.audited()
+    assert [(event.action, event.subjects[0], event.message, event.actor) for event in reversed(events)] == [
+        ("run.retried", first, "mended", "olga"),
+        ("run.retried", second, "mended", "olga"),
+    ]
+
+
+async def test_the_filter_names_status_code_stage_module_version_and_time(pile: Pile) -> None:
+    crash = await pile.ended("a", module="extract-other")
+    budget = await pile.ended("b", code=Code.FAILED_BUDGET)
+    parked = await pile.ended("c", RunStatus.PARKED, Code.PARKED_NO_FALLBACK, stage="deliver", module="files")
+    await pile.configure(2)
+    await pile.activate(2)
+    newer = await pile.ended("d")
+
+    assert await pile.retried() == [crash, budget, parked, newer]
+    assert await pile.retried(status=RunStatus.PARKED) == [parked]
+    assert await pile.retried(code="failed.budget") == [budget]
+    assert await pile.retried(stage_id="deliver") == [parked]
+    assert await pile.retried(module_id="extract-other") == [crash]
+    assert await pile.retried(configuration_id="cfg_2") == [newer]
+    accepted_at = (await pile.repository.get(parked)).accepted_at
+    assert await pile.retried(since=accepted_at) == [parked, newer]
+    assert await pile.retried(until=accepted_at) == [crash, budget]
+    assert await pile.retried(after=budget) == [parked, newer]
+
+
+async def test_a_dry_run_changes_nothing_and_says_which_cannot_be_retried_and_why(pile: Pile) -> None:
+    failed = await pile.ended("a")
+    review = await pile.ended("b", RunStatus.PARKED, Code.PARKED_REVIEW, stage="deliver")
+
+    found = await pile.service.retry_many(RetryFilter(), Repeat(from_="deliver"), by=OPERATOR, dry_run=True)
+
+    assert found.retried == []
+    reasons = {run.id: reason for run, reason in found.skipped}
+    assert "never finished extract" in reasons[failed]
+    assert f"switchgear documents release {(await pile.repository.get(review)).document_id}" in reasons[review]
+    assert [(await pile.repository.get(run)).status for run in (failed, review)] == [
+        RunStatus.FAILED,
+        RunStatus.PARKED,
+    ]
+    assert await pile.audited() == []
+    assert await pile.retried(code="parked.review") == [review]  # whoever names reviews means them
+
+
+async def test_under_another_version_each_run_is_repeated_once_however_often_it_is_asked_for(pile: Pile) -> None:
+    failed = [await pile.ended(text) for text in "ab"]
+    await pile.configure(2)
+    await pile.activate(2)
+
+    once = await pile.service.retry_many(RetryFilter(), Repeat(configuration="active"), by=OPERATOR)
+    twice = await pile.service.retry_many(RetryFilter(), Repeat(configuration="active"), by=OPERATOR)
+
+    assert [run.id for run, _ in once.retried] == failed
+    new = [await pile.repository.get(str(after)) for _, after in once.retried]
+    assert [(run.retry_of, run.status) for run in new] == [(run, RunStatus.QUEUED) for run in failed]
+    assert (twice.retried, twice.skipped, twice.more) == ([], [], False)
+
+
+async def test_one_call_is_bounded_and_says_whether_and_where_it_goes_on(pile: Pile) -> None:
+    failed = [await pile.ended(text) for text in "abc"]
+
+    first = await pile.service.retry_many(RetryFilter(), Repeat(), by=OPERATOR, limit=2, dry_run=True)
+    rest = await pile.service.retry_many(RetryFilter(after=first.last), Repeat(), by=OPERATOR, limit=2, dry_run=True)
+
+    assert [run.id for run, _ in first.retried] == failed[:2]
+    assert (first.more, first.last) == (True, failed[1])
+    assert [run.id for run, _ in rest.retried] == failed[2:]
+    assert rest.more is False
+
+
+async def test_what_cannot_work_for_any_run_is_refused_before_anything_is_done(pile: Pile) -> None:
+    failed = await pile.ended("a")
+    for repeat, error in (
+        (Repeat(configuration="v99"), NotFound),
+        (Repeat(from_="nowhere"), InvalidRequest),
+    ):
+        with pytest.raises(error):
+            await pile.service.retry_many(RetryFilter(), repeat, by=OPERATOR)
+    assert (await pile.repository.get(failed)).status is RunStatus.FAILED
+
+
+async def test_a_stage_that_was_passed_over_does_not_keep_a_retry_from_starting_behind_it(pile: Pile) -> None:
+    await pile.database.narrow.run(Statement("UPDATE processing_stages SET required = FALSE WHERE id = 'extract'"))
+    failed = await pile.ended("a", stage="deliver")
+
+    view = await pile.service.retry(failed, by=OPERATOR, from_="deliver")
+
+    assert (view.run.status, view.run.stage_id) == (RunStatus.QUEUED, "deliver")
