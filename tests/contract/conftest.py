@@ -12,6 +12,7 @@ import pytest
 
 from factories.instance import Instance, running, settings_for
 from factories.plugin import install
+from switchgear.core.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -36,25 +37,40 @@ def descriptions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, descriptions: Path) -> Iterator[Path]:
+def dialect(request: pytest.FixtureRequest) -> str:
+    """SQLite; tests of what the databases do differently say that they run on both."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, descriptions: Path, sqlite_template: Path) -> Iterator[Path]:
     """The home of an instance; what it learns about modules is kept for the next test."""
     folder = tmp_path / "home"
     shutil.copytree(descriptions, folder / "cache")
+    shutil.copy(sqlite_template, folder / "switchgear.db")
     yield folder
     shutil.copytree(folder / "cache", descriptions, dirs_exist_ok=True)
 
 
 @pytest.fixture
-async def instance(home: Path, environment: Mapping[str, str]) -> AsyncIterator[Instance]:
+def settings(home: Path, dialect: str, request: pytest.FixtureRequest) -> Settings:
+    """Settings of an instance on the test's database."""
+    if dialect == "sqlite":
+        return settings_for(home)
+    return settings_for(home, database_url=request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+async def instance(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[Instance]:
     """An instance that carries no runs."""
-    async with running(settings_for(home), environment, with_worker=False) as made:
+    async with running(settings, environment, with_worker=False) as made:
         yield made
 
 
 @pytest.fixture
-async def working(home: Path, environment: Mapping[str, str]) -> AsyncIterator[Instance]:
+async def working(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[Instance]:
     """An instance that carries runs."""
-    async with running(settings_for(home), environment, with_worker=True) as made:
+    async with running(settings, environment, with_worker=True) as made:
         yield made
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from factories.instance import Instance, problem_of
+from factories.instance import ON_BOTH, Instance, problem_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ON_BOTH]
 
 
 async def test_a_version_is_found_by_id_label_and_alias(instance: Instance) -> None:

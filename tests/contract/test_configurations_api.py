@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from factories.instance import Instance, problem_of
+from factories.instance import ON_BOTH, Instance, problem_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ON_BOTH]
 
 FULL = [
     {"stage_id": "load", "module_id": "load-inline"},

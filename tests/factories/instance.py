@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from fastapi import FastAPI
 
 from switchgear.bootstrap import Application, build
@@ -18,6 +19,9 @@ from switchgear.domain.access import SYSTEM, Role
 from switchgear.interface.server import create_server
 
 Answer = Any
+
+#: For tests of what the two databases do differently.
+ON_BOTH = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"], indirect=True)
 
 
 @dataclass
@@ -91,7 +95,9 @@ class Instance:
 
 def settings_for(home: Path, **values: Any) -> Settings:
     """Settings of a test instance."""
-    given = {"pipeline": "tiny", "workers": 2, "min_free_bytes": 0, "log_level": "error", "allow_inline": True}
+    given: dict[str, Any] = {"pipeline": "tiny", "workers": 2, "min_free_bytes": 0, "log_level": "error"}
+    # Who stops an instance in which a document still waits is not to wait for it.
+    given |= {"allow_inline": True, "shutdown_grace_s": 1}
     return Settings(home=home, **{**given, **values})
 
 
