@@ -75,6 +75,7 @@ TABLE: Final[Mapping[str, tuple[str, ...]]] = {
             "release_document",
             "reject_document",
             "retry_run",
+            "retry_runs",
             "cancel_run",
         ),
         ("operator", "maintainer", "admin"),
@@ -89,6 +90,7 @@ _BODIES: Final[Mapping[str, Any]] = {
     "release_document": {"message": "fine"},
     "reject_document": {"message": "no"},
     "validate_content": {"selections": []},
+    "retry_runs": {"filter": {}},
 }
 
 

@@ -116,6 +116,28 @@ def test_without_waiting_a_document_is_stored_and_says_what_it_waits_for(switchg
     assert switchgear.json("runs", "why", run["id"])["why"]["code"] == "waiting.worker"
 
 
+def test_all_runs_that_failed_are_retried_at_once_after_a_look_at_which_they_are(switchgear: Commands) -> None:
+    names = write(switchgear.folder, one="first words", two="second words")
+    broken = ("upper=upper-faulty", "upper.settings.mode=raise", "upper.fallback=", "upper.then=fail")
+    switchgear("config", "set", *broken, "-m", "Break", "--activate")
+    failed = [item["run"] for item in switchgear.json("ingest", *names, "--wait", expect=1)]
+    listed = switchgear("runs", "list", "--status", "failed")
+    assert [line.split()[3] for line in listed.splitlines()[1:]] == ["upper", "upper"]
+    switchgear("config", "rollback", "-m", "Mend")
+
+    shown = switchgear.run("runs", "retry", "--failed", "--stage", "upper", "--configuration", "active", "--dry-run")
+    done = switchgear.json("runs", "retry", "--failed", "--stage", "upper", "--configuration", "active", "-m", "Mended")
+
+    assert sorted(line.split()[0] for line in shown.stdout.splitlines()[1:]) == sorted(run["id"] for run in failed)
+    assert "2 would be retried, 0 left as they are" in shown.stderr
+    assert [switchgear.json("runs", "show", run["retried_as"])["retry_of"] for run in done["retried"]] == [
+        run["id"] for run in done["retried"]
+    ]
+    assert "No run is retried" in switchgear.run("runs", "retry", "--failed", "--since", "2020-01-01").stderr
+    assert "Name one run" in switchgear.run("runs", "retry", expect=2).stderr
+    assert "Name one run" in switchgear.run("runs", "retry", failed[0]["id"], "--parked", expect=2).stderr
+
+
 def test_a_swap_a_fallback_and_a_rollback_are_told_as_they_were(switchgear: Commands) -> None:
     write(switchgear.folder, one="first words")
     done = switchgear("config", "set", "upper=upper-faulty", "upper.settings.mode=raise", "-m", "Break", "--activate")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
 
-from switchgear.interface.cli.client import connect
+from switchgear.interface.cli.client import Api, connect
+from switchgear.interface.cli.errors import WrongUse
 from switchgear.interface.cli.output import (
     AsJson,
     Message,
     moment,
     print_json,
     printable,
+    say,
     show,
     show_fields,
     show_table,
@@ -24,6 +27,8 @@ from switchgear.interface.cli.output import (
 app = typer.Typer()
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Its id.")]
+#: Runs that one request retries; each is a transaction of its own.
+_AT_ONCE: Final = 200
 #: Outcomes that need no explanation.
 _FINE: Final = frozenset({"succeeded", "not_applicable", "skipped"})
 #: An outcome in words: "read-pdfium ..."
@@ -200,19 +205,78 @@ def rule_text(rule: Any) -> str:
     return printable(f"{rule.get('module_id')} serves on {outcomes}")
 
 
-@app.command("retry", epilog='Example: switchgear runs retry run_01... --from deliver -m "Target is back"')
+@app.command("retry", epilog='Example: switchgear runs retry --parked --code parked.nothing_available -m "OCR is back"')
 def retry(
-    run_id: Run,
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Its id; absent with a filter.")] = None,
+    parked: Annotated[bool, typer.Option("--parked", help="All runs on hold.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="All runs that failed.")] = False,
+    code: Annotated[str | None, typer.Option(help="Those with this reason code.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Those that stopped at this stage.")] = None,
+    module: Annotated[str | None, typer.Option(help="Those for which this module was tried there.")] = None,
+    held: Annotated[str | None, typer.Option("--version", help="Those that hold this version, such as v3.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Those accepted at this local time or later.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Those accepted before this local time.")] = None,
     configuration: Annotated[str, typer.Option(help="original, active, or a version such as v3.")] = "original",
     from_stage: Annotated[str, typer.Option("--from", help="failed, start, or a stage.")] = "failed",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With a filter: only say what would happen.")] = False,
     message: Message = "",
     as_json: AsJson = False,
 ) -> None:
-    """Run a document again: on the version it held, on the active one, or on a named one."""
+    """Run a document again, or all that match: on the version held, on the active one, or on a named one."""
     body = {"configuration": configuration, "from": from_stage, "message": message}
+    status = {"status": "parked"} if parked else {"status": "failed"} if failed else {}
+    wanted = {"code": code, "stage_id": stage, "module_id": module, "configuration": held}
+    times = {"since": _with_offset(since), "until": _with_offset(until)}
+    given = {**status, **{name: value for name, value in (wanted | times).items() if value is not None}}
+    is_filtered = bool(given or parked or failed)
+    if is_filtered == (run_id is not None):
+        raise WrongUse("Name one run, or say which ones by --parked, --failed or another filter, but not both.")
+    if dry_run and not is_filtered:
+        raise WrongUse("--dry-run goes with a filter; `switchgear runs why RUN` explains one run.")
     with connect() as api:
-        run = api.post(f"/runs/{run_id}/retry", body)
-    _show_answer(run, as_json=as_json)
+        if run_id is not None:
+            _show_answer(api.post(f"/runs/{run_id}/retry", body), as_json=as_json)
+            return
+        both = parked and failed
+        asked = {**body, "filter": {name: given[name] for name in given if not (both and name == "status")}}
+        answers = list(_retry_many(api, {**asked, "dry_run": dry_run}))
+    _show_many(answers, dry_run=dry_run, as_json=as_json)
+
+
+def _with_offset(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone().isoformat()
+
+
+def _retry_many(api: Api, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Ask until none is left; each request is short enough to be answered in time."""
+    after: str | None = None
+    while True:
+        wanted = body["filter"] | ({"after": after} if after else {})
+        answer = api.post("/runs/retry", {**body, "filter": wanted, "limit": _AT_ONCE})
+        yield answer
+        after = answer["last"]
+        if not answer["more"]:
+            return
+
+
+def _show_many(answers: list[dict[str, Any]], *, dry_run: bool, as_json: bool) -> None:
+    retried = [run for answer in answers for run in answer["retried"]]
+    skipped = [run for answer in answers for run in answer["skipped"]]
+    if as_json:
+        print_json({"dry_run": dry_run, "retried": retried, "skipped": skipped})
+        return
+    show_table(
+        ("run", "document", "was", "stage", "reason", "retried as"),
+        [
+            (run["id"], run["document_name"], run["status"], run["stage_id"], run["code"], run["retried_as"])
+            for run in retried
+        ],
+        empty="No run is retried.",
+    )
+    for run in skipped:
+        show(f"not {run['id']} ({printable(run['document_name'])}): {printable(run['reason'])}")
+    verb = "would be retried" if dry_run else "retried"
+    say(f"{len(retried)} {verb}, {len(skipped)} left as they are.")
 
 
 @app.command("cancel", epilog='Example: switchgear runs cancel run_01... -m "Sent by mistake"')

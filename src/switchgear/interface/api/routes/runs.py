@@ -8,7 +8,8 @@ from typing import Annotated, Final
 from fastapi import Query, Request, Response
 
 from switchgear.domain.run import RunStatus
-from switchgear.ingestion.run_repository import RunFilter
+from switchgear.ingestion.retries import Repeat
+from switchgear.ingestion.run_repository import RetryFilter, RunFilter
 from switchgear.ingestion.run_service import RunView as FoundRun
 from switchgear.interface.api.dependencies import (
     App,
@@ -22,11 +23,18 @@ from switchgear.interface.api.dependencies import (
 )
 from switchgear.interface.api.documentation import problems
 from switchgear.interface.api.routing import guarded_router
-from switchgear.interface.api.schemas.common import Page
+from switchgear.interface.api.schemas.common import Page, microseconds_of
 from switchgear.interface.api.schemas.configurations import Reference
-from switchgear.interface.api.schemas.documents import CancelBody, RetryBody, RunSummary, RunView
+from switchgear.interface.api.schemas.documents import (
+    CancelBody,
+    RetriedView,
+    RetryBody,
+    RetryManyBody,
+    RunSummary,
+    RunView,
+)
 from switchgear.interface.api.services import Services
-from switchgear.interface.api.views.runs import ENDED, run_summary, run_view
+from switchgear.interface.api.views.runs import ENDED, retried_view, run_summary, run_view
 
 router = guarded_router("runs")
 
@@ -88,6 +96,33 @@ async def _wait(app: Services, request: Request, run_id: str, wait_s: float) -> 
         if found.run.status in ENDED or loop.time() >= deadline or await request.is_disconnected():
             return found
         pause = min(_LAST_LOOK_S, pause * 1.5)
+
+
+@router.post(
+    "/runs/retry",
+    status_code=202,
+    responses={200: {"model": RetriedView, "description": "What a dry run found"}, **problems(404)},
+)
+async def retry_runs(app: App, by: Operator, response: Response, body: RetryManyBody) -> RetriedView:
+    """Retry failed and parked runs, the oldest first; each is audited. `dry_run` changes nothing and answers 200.
+
+    Runs that wait for a person's decision are skipped, unless `filter.code` names `parked.review`.
+    """
+    asked = body.filter
+    wanted = RetryFilter(
+        status=RunStatus(asked.status) if asked.status else None,
+        code=asked.code,
+        stage_id=asked.stage_id,
+        module_id=asked.module_id,
+        configuration_id=(await app.configurations.get(asked.configuration)).id if asked.configuration else None,
+        since=microseconds_of(asked.since),
+        until=microseconds_of(asked.until),
+        after=asked.after,
+    )
+    how = Repeat(body.configuration, body.from_, body.message)
+    done = await app.runs.retry_many(wanted, how, by=by, limit=body.limit, dry_run=body.dry_run)
+    response.status_code = 200 if body.dry_run else 202
+    return retried_view(done, dry_run=body.dry_run)
 
 
 @router.post("/runs/{run_id}/retry", status_code=202, responses=problems(409))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query, Response
@@ -13,7 +12,7 @@ from switchgear.interface.api.documentation import problems
 from switchgear.interface.api.repeated import hides
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.schemas.access import CreatedToken, TokenBody, TokenPatch, TokenView
-from switchgear.interface.api.schemas.common import Message, Page, time_of
+from switchgear.interface.api.schemas.common import Message, Page, microseconds_of, time_of
 from switchgear.interface.api.services import Services
 
 router = guarded_router("tokens")
@@ -32,10 +31,6 @@ def _view(token: StoredToken, app: Services) -> TokenView:
     )
 
 
-def _microseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.astimezone(UTC).timestamp() * 1_000_000)
-
-
 @router.get("/tokens")
 async def list_tokens(app: App, by: Admin, page: PageOf) -> Page[TokenView]:
     """List tokens, newest first, revoked ones included."""
@@ -48,7 +43,7 @@ async def list_tokens(app: App, by: Admin, page: PageOf) -> Page[TokenView]:
 async def create_token(app: App, by: Admin, body: TokenBody, response: Response) -> CreatedToken:
     """Make a token; its secret is in this answer and nowhere else."""
     token, secret = await app.access.create_token(
-        body.name, body.role, _microseconds(body.expires_at), by, body.message
+        body.name, body.role, microseconds_of(body.expires_at), by, body.message
     )
     response.headers["Location"] = f"/api/v1/tokens/{token.id}"
     response.headers["ETag"] = token.etag
@@ -68,7 +63,7 @@ async def change_token(
     app: App, by: Admin, token_id: str, body: TokenPatch, response: Response, if_match: IfMatch = None
 ) -> TokenView:
     """Change a token's name, role or end; it acts on the next request. Needs If-Match."""
-    given = {"expires_at": _microseconds(body.expires_at)} if "expires_at" in body.model_fields_set else {}
+    given = {"expires_at": microseconds_of(body.expires_at)} if "expires_at" in body.model_fields_set else {}
     token = await app.access.update(
         token_id, by, require_match(if_match), name=body.name, role=body.role, message=body.message, **given
     )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from switchgear.domain.access import Role
-from switchgear.interface.api.schemas.common import Message, Request, Time, View
+from switchgear.interface.api.schemas.common import Message, Moment, Request, Time, View
 
 TokenName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-#: A time with its offset, as RFC 3339 text.
-Moment = Annotated[AwareDatetime, Field(strict=False)]
 
 
 class TokenBody(Request):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 ITEM = TypeVar("ITEM")
 
@@ -21,6 +21,11 @@ def time_of(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
 
+def microseconds_of(moment: datetime | None) -> int | None:
+    """Turn a time into microseconds UTC; None stays None."""
+    return None if moment is None else round(moment.astimezone(UTC).timestamp() * 1_000_000)
+
+
 def _written(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -31,6 +36,8 @@ Time = Annotated[
     PlainSerializer(_written, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
+#: A time with its offset in a request, as RFC 3339 text.
+Moment = Annotated[AwareDatetime, Field(strict=False)]
 Message = Annotated[str, Field(max_length=MAX_MESSAGE, description="Why; written to the audit trail")]
 
 

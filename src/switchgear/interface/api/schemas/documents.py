@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from switchgear.domain.run import Outcome, RunStatus
-from switchgear.interface.api.schemas.common import MAX_MESSAGE, Message, Request, Time, View, WhyView
+from switchgear.interface.api.schemas.common import MAX_MESSAGE, Message, Moment, Request, Time, View, WhyView
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
 class RetryBody(Request):
     """Retry a run: on the version it holds, on the active one, or on a named one."""
 
-    configuration: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
-        "original", description="`original`, `active`, or a configuration"
-    )
-    from_: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(
-        "failed", alias="from", description="`failed`, `start`, or a stage"
-    )
+    configuration: Word = Field("original", description="`original`, `active`, or a configuration")
+    from_: Word = Field("failed", alias="from", description="`failed`, `start`, or a stage")
     message: Message = ""
+
+
+class RetryFilterBody(Request):
+    """Which failed and parked runs; what is absent means any. Runs that were repeated as a new run are left out."""
+
+    status: Literal["failed", "parked"] | None = None
+    code: Word | None = Field(None, description="Reason code, such as `parked.nothing_available`")
+    stage_id: Word | None = Field(None, description="Where they stopped")
+    module_id: Word | None = Field(None, description="A module that was tried there")
+    configuration: Word | None = Field(None, description="The version that they hold")
+    since: Moment | None = Field(None, description="Accepted at this time or later")
+    until: Moment | None = Field(None, description="Accepted before this time")
+    after: Word | None = Field(None, description="Only runs newer than this one: `last` of the answer before")
+
+
+class RetryManyBody(RetryBody):
+    """Retry many runs, the oldest first."""
+
+    filter: RetryFilterBody
+    dry_run: bool = Field(False, description="Only say what would happen")
+    limit: int = Field(1000, ge=1, le=1000, description="Most runs that are looked at")
 
 
 class CancelBody(Request):
@@ -121,6 +140,40 @@ class RunView(RunSummary):
     decision: dict[str, Any] | None = None
     cancel_requested: bool = False
     result: Any = Field(None, description="The pipeline's result so far; null when there is none or it is a file")
+
+
+class RetriedRun(View):
+    """A run that is retried, as it was before."""
+
+    id: str
+    document_id: str
+    document_name: str
+    status: RunStatus
+    stage_id: str | None = None
+    code: str | None = None
+    retried_as: str | None = Field(None, description="The run that goes on: itself, or a new one; null in a dry run")
+
+
+class SkippedRun(View):
+    """A run that was left as it is."""
+
+    id: str
+    document_id: str
+    document_name: str
+    status: RunStatus
+    stage_id: str | None = None
+    code: str | None = None
+    reason: str
+
+
+class RetriedView(View):
+    """Which runs are retried, which are not and why."""
+
+    dry_run: bool
+    retried: list[RetriedRun]
+    skipped: list[SkippedRun]
+    more: bool = Field(description="Whether further runs match; send the same request with `filter.after`")
+    last: str | None = Field(None, description="The last run that was looked at, for `filter.after`")
 
 
 class AcceptedView(View):

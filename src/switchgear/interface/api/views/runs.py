@@ -8,14 +8,18 @@ from typing import Any, Final
 
 from switchgear.domain.run import RunStatus
 from switchgear.domain.stage import PipelineDescription
+from switchgear.ingestion.retries import ManyRetried
 from switchgear.ingestion.run_repository import DocumentRow, RunRow, StoredAttempt, StoredOutput
 from switchgear.interface.api.schemas.common import WhyView, time_of
 from switchgear.interface.api.schemas.documents import (
     AttemptView,
     DocumentView,
+    RetriedRun,
+    RetriedView,
     RuleView,
     RunSummary,
     RunView,
+    SkippedRun,
     StageOutputView,
 )
 
@@ -86,6 +90,28 @@ def run_view(
         decision=row.decision,
         cancel_requested=row.cancel_requested,
     )
+
+
+def retried_view(done: ManyRetried, *, dry_run: bool) -> RetriedView:
+    """What became of many runs."""
+    return RetriedView(
+        dry_run=dry_run,
+        retried=[RetriedRun(**_was(run), retried_as=after) for run, after in done.retried],
+        skipped=[SkippedRun(**_was(run), reason=reason) for run, reason in done.skipped],
+        more=done.more,
+        last=done.last,
+    )
+
+
+def _was(run: RunRow) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "document_id": run.document_id,
+        "document_name": shown_name(run.document_name),
+        "status": run.status,
+        "stage_id": run.stage_id,
+        "code": run.why_code,
+    }
 
 
 def _attempt(item: StoredAttempt) -> AttemptView:
