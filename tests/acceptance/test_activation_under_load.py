@@ -29,6 +29,11 @@ def is_draining(server: RunningServer, activation_id: str) -> bool:
     return bool(server.activation(activation_id)["state"] == "draining")
 
 
+def blocked_at(server: RunningServer, activation_id: str) -> list[tuple[str, str | None]]:
+    """The runs that an activation waits for, and at which stage each is."""
+    return [(run["id"], run["stage_id"]) for run in server.activation(activation_id)["blocking"]]
+
+
 def test_a_drain_is_applied_after_the_last_run_with_no_further_call(server: RunningServer, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     old = server.switch_to(waiting_upper(gate))
@@ -44,6 +49,7 @@ def test_a_drain_is_applied_after_the_last_run_with_no_further_call(server: Runn
     assert [server.run(run)["status"] for run in waiting] == ["queued"] * 3
     assert server.run(waiting[0])["why"]["code"] == "waiting.drain"
     assert server.get("/configurations/active")["id"] == old["id"]
+    until(lambda: blocked_at(server, activation) == [(slow, "upper")], what="the stage of the slow run")
 
     gate.touch()
 
