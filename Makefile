@@ -42,9 +42,16 @@ bench: ## Print the measured figures beside their limits
 	@$(PYTHON) tools/environment.py test
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+mutation: ## Change the pure rules in thousands of ways and count what no test notices (about an hour)
+	@$(PYTHON) tools/environment.py test
+	@$(BIN)/uv pip install -q --require-hashes -r requirements/mutation.txt
+	@HYPOTHESIS_PROFILE=mutation $(BIN)/mutmut run $(ARGS)
+	@$(BIN)/mutmut results --all true | $(BIN)/python -m benchmarks.mutation_score
+
 lock: ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group test -o requirements/test.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml --group test --group mutation -o requirements/mutation.txt
 
 clean: ## Remove what the commands above made, but no instance
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist build
