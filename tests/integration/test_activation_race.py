@@ -33,6 +33,7 @@ class Turns:
     granted: dict[str, asyncio.Event] = field(default_factory=dict)
     stopped: dict[str, asyncio.Event] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
+    covered: bool = False  #: whether the given order said who comes next as long as there was a choice
 
     async def pause(self) -> None:
         """Stop here until it is this actor's turn; whoever is no actor, or was left behind by one, goes on."""
@@ -65,9 +66,14 @@ class Turns:
 
         tasks = {name: asyncio.create_task(act(name)) for name in actors}
         await asyncio.gather(*(stopped.wait() for stopped in self.stopped.values()))
+        self.covered = False
         rest = itertools.cycle(actors)
-        for name in itertools.chain(order, rest):
-            if all(task.done() for task in tasks.values()):
+        for number, name in enumerate(itertools.chain(order, rest)):
+            left = sum(not task.done() for task in tasks.values())
+            if number == len(order):
+                self.covered = left <= 1
+            if not left:
+                self.covered |= number <= len(order)
                 break
             if tasks[name].done():
                 continue
@@ -90,13 +96,17 @@ class PausingUnits(Units):
     async def __call__(self, *, write: bool = True) -> AsyncIterator[UnitOfWork]:
         async with super().__call__(write=write) as unit:
             commit = unit.commit
+            committed = False
 
-            async def commit_and_pause() -> None:
+            async def note() -> None:
+                nonlocal committed
                 await commit()
-                await self.turns.pause()
+                committed = True
 
-            unit.commit = commit_and_pause  # type: ignore[method-assign]
+            unit.commit = note  # type: ignore[method-assign]
             yield unit
+        if committed:  # not before the connection is given back: who stands still must keep nobody from writing
+            await self.turns.pause()
 
 
 class PausingStatements:
@@ -227,6 +237,7 @@ async def _one_order(bench: Bench, number: int, order: Sequence[str], workers: S
 async def test_claim_finish_and_activate_in_every_order(bench: Bench) -> None:
     for number, order in enumerate(ORDERS):
         await _one_order(bench, number, order, ["worker"])
+        assert bench.turns.covered, "somebody commits more often than the orders say: there are more of them"
     async with bench.core.units(write=False) as unit:
         assert (await unit.audit.verify()).ok
 
