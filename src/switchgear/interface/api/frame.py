@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchgear.core.logging import get_logger, request_context
@@ -55,6 +56,8 @@ class Frame:
         with request_context(request_id):
             try:
                 await self._app(scope, self._limited(scope, receive), answer.send)
+            except ClientDisconnect:
+                return  # the sender went away: nobody waits for an answer, and nothing here is at fault
             except SwitchgearError as error:
                 await self._refuse(answer, scope, receive, answer_to(error), error)
             except Exception as error:
