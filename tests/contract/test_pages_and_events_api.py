@@ -28,6 +28,24 @@ async def test_the_start_page_shows_details_only_to_whoever_has_a_token(shared: 
     await shared.request("GET", "/status", role=None, headers={"Authorization": f"Basic {password}"}, expect=401)
 
 
+async def test_the_start_page_says_why_a_stage_is_degraded_and_what_waits(instance: Instance) -> None:
+    degraded = await instance.configure(upper="upper-nobinary")
+    await instance.activated(degraded["id"], accept_degraded=True)
+    waiting = await instance.configure(count="count-inline")
+    await instance.send(b"holds the drain back")
+    assert await instance.application.repository.claim("wrk_test", 60)
+    await instance.post(f"/configurations/{waiting['id']}/activate", {"message": "Try <b>the</b> other"}, expect=202)
+
+    bearer = {"Authorization": f"Bearer {instance.tokens['viewer']}"}
+    text = (await instance.request("GET", "//", role=None, headers=bearer, expect=200)).text
+
+    assert "fallback serves" in text
+    assert "apt-get install switchgear-no-such-binary" in text
+    assert "v2" in text
+    assert "v3 waits" in text
+    assert "<b>the</b>" not in text
+
+
 async def test_the_documentation_and_the_runbook_load_nothing_from_elsewhere(shared: Instance) -> None:
     for path in ("//", "//docs", "//problems", "//problems/parked.review"):
         response = await shared.request("GET", path, role=None, expect=200)
@@ -35,6 +53,9 @@ async def test_the_documentation_and_the_runbook_load_nothing_from_elsewhere(sha
         assert "default-src 'none'" in response.headers["content-security-policy"]
         assert "src=" not in response.text
         assert "http" not in response.text.replace("https://fastapi", "")
+    documentation = (await shared.request("GET", "//docs", role=None, expect=200)).text
+    assert "<code>Idempotency-Key</code>" in documentation
+    assert "<td>operator or the scope ingest</td>" in documentation
     entry = await shared.get("//problems/parked.review", role=None, headers={"Accept": "application/json"})
     assert entry["code"] == "parked.review"
 

@@ -42,6 +42,18 @@ ALLOWED: Final[Mapping[Need, frozenset[Role]]] = {
 }
 
 
+def least_role(need: Need) -> Role:
+    """The lowest role of people that allows it."""
+    return next(role for role in Role if role is not Role.INGEST and role in ALLOWED[need])
+
+
+def who_may(need: Need) -> str:
+    """In words who may: the lowest role, and the scope that does instead."""
+    if need is Need.ANONYMOUS:
+        return "anybody"
+    return f"{least_role(need)}{' or the scope ingest' if Role.INGEST in ALLOWED[need] else ''}"
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """The verified caller: the token's name and role; `system` acts for the server itself."""

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from switchgear import __version__
 from switchgear.core.module_registry import Serves, StageAvailability
 from switchgear.domain.access import Need
+from switchgear.domain.activation import StoredActivation
 from switchgear.domain.errors import Unauthenticated
 from switchgear.interface.api.dependencies import Anybody, services_of
 from switchgear.interface.api.hot_reads import Present, present
@@ -81,8 +82,12 @@ def _overview(now: Present) -> str:
     if now.active is None:
         active = '<p class="warn">&#9888; No configuration is active; documents are stored and wait.</p>'
     else:
-        active = f"<p>Active configuration: <strong>{escape(now.active.label)}</strong></p>"
-    heads = ["Stage", "Selected", "State", "Serves"]
+        active = (
+            f"<p>Active configuration: <strong>{escape(now.active.label)}</strong> {escape(now.active.message)}</p>"
+        )
+    if now.pending is not None:
+        active += f'<p class="warn">&#8987; {_waits(now.pending)}</p>'
+    heads = ["Stage", "Selected", "State", "Serves", "Why"]
     title = f"<h2>Stages of the pipeline {escape(now.snapshot.pipeline.name)}</h2>"
     return active + title + table(heads, [_row(stage) for stage in now.stages()])
 
@@ -94,4 +99,14 @@ def _row(stage: StageAvailability) -> list[str]:
         escape(stage.selected or ""),
         f'<span class="{css}">{words}</span>',
         escape(stage.module_id or ""),
+        "" if stage.lack is None else escape(stage.lack.message) + _repair(stage.lack.fix),
     ]
+
+
+def _repair(fix: str | None) -> str:
+    return "" if fix is None else f"<br><code>{escape(fix)}</code>"
+
+
+def _waits(pending: StoredActivation) -> str:
+    words = f"v{pending.configuration_version} waits to replace it ({pending.state}). {pending.message}"
+    return f"{escape(words)} <code>switchgear activations watch</code> shows for what."

@@ -16,7 +16,7 @@ from fastapi import Depends, Header, Query, Request
 from fastapi.responses import Response
 
 from switchgear.core.logging import actor_var
-from switchgear.domain.access import ALLOWED, Actor, Need, Role
+from switchgear.domain.access import Actor, Need, Role, least_role, who_may
 from switchgear.domain.errors import Forbidden, InvalidRequest, NotFound, PreconditionFailed, Unauthenticated
 from switchgear.interface.api.problems import PreconditionRequired, RateLimited
 from switchgear.interface.api.refusals import Refusals
@@ -69,13 +69,11 @@ async def authorize(request: Request, need: Need) -> Actor:
     if not actor.may(need):
         what = f"{request.method} {request.url.path[:200]}"
         await services_of(request).access.record_refusal(actor, what)
-        least = next(role for role in Role if role is not Role.INGEST and role in ALLOWED[need])
-        scope = " or the scope ingest" if need is Need.SEND else ""
         raise Forbidden(
-            f"The role {actor.role} does not allow this; it needs the role {least}{scope}. "
+            f"The role {actor.role} does not allow this; it needs the role {who_may(need)}. "
             "Ask an admin for a token with that.",
             role=str(actor.role),
-            needs=str(least),
+            needs=str(least_role(need)),
         )
     return actor
 

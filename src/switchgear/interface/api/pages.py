@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from switchgear.domain.access import Need, who_may
 from switchgear.domain.errors import Code
 from switchgear.interface.api.problem_catalogue import CATALOGUE
 
@@ -40,8 +42,8 @@ def problem_page(code: Code) -> str:
     entry = CATALOGUE[code]
     return page(
         entry.title,
-        f"<p><code>{escape(code)}</code></p><h1>{escape(entry.title)}</h1><p>{escape(entry.meaning)}</p>"
-        f"<h2>Why</h2><p>{escape(entry.cause)}</p><h2>What to do now</h2><p>{escape(entry.remedy)}</p>"
+        f"<p><code>{escape(code)}</code></p><h1>{escape(entry.title)}</h1><p>{_prose(entry.meaning)}</p>"
+        f"<h2>Why</h2><p>{_prose(entry.cause)}</p><h2>What to do now</h2><p>{_prose(entry.remedy)}</p>"
         '<p><a href="/problems">All codes</a></p>',
     )
 
@@ -58,7 +60,7 @@ def problems_page() -> str:
 def documentation_page(document: Mapping[str, Any]) -> str:
     """Every operation of the OpenAPI document."""
     parts = [f"<h1>{escape(document['info']['title'])} {escape(document['info']['version'])}</h1>"]
-    parts.append(f"<p>{escape(document['info']['description'])}</p>")
+    parts.append(f"<p>{_prose(document['info']['description'])}</p>")
     parts.append('<p>The whole description, for tools: <a href="/openapi.json">openapi.json</a></p>')
     by_tag: dict[str, list[list[str]]] = {}
     for path, item in document["paths"].items():
@@ -77,8 +79,13 @@ def _row(path: str, method: str, operation: Mapping[str, Any]) -> list[str]:
     ]
     return [
         f"<code>{method.upper()} {escape(path)}</code>",
-        escape(operation.get("description", operation.get("summary", ""))),
-        escape(operation.get("x-need", "nothing")),
+        _prose(operation.get("description", operation.get("summary", ""))),
+        escape(who_may(Need(operation.get("x-need", Need.ANONYMOUS)))),
         ", ".join(f"<code>{name}</code>" for name in parameters),
         escape(", ".join(operation["responses"])),
     ]
+
+
+def _prose(text: str) -> str:
+    """Text with words in back-quotes as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
