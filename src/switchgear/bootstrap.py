@@ -24,6 +24,7 @@ from switchgear.core.database.statements import machine_boot_id, wall_time_us
 from switchgear.core.idempotency import Idempotency
 from switchgear.core.logging import get_logger
 from switchgear.core.module_registry import ModuleRegistry, probe_isolation
+from switchgear.core.module_service import ModuleService
 from switchgear.core.observability import EventName, Metrics
 from switchgear.core.secrets import SecretResolver
 from switchgear.core.settings import Settings
@@ -113,6 +114,7 @@ class Application:
             isolation=self.isolation,
             environment=self._environment,
         )
+        self.modules = ModuleService(self.units, self.registry)
         self.pools = ModulePools(
             folder=home / "scratch",
             limits=Limits(),

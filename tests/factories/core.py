@@ -214,6 +214,12 @@ class FakeRegistry:
         found, self.changes = self.changes, []
         return found
 
+    async def rescan(self) -> list[ModuleChange]:
+        return await self.look_again(self.clock())
+
+    def set_enabled(self, module_id: str, enabled: bool) -> None:
+        self.change(module_id, enabled=enabled)
+
 
 @dataclass
 class FakeRuns:

@@ -439,7 +439,7 @@ async def test_a_disabled_module_is_used_by_nobody_until_it_is_enabled(bench: Be
     assert await made.look_again(bench.clock()) == []  # who disabled it knows
     made.set_enabled("upper-text", True)
     assert made.current().modules["upper-text"].status is ModuleStatus.AVAILABLE
-    with pytest.raises(NotFound, match="no-such-module"):
+    with pytest.raises(NotFound, match="No such module is installed"):
         made.set_enabled("no-such-module", False)
 
 

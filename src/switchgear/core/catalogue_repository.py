@@ -14,8 +14,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from switchgear.core.configuration_models import CapabilityContract, Module, ProcessingStage
-from switchgear.domain.errors import NotFound
-from switchgear.domain.stage import ContractDescription, ModuleDescription, Snapshot
+from switchgear.domain.stage import ContractDescription, ModuleDescription, Snapshot, not_installed
 
 
 class CatalogueRepository:
@@ -65,7 +64,7 @@ class CatalogueRepository:
         """
         was = await self._session.scalar(select(Module.enabled).where(Module.id == module_id))
         if was is None:
-            raise NotFound("There is no such module. `switchgear modules list` shows the installed ones.")
+            raise not_installed(module_id)
         statement = update(Module).where(Module.id == module_id, Module.enabled != enabled)
         result = await self._session.execute(statement.values(enabled=enabled, changed_at=now_us))
         assert isinstance(result, CursorResult)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from switchgear.domain.errors import Code
+from switchgear.domain.errors import Code, NotFound
 
 
 class ModuleStatus(StrEnum):
@@ -156,6 +156,14 @@ class ProbeAnswer:
     lack: Lack | None
 
 
+def not_installed(module_id: str) -> NotFound:
+    """The refusal of a module that is not installed."""
+    return NotFound(
+        "No such module is installed. `switchgear modules list` shows all; after installing one, rescan.",
+        module_id=module_id,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What is installed and available at one moment; validation is a pure function of content and snapshot.
@@ -167,6 +175,12 @@ class Snapshot:
     pipeline: PipelineDescription
     modules: Mapping[str, ModuleDescription]
     probes: Mapping[tuple[str, str], ProbeAnswer] = field(default_factory=dict)
+
+    def module(self, module_id: str) -> ModuleDescription:
+        """Return an installed module, also one that cannot be used; raises `NotFound`."""
+        if module_id not in self.modules:
+            raise not_installed(module_id)
+        return self.modules[module_id]
 
     def lack_of(self, module_id: str, settings_digest: str) -> Lack | None:
         """Why this module with these settings cannot be used, or None."""

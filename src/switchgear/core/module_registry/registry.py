@@ -27,7 +27,7 @@ from switchgear.core.module_registry.state import (
     Trouble,
 )
 from switchgear.domain.configuration import LockEntry, sha256_of
-from switchgear.domain.errors import Code, DomainError, NotFound
+from switchgear.domain.errors import Code, DomainError
 from switchgear.domain.stage import (
     IsolationReport,
     Lack,
@@ -36,6 +36,7 @@ from switchgear.domain.stage import (
     PipelineDescription,
     ProbeAnswer,
     Snapshot,
+    not_installed,
 )
 
 _State = tuple[ModuleStatus, Lack | None]
@@ -348,7 +349,7 @@ class ModuleRegistry:
             NotFound: No such module is installed.
         """
         if module_id not in self._known:
-            raise NotFound(f"No module {module_id!r} is installed.", module_id=module_id)
+            raise not_installed(module_id)
         (self._disabled.discard if enabled else self._disabled.add)(module_id)
         self._shown = None
         self._announced[module_id] = self._states()[module_id]  # the caller knows

@@ -10,6 +10,7 @@ from switchgear.core.configuration_service import ConfigurationService
 from switchgear.core.database import Clock, Database
 from switchgear.core.idempotency import Idempotency
 from switchgear.core.module_registry import ModuleRegistry
+from switchgear.core.module_service import ModuleService
 from switchgear.core.observability import Metrics
 from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
@@ -28,6 +29,7 @@ class Services(Protocol):
     database: Database
     units: Units
     registry: ModuleRegistry
+    modules: ModuleService
     configurations: ConfigurationService
     activations: ActivationQueue
     runs: RunService

@@ -7,8 +7,6 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from pydantic import TypeAdapter
 
-from switchgear.domain.audit import AuditAction
-from switchgear.domain.errors import NotFound
 from switchgear.domain.stage import ModuleStatus
 from switchgear.interface.api.dependencies import App, Maintainer, PageOf, Paging, Reader, answer_bytes
 from switchgear.interface.api.documentation import problems
@@ -62,47 +60,19 @@ async def get_module(app: App, by: Reader, request: Request, module_id: str) -> 
 
 
 def _one(now: Present, module_id: str) -> ModuleView:
-    module = now.snapshot.modules.get(module_id)
-    if module is None:
-        raise NotFound(
-            "No such module is installed. `switchgear modules list` shows all; after installing one, rescan."
-        )
-    return module_view(module, now.active)
+    return module_view(now.snapshot.module(module_id), now.active)
 
 
 @router.patch("/modules/{module_id}")
 async def set_module(app: App, by: Maintainer, module_id: str, body: ModulePatch) -> ModuleView:
     """Enable or disable a module. A disabled one is used by nobody; its fallback serves."""
-    _one(await present(app), module_id)
-    async with app.units() as unit:
-        now_us = await unit.now_us()
-        if await unit.catalogue.set_enabled(module_id, body.enabled, now_us):
-            await unit.audit.append(
-                AuditAction.MODULE_ENABLED if body.enabled else AuditAction.MODULE_DISABLED,
-                actor=by,
-                subjects=(module_id,),
-                message=body.message,
-                before={"enabled": not body.enabled},
-                after={"enabled": body.enabled},
-            )
-        await unit.commit()
-    app.registry.set_enabled(module_id, body.enabled)
+    await app.modules.set_enabled(module_id, body.enabled, by=by, message=body.message)
     return _one(await present(app), module_id)
 
 
 @router.post("/modules/rescan", status_code=202)
 async def rescan_modules(app: App, by: Maintainer, body: RescanBody | None = None) -> RescanView:
     """Find newly installed, removed and changed modules without a restart."""
-    changes = await app.registry.rescan()
-    snapshot = app.registry.current()
-    async with app.units() as unit:
-        await unit.catalogue.save(snapshot, await unit.now_us())
-        await unit.audit.append(
-            AuditAction.MODULE_RESCANNED,
-            actor=by,
-            subjects=[change.module_id for change in changes[:200]],
-            message=body.message if body else "",
-            after={change.module_id: change.after and str(change.after) for change in changes},
-        )
-        await unit.commit()
-    return RescanView(modules=len(snapshot.modules), changes=[change_view(change) for change in changes])
+    changes = await app.modules.rescan(by=by, message=body.message if body else "")
+    installed = app.registry.current().modules
+    return RescanView(modules=len(installed), changes=[change_view(change) for change in changes])
