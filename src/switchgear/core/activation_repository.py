@@ -100,11 +100,6 @@ class ActivationRepository:
         """Return ids of workers whose last heartbeat is not older than *after_us*."""
         return (await self._session.scalars(select(Worker.id).where(Worker.heartbeat_at >= after_us))).all()
 
-    async def worker_reports(self, after_us: int) -> Mapping[str, Mapping[str, Any]]:
-        """Return what each live worker cannot use: worker id -> module id -> {code, message, fix?}."""
-        rows = await self._session.execute(select(Worker.id, Worker.unavailable).where(Worker.heartbeat_at >= after_us))
-        return {row.id: row.unavailable for row in rows.all()}
-
     async def _many(self, query: Select[Activation, int, int | None]) -> Sequence[StoredActivation]:
         rows = (await self._session.execute(query.execution_options(populate_existing=True))).all()
         if not rows:

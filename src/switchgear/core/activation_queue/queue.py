@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -26,6 +27,7 @@ from switchgear.core.configuration_validation import (
     as_workers_see,
     validator,
 )
+from switchgear.core.database import Statements
 from switchgear.core.logging import get_logger
 from switchgear.core.module_registry import ModuleRegistry
 from switchgear.core.observability import EventName, Metrics
@@ -47,6 +49,8 @@ _BLOCKING_SHOWN: Final = 20
 #: queued, warming, draining, applied, and as many new snapshots.
 _MOST_STEPS: Final = 8
 _IS_PENDING: Final = "SELECT 1 FROM activations WHERE state IN ('queued', 'warming', 'draining') LIMIT 1"
+
+_REPORTS: Final = "SELECT id, CAST(unavailable AS TEXT) FROM workers WHERE heartbeat_at >= now_us() - :alive"
 
 _PURPOSES: Final = {Kind.ROLLBACK: Purpose.ROLLBACK}
 
@@ -330,7 +334,7 @@ class ActivationQueue:
         self, unit: UnitOfWork, activation: StoredActivation, snapshot: Snapshot, now: int
     ) -> StoredActivation:
         """Validate again, then switch or reject. DESIGN 4, I3"""
-        snapshot = await self.as_workers_see(unit, snapshot)
+        snapshot = await self.as_workers_see(unit.statements, snapshot)
         configuration = await unit.configurations.get(activation.configuration_id)
         active = await unit.configurations.active()
         purpose = _PURPOSES.get(activation.kind, Purpose.ACTIVATE)
@@ -348,9 +352,10 @@ class ActivationQueue:
             why = Why(Code.CONFIGURATION_ILLEGAL_TRANSITION, error.message, error.fields)
             return await step(unit, activation, Event.REJECT, now, why=why)
 
-    async def as_workers_see(self, unit: UnitOfWork, snapshot: Snapshot) -> Snapshot:
+    async def as_workers_see(self, statements: Statements, snapshot: Snapshot) -> Snapshot:
         """Return the union of what live workers can use; this process's own part is *snapshot*, which is newer."""
-        reports = await unit.activations.worker_reports(await unit.now_us() - self._alive_us)
+        rows = await statements.query(_REPORTS, {"alive": self._alive_us})
+        reports = {worker_id: json.loads(unavailable) for worker_id, unavailable in rows}
         if not reports.keys() - {self._worker_id}:
             return snapshot
         mine = {

@@ -71,7 +71,7 @@ class Activating(Reading):
             # An alias may mean another version by now than the one whose modules were probed; the switch probes again.
             configuration = await unit.configurations.get(ref)
             active, pending = await unit.configurations.active(), await unit.activations.pending()
-            snapshot = await self._queue.as_workers_see(unit, snapshot)
+            snapshot = await self._queue.as_workers_see(unit.statements, snapshot)
             admitting = Admitting(unit, self._validate, snapshot, kind, request, by)
             try:
                 state = await admission.read(unit.statements, configuration.pipeline)

@@ -9,6 +9,7 @@ from switchgear.core.configuration_service.errors import ConfigurationInvalid
 from switchgear.core.configuration_service.pointers import as_sent, as_stored
 from switchgear.core.configuration_service.reading import Reading
 from switchgear.core.configuration_validation import Findings, Purpose, content_errors, lock_of, validate
+from switchgear.core.database import Statements
 from switchgear.core.logging import get_logger
 from switchgear.core.observability import EventName
 from switchgear.core.unit_of_work import UnitOfWork
@@ -70,7 +71,7 @@ class Making(Reading):
             await unit.lock_switch()
             origin = await unit.configurations.get(base) if base is not None else None
             whole = over(origin.content, sent) if origin is not None and partial else sent
-            found = await self._check(unit, whole, snapshot)
+            found = await self._check(unit.statements, whole, snapshot)
             findings = as_sent(found, whole, sent, origin) if origin is not None and partial else found
             if findings.errors and not (draft and findings.is_storable):
                 await self._refuse_creation(unit, findings, origin, message, by)
@@ -155,8 +156,7 @@ class Making(Reading):
         origin = await self.get(base) if base is not None else None
         whole = over(origin.content, sent) if origin is not None else sent
         snapshot = await self._looked_at(whole, probe=probe)
-        async with self._units(write=False) as unit:
-            findings = await self._check(unit, whole, snapshot)
+        findings = await self._check(self._units.database.narrow, whole, snapshot)
         self._count(findings)
         return as_sent(findings, whole, sent, origin) if origin is not None else findings
 
@@ -177,7 +177,7 @@ class Making(Reading):
         async with self._units() as unit:
             await unit.lock_switch()
             stored = await unit.configurations.get(seen.id)
-            findings = await self._check(unit, stored.content, snapshot, stored)
+            findings = await self._check(unit.statements, stored.content, snapshot, stored)
             if stored.status in (Status.DRAFT, Status.VALIDATED):
                 await self._decide_draft(unit, stored, findings, by, message)
             await unit.commit()
@@ -206,17 +206,16 @@ class Making(Reading):
         return replace(stored, status=after, findings=findings.stored())
 
     async def _check(
-        self, unit: UnitOfWork, content: Content, snapshot: Snapshot, stored: StoredConfiguration | None = None
+        self, statements: Statements, content: Content, snapshot: Snapshot, stored: StoredConfiguration | None = None
     ) -> Findings:
-        gone = content.module_ids() - snapshot.modules.keys()
         return validate(
             content,
-            await self._queue.as_workers_see(unit, snapshot),
+            await self._queue.as_workers_see(statements, snapshot),
             purpose=Purpose.CREATE,
             lock=stored.lock if stored is not None else None,
-            active=await unit.configurations.active(),
+            active=await self._active_now(statements),
             settings=self._options,
-            distributions=await unit.catalogue.distributions() if gone else {},
+            distributions=await self._distributions(content, snapshot),
         )
 
     async def _refuse_creation(

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from switchgear.core import admission
 from switchgear.core.activation_queue import ActivationQueue, uses_of
 from switchgear.core.configuration_service.differences import Diff, diff
 from switchgear.core.configuration_validation import Findings, Purpose, Validate, ValidationOptions, validate, validator
+from switchgear.core.database import Statements
 from switchgear.core.module_registry import ModuleRegistry
 from switchgear.core.observability import Metrics
 from switchgear.core.unit_of_work import Units
@@ -55,6 +57,7 @@ class Reading:
         self._options = options if options is not None else queue.options
         self._metrics = metrics
         self._validate: Validate = validator(self._options)
+        self._active: StoredConfiguration | None = None
         #: Modules whose schemas were compared, as they were described then.
         self._compared_in: Mapping[str, ModuleDescription] = {}
         self._compared: frozenset[str] = frozenset()
@@ -94,6 +97,22 @@ class Reading:
         if stage is None:
             raise NotFound("The pipeline has no such stage. `switchgear stages list` shows them.")
         return plan_for(configuration.content, stage_id, defaults=stage.limits, required=stage.required)
+
+    async def _active_now(self, statements: Statements) -> StoredConfiguration | None:
+        """The active configuration as *statements* see it; read whole only when it is another one than last time."""
+        state = await admission.read(statements, self._registry.pipeline.name)
+        if state.active_configuration_id is None:
+            return None
+        if self._active is None or self._active.id != state.active_configuration_id:
+            self._active = await self.get(state.active_configuration_id)
+        return self._active
+
+    async def _distributions(self, content: Content, snapshot: Snapshot) -> Mapping[str, str]:
+        """Who offered modules that are named and gone; nothing is asked while all are there."""
+        if content.module_ids() <= snapshot.modules.keys():
+            return {}
+        async with self._units(write=False) as unit:
+            return await unit.catalogue.distributions()
 
     async def _looked_at(self, content: Content, *, probe: bool) -> Snapshot:
         """Look outside of any transaction, and compare schemas once where that stops nobody: answers are kept."""

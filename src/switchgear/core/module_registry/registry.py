@@ -36,7 +36,6 @@ from switchgear.domain.stage import (
     PipelineDescription,
     ProbeAnswer,
     Snapshot,
-    not_installed,
 )
 
 _State = tuple[ModuleStatus, Lack | None]
@@ -348,8 +347,7 @@ class ModuleRegistry:
         Raises:
             NotFound: No such module is installed.
         """
-        if module_id not in self._known:
-            raise not_installed(module_id)
+        self.current().module(module_id)
         (self._disabled.discard if enabled else self._disabled.add)(module_id)
         self._shown = None
         self._announced[module_id] = self._states()[module_id]  # the caller knows
