@@ -1,6 +1,7 @@
 """What reaches the disk: one effect per delivery key, names that nobody can choose, cells that do not calculate."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -11,12 +12,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from switchgear.invoice.deliveries import entry_name
 from switchgear.invoice.testing import fact, sample_invoice, sample_line, sample_verdict
 from switchgear.invoice.types import Invoice, Party, Receipts, ReviewDecision
-from switchgear.modules.deliver_files import DeliverFiles, file_stem
+from switchgear.modules.deliver_files import DeliverFiles
 from switchgear.modules.deliver_files.rendering import escape_cell
 from switchgear.modules.deliver_spool import DeliverSpool
-from switchgear.sdk import Unavailable
+from switchgear.sdk import Retryable, Unavailable
 from switchgear.sdk.testing import FakeContext
 
 ACCEPTED = ReviewDecision(outcome="accepted")
@@ -126,7 +128,7 @@ def test_no_text_of_a_document_becomes_a_path(out: Path) -> None:
     for receipt in delivered(ctx, evil).receipts:
         assert ".." not in receipt.location
         assert (out / receipt.location).is_file()
-    assert file_stem("", "k").startswith("document-")
+    assert entry_name("", "k").startswith("document-")
 
 
 @pytest.mark.parametrize("folder", ["/etc", "../up", "a/../b", ".hidden", "a/.receipts"])
@@ -148,6 +150,20 @@ def test_without_a_folder_the_module_is_unavailable(module: Any, monkeypatch: py
     monkeypatch.delenv("SWITCHGEAR_OUT", raising=False)
     with pytest.raises(Unavailable, match="SWITCHGEAR_OUT"):
         delivered(KeyedContext(), module=module)
+
+
+@pytest.mark.parametrize("module", [DeliverFiles, DeliverSpool])
+@pytest.mark.parametrize(("number", "expected"), [(errno.EACCES, Unavailable), (errno.ENOSPC, Retryable)])
+def test_what_the_disk_says_decides_whether_another_try_helps(
+    module: Any, number: int, expected: type[Exception], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    with pytest.raises(expected, match=str(out.parent)):
+        delivered(KeyedContext(), module=module)
+    assert [path for path in out.parent.rglob("*.tmp*") if path.exists()] == []
 
 
 def test_a_folder_that_cannot_be_written_shows_in_the_probe(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 import switchgear.invoice
 from switchgear.invoice.contracts import facts
 from switchgear.invoice.page_images import PageImage, page_images
+from switchgear.invoice.page_words import ReadSettings, page_of_words, word_on_page
 from switchgear.invoice.sheet_values import address, cell, plain_number
 from switchgear.invoice.testing import blob, kind, page, xml_kind
-from switchgear.invoice.types import InvoiceType, Media, Pages, Structured, Syntax
+from switchgear.invoice.types import InvoiceType, Media, Pages, Structured, Syntax, Word
 from switchgear.modules.parse_einvoice import ParseEinvoice
 from switchgear.modules.parse_eu_einvoice import ParseEuEinvoice
 from switchgear.modules.read_pdfium import ReadPdfium
@@ -82,6 +83,68 @@ def test_scans_and_blank_pages_are_told_apart(module: type[ReadPdfium] | type[Re
     assert [(item.scan, item.blank) for item in scans.pages] == [(True, False), (True, False)]
     blank = read(blob(SAMPLES / "pdf-blank-page.pdf"), module)
     assert [(item.scan, item.blank) for item in blank.pages] == [(False, True)]
+
+
+@pytest.mark.parametrize("module", [ReadPdfium, ReadPdfplumber])
+def test_both_readers_refuse_alike(module: type[ReadPdfium] | type[ReadPdfplumber]) -> None:
+    refused = {}
+    for name, source in (("corrupt", b"%PDF-1.7\nno\n%%EOF"), ("encrypted", locked()), ("pages", two_pages())):
+        reader = module()
+        reader.settings = module.Settings()
+        with pytest.raises(InputRejected) as caught:
+            reader.run(blob(source), kind(), FakeContext(limits=Limits(max_pages=1)))
+        refused[name] = (caught.value.reason_code, str(caught.value))
+    assert refused == {
+        "corrupt": ("corrupt", "The PDF cannot be opened. Send an intact copy."),
+        "encrypted": ("encrypted", "The PDF needs a password to be read. Send a copy without a password."),
+        "pages": ("pages", "The PDF has 2 pages, over the limit."),
+    }
+
+
+def locked() -> bytes:
+    import pypdf
+
+    writer = pypdf.PdfWriter(clone_from=DEMO / "text-dutch.pdf")
+    writer.encrypt(user_password="secret", algorithm="AES-256")
+    made = io.BytesIO()
+    writer.write(made)
+    return made.getvalue()
+
+
+def two_pages() -> bytes:
+    return (SAMPLES / "scan.pdf").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "has_objects", "largest_image", "share", "expected"),
+    [
+        (0, False, 0.0, 0.5, (False, True)),  # nothing at all
+        (0, True, 0.0, 0.5, (True, False)),  # drawn, but no word: only recognition can tell
+        (5, True, 50.0, 0.5, (True, False)),
+        (5, True, 49.0, 0.5, (False, False)),  # a logo
+        (6, True, 100.0, 0.5, (False, False)),  # text over a picture
+        (5, True, 0.0, 0.0, (False, False)),  # without an image nothing is a scan that has words
+    ],
+)
+def test_a_scan_has_few_words_and_a_large_image(
+    words: int, has_objects: bool, largest_image: float, share: float, expected: tuple[bool, bool]
+) -> None:
+    made = page_of_words(
+        1,
+        (10.0, 10.0),
+        [Word(text="a", x0=0, top=0, x1=1, bottom=1)] * words,
+        ReadSettings(scan_words=5, scan_image_share=share),
+        has_objects=has_objects,
+        largest_image=largest_image,
+    )
+    assert (made.scan, made.blank) == expected
+
+
+def test_a_word_is_kept_inside_its_page_and_left_out_beyond() -> None:
+    kept = word_on_page(" a ", (-3.0, 1.001, 12.0, 9.0), 10.0, 8.0)
+    assert kept == Word(text="a", x0=0.0, top=1.0, x1=10.0, bottom=8.0)
+    for text, box in ((" ", (0, 0, 1, 1)), ("a", (-2, 0, -1, 1)), ("a", (0, 8.1, 1, 9)), ("a", (10.1, 0, 11, 1))):
+        assert word_on_page(text, box, 10.0, 8.0) is None
 
 
 def test_lines_are_in_reading_order() -> None:

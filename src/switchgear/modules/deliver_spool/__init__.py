@@ -3,19 +3,22 @@
 import hashlib
 import json
 import os
-import re
 import shutil
-from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any
 
-from pydantic import Field, field_validator
-
+from switchgear.invoice.deliveries import (
+    Delivery,
+    DeliverySettings,
+    entry_name,
+    out_folder,
+    receipts_for,
+    sync_folder,
+    write_synced,
+    writing_to,
+)
 from switchgear.invoice.types import Invoice, Receipt, Receipts, ReviewDecision, Verdict
-from switchgear.sdk import Context, Module, ModuleSettings, Retryable, Unavailable, module
-
-#: The engine names the folder for results here, as an absolute path; the spool lies beside it, not in it, so that a
-#: folder for results that cannot be written does not take the spool with it.
-OUT_VARIABLE: Final = "SWITCHGEAR_OUT"
+from switchgear.sdk import Context, Module, module
 
 
 @module(
@@ -32,23 +35,8 @@ class DeliverSpool(Module):
     later under the same keys. Nothing reaches a target from here. The same key again gives the same receipt.
     """
 
-    class Settings(ModuleSettings):
-        """The targets: the same settings as those of `deliver-files`."""
-
-        folder: str = Field("", max_length=200, description="The folder that `deliver-files` is to write to, relative.")
-        formats: tuple[Literal["json", "csv"], ...] = Field(
-            ("json", "csv"), min_length=1, max_length=2, description="The files that `deliver-files` is to write."
-        )
-
-        @field_validator("folder")
-        @classmethod
-        def _stays_below(cls, value: str) -> str:
-            path = PurePosixPath(value)
-            if path.is_absolute() or ".." in path.parts or "\0" in value or any(p.startswith(".") for p in path.parts):
-                raise ValueError("write a relative folder without .. and without names that start with a dot")
-            return str(path) if value else ""
-
-    settings: Settings
+    Settings = DeliverySettings
+    settings: DeliverySettings
 
     def run(self, invoice: Invoice, verdict: Verdict, decision: ReviewDecision, ctx: Context) -> Receipts:
         """Keep the result and return one receipt for each target.
@@ -57,45 +45,22 @@ class DeliverSpool(Module):
             Unavailable: The spool folder is not known or cannot be written.
             Retryable: The disk was full or gave an error; another try may succeed.
         """
-        spool = spool_folder()
+        # beside the folder for results, not in it: when that one cannot be written, the spool still can
+        spool = out_folder().parent / "spool"
         content = {
             "invoice": invoice.model_dump(mode="json"),
             "verdict": verdict.model_dump(mode="json"),
             "decision": decision.model_dump(mode="json"),
         }
-        receipts = []
-        for name in dict.fromkeys(self.settings.formats):
-            target = f"files:{self.settings.folder}:{name}"
-            key = ctx.idempotency_key(target)
-            if decision.outcome == "rejected":
-                receipts.append(Receipt(target=target, key=key, location="", status="withheld"))
-                continue
+
+        def deliver(delivery: Delivery) -> Receipt:
+            target, key = delivery.target, delivery.key
             entry = entry_name(ctx.document_id, key)
             manifest = {"target": target, "key": key, "document_id": ctx.document_id, "run_id": ctx.run_id}
             _keep(spool, entry, manifest, content)
-            receipts.append(Receipt(target=target, key=key, location=f"spool/{entry}", status="spooled"))
-        return Receipts(receipts=tuple(receipts))
+            return Receipt(target=target, key=key, location=f"spool/{entry}", status="spooled")
 
-
-def spool_folder() -> Path:
-    """The folder `spool` beside the folder for results.
-
-    Raises:
-        Unavailable: The engine named no folder for results.
-    """
-    value = os.environ.get(OUT_VARIABLE, "")
-    if not os.path.isabs(value):
-        raise Unavailable(
-            f"{OUT_VARIABLE} does not hold an absolute path, so there is no folder to keep results in.",
-            fix=f"export {OUT_VARIABLE}=/path/to/out",
-        )
-    return Path(value).parent / "spool"
-
-
-def entry_name(document_id: str, key: str) -> str:
-    """A folder name from the document's id (letters, digits, dashes) and a digest of the delivery key."""
-    plain = re.sub(r"[^A-Za-z0-9-]", "-", document_id).strip("-")[:60] or "document"
-    return f"{plain}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        return receipts_for(self.settings, decision, ctx, deliver)
 
 
 def _keep(spool: Path, entry: str, manifest: dict[str, Any], content: dict[str, Any]) -> None:
@@ -103,38 +68,27 @@ def _keep(spool: Path, entry: str, manifest: dict[str, Any], content: dict[str, 
     final = spool / entry
     temporary = spool / f".{entry}.{os.getpid()}.tmp"
     try:
-        if final.exists():
-            return
-        temporary.mkdir(parents=True, exist_ok=True)
-        body = json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True).encode()
-        _write(temporary / "result.json", body)
-        described = manifest | {"files": {"result.json": hashlib.sha256(body).hexdigest()}}
-        _write(temporary / "manifest.json", json.dumps(described, indent=2, sort_keys=True).encode())
-        _sync_folder(temporary)
-        try:
-            temporary.rename(final)
-        except OSError:
-            if not final.exists():  # else another process kept the same entry meanwhile
-                raise
-        _sync_folder(spool)
-    except PermissionError as error:
-        raise Unavailable(f"{spool} cannot be written: {error.strerror}.", fix=f"chown -R $(id -un) {spool}") from error
-    except OSError as error:
-        raise Retryable(f"Writing to {spool} failed: {error.strerror}.") from error
+        with writing_to(spool):
+            if not final.exists():
+                _write(temporary, manifest, content)
+                _appear(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _write(folder: Path, manifest: dict[str, Any], content: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    body = json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True).encode()
+    write_synced(folder / "result.json", body)
+    described = manifest | {"files": {"result.json": hashlib.sha256(body).hexdigest()}}
+    write_synced(folder / "manifest.json", json.dumps(described, indent=2, sort_keys=True).encode())
+    sync_folder(folder)
 
 
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _appear(temporary: Path, final: Path) -> None:
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        temporary.rename(final)
+    except OSError:
+        if not final.exists():  # else another process kept the same entry meanwhile
+            raise
+    sync_folder(final.parent)

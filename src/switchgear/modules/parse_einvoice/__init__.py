@@ -3,11 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from lxml import etree
-
-from switchgear.invoice.pdf_files import embedded_invoice, open_pdf
-from switchgear.invoice.safe_xml import read_xml, syntax_of
-from switchgear.invoice.types import InvoiceFields, Kind, Media, Structured, Syntax
+from switchgear.invoice.pdf_files import invoice_xml
+from switchgear.invoice.safe_xml import syntax_of
+from switchgear.invoice.types import InvoiceFields, Kind, Structured, Syntax
 from switchgear.modules.parse_einvoice.cii import read_cii
 from switchgear.modules.parse_einvoice.fatturapa import read_fatturapa
 from switchgear.modules.parse_einvoice.tree import Tree
@@ -38,20 +36,10 @@ class ParseEinvoice(Module):
         """Read the XML, from the PDF's attachment where it is embedded."""
         if kind.syntax is None:
             raise NotApplicable("the document carries no e-invoice XML")
-        root = _root(blob, kind, ctx)
+        root = invoice_xml(blob, kind, ctx.limits)
         syntax = syntax_of(root)
         if syntax is None:
             raise InputRejected("unsupported_syntax", f"The XML is no e-invoice known here: its root is {root.tag}.")
         tree = Tree(root, "parse-einvoice")
         profile, fields = _READERS[syntax](tree)
         return Structured(syntax=syntax, profile=profile, fields=fields, unmapped=tree.unmapped())
-
-
-def _root(blob: Blob, kind: Kind, ctx: Context) -> etree._Element:
-    with blob.open() as stream:
-        if kind.media is not Media.PDF:
-            return read_xml(stream.read(), ctx.limits)
-        embedded = embedded_invoice(open_pdf(stream), ctx.limits)
-    if embedded is None:
-        raise InputRejected("corrupt", "The e-invoice inside the PDF cannot be read. Send an intact copy.")
-    return read_xml(embedded.data, ctx.limits)

@@ -1,16 +1,14 @@
 """`parse-eu-einvoice`: UBL and CII through the library eu-einvoice, alone or in a PDF. Source: INVOICES.md (parse)."""
 
 from eu_einvoice.parse import parse_cii, parse_ubl
-from lxml import etree
 
-from switchgear.invoice.pdf_files import embedded_invoice, open_pdf
-from switchgear.invoice.safe_xml import read_xml, syntax_of
-from switchgear.invoice.types import Kind, Media, Structured, Syntax
+from switchgear.invoice.pdf_files import invoice_xml
+from switchgear.invoice.safe_xml import syntax_of
+from switchgear.invoice.types import Kind, Structured, Syntax
 from switchgear.modules.parse_eu_einvoice.mapping import Mapper, leaf_paths
 from switchgear.sdk import (
     Blob,
     Context,
-    InputRejected,
     Module,
     ModuleError,
     NotApplicable,
@@ -33,7 +31,7 @@ class ParseEuEinvoice(Module):
         """Read the XML, from the PDF's attachment where it is embedded."""
         if kind.syntax is None:
             raise NotApplicable("the document carries no e-invoice XML")
-        root = _root(blob, kind, ctx)
+        root = invoice_xml(blob, kind, ctx.limits)
         syntax = syntax_of(root)
         if syntax not in (Syntax.UBL_INVOICE, Syntax.UBL_CREDIT_NOTE, Syntax.CII):
             raise ModuleError(f"eu-einvoice reads UBL and CII, not {syntax}; select parse-einvoice for it.")
@@ -42,13 +40,3 @@ class ParseEuEinvoice(Module):
         fields = mapper.fields(model)
         unmapped = tuple(path for path in leaf_paths(root) if path not in mapper.paths)[:200]
         return Structured(syntax=syntax, profile=model.get("customization_id"), fields=fields, unmapped=unmapped)
-
-
-def _root(blob: Blob, kind: Kind, ctx: Context) -> etree._Element:
-    with blob.open() as stream:
-        if kind.media is not Media.PDF:
-            return read_xml(stream.read(), ctx.limits)
-        embedded = embedded_invoice(open_pdf(stream), ctx.limits)
-    if embedded is None:
-        raise InputRejected("corrupt", "The e-invoice inside the PDF cannot be read. Send an intact copy.")
-    return read_xml(embedded.data, ctx.limits)

@@ -2,31 +2,30 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import pypdfium2
-from pydantic import Field
 from pypdfium2 import raw
 
-from switchgear.invoice.types import Kind, Media, Page, Pages, Word
-from switchgear.sdk import (
-    Blob,
-    Context,
-    InputRejected,
-    Module,
-    ModuleSettings,
-    NotApplicable,
-    Requires,
-    module,
+from switchgear.invoice.page_words import (
+    Box,
+    ReadSettings,
+    not_intact,
+    page_of_words,
+    password_needed,
+    pdf_bytes,
+    refuse_too_many_pages,
+    word_on_page,
 )
+from switchgear.invoice.types import Kind, Page, Pages, Word
+from switchgear.sdk import Blob, Context, Module, Requires, module
 
 #: PDFium's sign for a hyphen at a line end, and what it gives for a glyph without a meaning.
 _HYPHENS: Final = frozenset((0x02, 0xFFFE))
 #: Sine of the angle up to which text counts as running from left to right.
 _SLANT: Final = 0.5
 _IMAGE: Final = 3  # FPDF_PAGEOBJ_IMAGE
-
-Box = tuple[float, float, float, float]
 
 
 class _Glyph(NamedTuple):
@@ -45,72 +44,50 @@ class _Glyph(NamedTuple):
 class ReadPdfium(Module):
     """Reads the text of a PDF; a page that is an image without text is flagged as a scan."""
 
-    class Settings(ModuleSettings):
-        """What makes a page a scan."""
-
-        scan_words: int = Field(5, ge=0, le=1000, description="A page with at most so many words can be a scan.")
-        scan_image_share: float = Field(
-            0.5, ge=0, le=1, description="It is one when images cover at least this share of it."
-        )
-
-    settings: Settings
+    Settings = ReadSettings
+    settings: ReadSettings
 
     def run(self, blob: Blob, kind: Kind, ctx: Context) -> Pages:
         """Read every page, in the order of the document."""
-        if kind.media is not Media.PDF:
-            raise NotApplicable(f"a document of kind {kind.media} has no pages with text")
-        with blob.open() as stream:
-            data = stream.read()
+        data = pdf_bytes(blob, kind)
         try:
             document = pypdfium2.PdfDocument(data)
-            if len(document) > ctx.limits.max_pages:
-                raise InputRejected("pages", f"The PDF has {len(document)} pages, over the limit.")
+            refuse_too_many_pages(len(document), ctx.limits)
             return Pages(pages=tuple(self._page(document[index], index + 1) for index in range(len(document))))
         except pypdfium2.PdfiumError as error:
-            if "password" in str(error).lower():
-                raise InputRejected("encrypted", "The PDF needs a password to be read.") from error
-            raise InputRejected("corrupt", "The PDF cannot be opened. Send an intact copy.") from error
+            raise (password_needed() if "password" in str(error).lower() else not_intact()) from error
 
     def _page(self, page: Any, number: int) -> Page:
         width, height = page.get_size()
         words = tuple(_words(page, width, height))
-        objects, share = _objects(page, width * height)
-        no_text = not words and objects > 0
-        covered = len(words) <= self.settings.scan_words and objects > 0 and share >= self.settings.scan_image_share
+        has_objects, largest = _objects(page)
         page.close()
-        return Page(
-            number=number,
-            width=width,
-            height=height,
-            words=words,
-            scan=no_text or covered,
-            blank=not words and objects == 0,
+        return page_of_words(
+            number, (width, height), words, self.settings, has_objects=has_objects, largest_image=largest
         )
 
 
-def _objects(page: Any, area: float) -> tuple[int, float]:
-    """Count the page's objects, and say which share of the page its largest image covers."""
-    count, largest = 0, 0.0
+def _objects(page: Any) -> tuple[bool, float]:
+    """Whether anything is drawn on the page, and the area of its largest image."""
+    has_objects, largest = False, 0.0
     for item in page.get_objects(max_depth=3):
-        count += 1
+        has_objects = True
         if item.type == _IMAGE:
             left, bottom, right, top = item.get_bounds()
             largest = max(largest, (right - left) * (top - bottom))
-    return count, largest / area if area else 0.0
+    return has_objects, largest
 
 
 def _words(page: Any, width: float, height: float) -> Iterator[Word]:
     """Join glyphs to words: a space, a line end, a gap or a jump ends one."""
     word: list[_Glyph] = []
-    for glyph in _glyphs(page):
-        if glyph is None or (word and _apart(word[-1], glyph)):
-            if word:
-                yield from _word(word, width, height)
+    for glyph in chain(_glyphs(page), (None,)):
+        if word and (glyph is None or _apart(word[-1], glyph)):
+            if made := _word(word, width, height):
+                yield made
             word = []
         if glyph is not None:
             word.append(glyph)
-    if word:
-        yield from _word(word, width, height)
 
 
 def _apart(last: _Glyph, glyph: _Glyph) -> bool:
@@ -129,20 +106,10 @@ def _gap(before: Box, box: Box) -> float:
     return max(box[1] - before[3], before[1] - box[3])
 
 
-def _word(glyphs: list[_Glyph], width: float, height: float) -> Iterator[Word]:
+def _word(glyphs: list[_Glyph], width: float, height: float) -> Word | None:
     x0, top = min(item.box[0] for item in glyphs), min(item.box[1] for item in glyphs)
     x1, bottom = max(item.box[2] for item in glyphs), max(item.box[3] for item in glyphs)
-    if x1 < 0 or bottom < 0 or x0 > width or top > height:
-        return  # outside of what a person sees
-    text = "".join(item.text for item in glyphs).strip()
-    if text:
-        yield Word(
-            text=text,
-            x0=round(max(0.0, x0), 2),
-            top=round(max(0.0, top), 2),
-            x1=round(min(width, x1), 2),
-            bottom=round(min(height, bottom), 2),
-        )
+    return word_on_page("".join(item.text for item in glyphs), (x0, top, x1, bottom), width, height)
 
 
 def _glyphs(page: Any) -> Iterator[_Glyph | None]:
