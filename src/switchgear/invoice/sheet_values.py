@@ -6,15 +6,23 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
+from pydantic import Field
+
 from switchgear.invoice.csv_text import decode_text, delimiter_of, rows_of
-from switchgear.invoice.types import Cell, Cells
-from switchgear.sdk import InputRejected
+from switchgear.invoice.types import Cell, Cells, Kind, Media
+from switchgear.sdk import Blob, InputRejected, ModuleSettings, NotApplicable
 
 CellType = Literal["text", "number", "date", "boolean"]
 #: Name of the only sheet of a text file.
 CSV_SHEET = "csv"
 #: Longest value of one cell, in signs; the rest is cut off.
 _LONGEST = 32_767
+
+
+class SheetSettings(ModuleSettings):
+    """Bounds of a sheet."""
+
+    max_cells: int = Field(100_000, ge=1, le=1_000_000, description="A document with more cells is rejected.")
 
 
 def address(row: int, column: int) -> str:
@@ -64,12 +72,41 @@ def plain_number(value: float | Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def refuse_too_many(cells: Iterable[Cell], most: int) -> Iterator[Cell]:
-    """Pass *cells* on; reject the document when there are more than *most*."""
-    for count, item in enumerate(cells, start=1):
-        if count > most:
-            raise InputRejected("cells", f"The sheet has more than {most} cells, the limit.")
-        yield item
+def sheet_bytes(blob: Blob, kind: Kind) -> bytes:
+    """Return the document; raises `NotApplicable` when it is no sheet."""
+    if kind.media is not Media.SHEET:
+        raise NotApplicable(f"a document of kind {kind.media} has no cells")
+    with blob.open() as stream:
+        return stream.read()
+
+
+def not_intact() -> InputRejected:
+    """The refusal of a workbook that the library cannot make sense of."""
+    return InputRejected("corrupt", "The sheet cannot be opened. Send an intact copy.")
+
+
+def cells_of(sheets: Iterable[tuple[str, Iterable[Iterable[Any]]]], most: int) -> Cells:
+    """Make cells from names of sheets and their rows of values; empty ones are left out.
+
+    Raises:
+        InputRejected: `cells` when there are more than *most*.
+    """
+    names: list[str] = []
+    found: list[Cell] = []
+    for name, rows in sheets:
+        names.append(name)
+        for made in _filled(name, rows):
+            if len(found) == most:
+                raise InputRejected("cells", f"The sheet has more than {most} cells, the limit.")
+            found.append(made)
+    return Cells(cells=tuple(found), sheets=tuple(names))
+
+
+def _filled(sheet: str, rows: Iterable[Iterable[Any]]) -> Iterator[Cell]:
+    for row, values in enumerate(rows, start=1):
+        for column, value in enumerate(values, start=1):
+            if made := cell(sheet, row, column, value):
+                yield made
 
 
 def csv_cells(data: bytes, most: int) -> Cells:
@@ -86,10 +123,4 @@ def csv_cells(data: bytes, most: int) -> Cells:
         rows = rows_of(text, delimiter)
     except csv.Error as error:
         raise InputRejected("corrupt", "The CSV has a field that is too long or not closed.") from error
-    made = (
-        item
-        for row, values in enumerate(rows, start=1)
-        for column, value in enumerate(values, start=1)
-        if (item := cell(CSV_SHEET, row, column, value)) is not None
-    )
-    return Cells(cells=tuple(refuse_too_many(made, most)), sheets=(CSV_SHEET,))
+    return cells_of([(CSV_SHEET, rows)], most)
