@@ -7,7 +7,7 @@ import pypdfium2
 from PIL import Image, ImageFilter, ImageMath, ImageOps, ImageSequence
 
 from switchgear.invoice.types import Kind, Media, Page, Pages, Word
-from switchgear.sdk import Blob, InputRejected, Limits
+from switchgear.sdk import Blob, InputRejected, Limits, NotApplicable
 
 #: Resolution in dots per inch that text recognition wants.
 DPI: Final = 300
@@ -55,6 +55,14 @@ class PageImage(NamedTuple):
             bottom=round(min(max(0.0, bottom), self.height), 2),
             confidence=round(min(1.0, max(0.0, confidence)), 3),
         )
+
+
+def require_scans(kind: Kind, pages: Pages | None) -> None:
+    """Raise `NotApplicable` when the document has no page that is a scan."""
+    if kind.media not in (Media.IMAGE, Media.PDF):
+        raise NotApplicable(f"a document of kind {kind.media} has no images of pages")
+    if kind.media is Media.PDF and pages is not None and not any(page.scan for page in pages.pages):
+        raise NotApplicable("no page is a scan")
 
 
 def page_images(blob: Blob, kind: Kind, pages: Pages | None, limits: Limits) -> Iterator[PageImage]:

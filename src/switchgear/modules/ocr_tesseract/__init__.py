@@ -10,15 +10,14 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from switchgear.invoice.page_images import DPI, PageImage, page_images
-from switchgear.invoice.types import Kind, Media, Pages, Word
+from switchgear.invoice.page_images import DPI, PageImage, page_images, require_scans
+from switchgear.invoice.types import Kind, Pages, Word
 from switchgear.sdk import (
     Blob,
     Context,
     Module,
     ModuleError,
     ModuleSettings,
-    NotApplicable,
     Requires,
     Unavailable,
     module,
@@ -80,10 +79,7 @@ class OcrTesseract(Module):
 
     def run(self, blob: Blob, kind: Kind, pages: Pages | None, ctx: Context) -> Pages:
         """Recognise every page that is a scan."""
-        if kind.media not in (Media.IMAGE, Media.PDF):
-            raise NotApplicable(f"a document of kind {kind.media} has no images of pages")
-        if kind.media is Media.PDF and pages is not None and not any(page.scan for page in pages.pages):
-            raise NotApplicable("no page is a scan")
+        require_scans(kind, pages)
         read = [image.page(tuple(self._words(image, ctx))) for image in page_images(blob, kind, pages, ctx.limits)]
         return Pages(pages=tuple(read))
 
