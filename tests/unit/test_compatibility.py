@@ -38,6 +38,11 @@ def whole(**limits: Any) -> dict[str, Any]:
     return {"type": "integer", **limits}
 
 
+def named(**values: Any) -> dict[str, Any]:
+    """An object whose properties are named by patterns: `a` stands for names that begin with it."""
+    return {"type": "object", "patternProperties": {f"^{name}": node for name, node in values.items()}}
+
+
 CAT = model("kind", kind={"const": "cat"}, lives=INT)
 DOG = model("kind", kind={"const": "dog"}, tricks=array(STR))
 
@@ -126,6 +131,24 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
     ("multiples of a multiple", whole(multipleOf=6), whole(multipleOf=3), YES, None),
     ("multiples of something else", whole(multipleOf=4), whole(multipleOf=3), NO, ""),
     ("cents in tenths", {"type": "number", "multipleOf": 0.3}, {"type": "number", "multipleOf": 0.1}, MAYBE, ""),
+    ("halves in quarters", {"type": "number", "multipleOf": 0.5}, {"type": "number", "multipleOf": 0.25}, YES, None),
+    ("quarters in halves", {"type": "number", "multipleOf": 0.25}, {"type": "number", "multipleOf": 0.5}, NO, ""),
+    ("any number into multiples", NUM, {"type": "number", "multipleOf": 2}, NO, ""),
+    ("two divisors together", {"allOf": [whole(multipleOf=4), whole(multipleOf=6)]}, whole(multipleOf=12), YES, None),
+    (
+        "two divisors, neither of them",
+        {"allOf": [whole(multipleOf=4), whole(multipleOf=6)]},
+        whole(multipleOf=24),
+        MAYBE,
+        "",
+    ),
+    (
+        "fractions finer than validators agree on",
+        {"type": "number", "multipleOf": 2**-30},
+        {"type": "number", "multipleOf": 2**-31},
+        MAYBE,
+        "",
+    ),
     # strings
     ("a shorter string", text(maxLength=5), text(maxLength=9), YES, None),
     ("a longer string", text(maxLength=9), text(maxLength=5), NO, ""),
@@ -134,6 +157,14 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
     ("a pattern within any string", text(pattern="^a"), STR, YES, None),
     ("any string into a pattern", STR, text(pattern="^a"), NO, ""),
     ("another pattern", text(pattern="^ab"), text(pattern="^a"), MAYBE, ""),
+    ("long strings into a pattern", text(minLength=3), text(pattern="^a"), NO, ""),
+    ("strings too long to make up", text(minLength=40), text(pattern="^a"), MAYBE, ""),
+    ("only the empty string into a pattern", text(maxLength=0), text(pattern="^a"), NO, ""),
+    ("only the empty string into a pattern that takes it", text(maxLength=0), text(pattern="^a?$"), YES, None),
+    ("a pattern that no example refutes", STR, text(pattern=""), MAYBE, ""),
+    ("a pattern that cannot be tried", STR, text(pattern="("), MAYBE, ""),
+    ("a format into a pattern", text(format="uuid"), text(pattern="^a"), MAYBE, ""),
+    ("an encoding into a pattern", text(contentEncoding="base64"), text(pattern="^a"), MAYBE, ""),
     ("a pattern may imply the length", text(pattern="^aa$"), text(minLength=2), MAYBE, ""),
     ("the same format", text(format="date"), text(format="date"), YES, None),
     ("a date is a string", text(format="date"), STR, YES, None),
@@ -141,6 +172,11 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
     ("a date and time into a date", text(format="date-time"), text(format="date"), NO, ""),
     ("an identifier into a date", text(format="uuid"), text(format="date"), NO, ""),
     ("a fourth version identifier", text(format="uuid4"), text(format="uuid"), YES, None),
+    ("any identifier into a fourth version one", text(format="uuid"), text(format="uuid4"), MAYBE, ""),
+    ("an address of one family into the other", text(format="ipv4"), text(format="ipv6"), MAYBE, ""),
+    ("an unheard format into a date", text(format="iban"), text(format="date"), MAYBE, ""),
+    ("a pattern into a date", text(pattern="^2"), text(format="date"), MAYBE, ""),
+    ("a date into an unheard format", text(format="date"), text(format="iban"), MAYBE, ""),
     ("any string into an unheard format", STR, text(format="iban"), MAYBE, ""),
     ("any string into a path", STR, text(format="path"), YES, None),
     ("any string into base64", STR, text(contentEncoding="base64"), MAYBE, ""),
@@ -211,6 +247,21 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
         "/*",
     ),
     ("a name under the consumer's pattern", model(ab=STR), {"patternProperties": {"^a": INT}}, NO, "/ab"),
+    ("a name pattern into extras", named(a=INT), {"additionalProperties": NUM}, YES, None),
+    ("a name pattern into other extras", named(a=STR), {"additionalProperties": NUM}, NO, "/*"),
+    ("a name pattern into another one", named(a=STR), named(b=INT), MAYBE, "/*"),
+    ("a name pattern past another one", named(a=INT), {**named(b=NUM), "additionalProperties": NUM}, YES, None),
+    ("a name pattern perhaps into extras", named(a=STR), {**named(b=STR), "additionalProperties": INT}, MAYBE, "/*"),
+    ("the same name pattern spares the extras", named(a=INT), {**named(a=NUM), "additionalProperties": STR}, YES, None),
+    ("two name patterns into extras", named(a=STR, b=INT), {"additionalProperties": INT}, MAYBE, "/*"),
+    (
+        "a name pattern that no name may have",
+        {**named(a=STR), "propertyNames": {"maxLength": 0}},
+        {"additionalProperties": INT},
+        MAYBE,
+        "/*",
+    ),
+    ("values under two of the consumer's patterns", named(a=INT), named(a=NUM, b=STR), MAYBE, "/*"),
     ("names that the consumer refuses", model(ab=STR), {"propertyNames": {"maxLength": 1}}, NO, ""),
     (
         "listed keys",
@@ -230,6 +281,11 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
     ("an unknown keyword in the producer leaves doubt", {**NUM, "divisibleBy": 2}, INT, MAYBE, ""),
     ("a malformed keyword in the consumer", INT, {**INT, "minimum": "five"}, MAYBE, ""),
     ("a reference that leads nowhere", INT, {"$ref": "#/$defs/Gone"}, MAYBE, ""),
+    ("a reference with escapes", {"$defs": {"a/b~c": INT}, "$ref": "#/$defs/a~1b~0c"}, NUM, YES, None),
+    ("a reference with a blank", {"$defs": {"a b": INT}, "$ref": "#/$defs/a%20b"}, NUM, YES, None),
+    ("a reference into a list", {"$defs": {"A": union(STR, INT)}, "$ref": "#/$defs/A/anyOf/1"}, NUM, YES, None),
+    ("a reference beyond a list", {"$defs": {"A": union(STR, INT)}, "$ref": "#/$defs/A/anyOf/2"}, NUM, MAYBE, ""),
+    ("a reference to another document", {"$ref": "other.json#/A"}, NUM, MAYBE, ""),
     ("a reference beside other keywords", INT, {"$defs": {"A": NUM}, "$ref": "#/$defs/A", "maximum": 3}, NO, ""),
     ("a consumer that is only itself", INT, {"$defs": {"A": {"$ref": "#/$defs/A"}}, "$ref": "#/$defs/A"}, MAYBE, ""),
     ("a consumer that may be itself", INT, {"anyOf": [{"$ref": "#"}, STR]}, MAYBE, ""),
@@ -256,6 +312,52 @@ def test_the_reason_says_what_is_sent_and_what_is_accepted() -> None:
     assert [(reason.pointer, reason.message) for reason in found.reasons] == [
         ("/lines/*/amount", "The producer may send null; the consumer accepts number.")
     ]
+
+
+@pytest.mark.parametrize(
+    ("producer", "consumer", "message"),
+    [
+        (
+            whole(minimum=-1),
+            whole(minimum=0),
+            "The producer may send numbers from -1; the consumer accepts numbers from 0.",
+        ),
+        (
+            {"type": "number", "maximum": 10},
+            {"type": "number", "exclusiveMaximum": 10},
+            "The producer may send numbers up to 10; the consumer accepts numbers up to 10 (excluded).",
+        ),
+        (
+            NUM,
+            {"type": "number", "maximum": 9},
+            "The producer may send numbers of any size; the consumer accepts numbers up to 9.",
+        ),
+        (
+            whole(multipleOf=4),
+            whole(multipleOf=3),
+            "The producer may send multiples of 4; the consumer accepts multiples of 3.",
+        ),
+        (INT, whole(multipleOf=3), "The producer may send any number; the consumer accepts multiples of 3."),
+        (
+            STR,
+            text(pattern="^a"),
+            'The producer may send any string, for instance ""; the consumer accepts strings that match "^a".',
+        ),
+        (
+            text(format="uuid"),
+            text(pattern="^a"),
+            'The producer sends strings of the form "uuid"; it cannot be decided whether all of them match the '
+            'consumer\'s pattern "^a".',
+        ),
+        (
+            text(format="email"),
+            text(format="uri"),
+            "The producer sends strings of format email; the consumer accepts format uri.",
+        ),
+    ],
+)
+def test_a_reason_names_both_sides(producer: Any, consumer: Any, message: str) -> None:
+    assert schema_within(producer, consumer).reasons[0].message == message
 
 
 def test_every_misfit_is_reported_at_once() -> None:
