@@ -54,6 +54,19 @@ class Office(Room):
         """A run that waits for a person."""
         return await self.finished(text, RunStatus.PARKED, why=Why(Code.PARKED_REVIEW, "Somebody has to look."))
 
+    async def rejected(self, text: str = "a", status: RunStatus = RunStatus.SUCCEEDED) -> ClaimedRun:
+        """A run that a person rejected at `extract`, and that ended so after it."""
+        await self.submit(text)
+        why = Why(Code.PARKED_REVIEW, "Somebody has to look.")
+        held = await self.held()
+        await self.repository.end(held, status=RunStatus.PARKED, outputs=[output("read")], why=why, stage_id="extract")
+        await self.service.reject(held.document_id, message="not ours", by=OPERATOR)
+        claim = await self.held()
+        stage = None if status is RunStatus.SUCCEEDED else "deliver"
+        outputs = [output("extract", '{"total":"1.00"}')]
+        await self.repository.end(claim, status=status, outputs=outputs, stage_id=stage)
+        return claim
+
     async def audited(self) -> list[AuditEvent]:
         """The trail, newest first."""
         async with self.units(write=False) as unit:
@@ -257,6 +270,34 @@ async def test_what_waits_for_review_can_be_seen_but_is_not_pulled(office: Offic
     parked = await office.in_review()
     assert (await office.service.result(parked.document_id)).status is RunStatus.PARKED
     assert (await office.service.results_after()).items == ()
+
+
+async def test_what_a_person_rejected_is_no_result(office: Office) -> None:
+    accepted = await office.finished("a", RunStatus.SUCCEEDED)
+    rejected = await office.rejected("b")
+    with pytest.raises(NotFound, match="olga rejected it"):
+        await office.service.result(rejected.document_id)
+    assert [item.run_id for item in (await office.service.results_after()).items] == [accepted.run_id]
+
+
+@pytest.mark.parametrize("configuration", ["original", "active"])
+async def test_a_retry_after_the_decision_leaves_a_rejected_document_rejected(
+    office: Office, configuration: str
+) -> None:
+    rejected = await office.rejected("a", RunStatus.FAILED)
+    again = await office.service.retry(rejected.run_id, from_="deliver", configuration=configuration, by=OPERATOR)
+    claim = await office.held()
+    assert claim.run_id == again.run.id
+    await office.repository.end(claim, status=RunStatus.SUCCEEDED, outputs=[output("deliver")])
+    assert (await office.service.results_after()).items == ()
+
+
+async def test_a_retry_from_before_the_decision_asks_anew(office: Office) -> None:
+    rejected = await office.rejected()
+    again = await office.service.retry(rejected.run_id, from_="extract", by=OPERATOR)
+    assert again.run.decision is None
+    await office.repository.end(await office.held(), status=RunStatus.SUCCEEDED, outputs=[output("extract")])
+    assert [item.run_id for item in (await office.service.results_after()).items] == [again.run.id]
 
 
 async def test_no_result_says_why(office: Office) -> None:

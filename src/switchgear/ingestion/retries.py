@@ -71,10 +71,11 @@ async def repeat_run(unit: UnitOfWork, repository: RunRepository, run: RunRow, h
         transition(run.status, RunEvent.RETRY)
     pinned = await _pinned(unit, run, how.configuration)
     start = await _start(repository, run, how.from_)
+    # a decision holds as long as the output of its stage is kept: what was rejected stays rejected.
+    holds = run.decision is not None and run.decision.get("stage_id") in start.kept
     if how.configuration == "original" and run.status in (RunStatus.FAILED, RunStatus.PARKED):
-        after = await repository.retry(
-            run, stage_id=start.stage_id, forgotten=start.forgotten, anew=how.from_ != "failed"
-        )
+        anew = how.from_ != "failed" and not holds
+        after = await repository.retry(run, stage_id=start.stage_id, forgotten=start.forgotten, anew=anew)
     else:
         after = await repository.add_run(
             run.document_id,
@@ -84,6 +85,7 @@ async def repeat_run(unit: UnitOfWork, repository: RunRepository, run: RunRow, h
             stage_id=start.stage_id,
             copy_from=run.id,
             copied_stages=start.kept,
+            decision=run.decision if holds else None,
         )
     await unit.audit.append(
         AuditAction.RUN_RETRIED,

@@ -150,12 +150,20 @@ class RunService:
             document = await self._repository.document(document_id)
             status = document.last_run_status
             raise NotFound(
-                f"This document has no result: its last run {document.last_run_id} is {status}. Look at that run.",
+                f"This document has no result: {await self._last_end(document)}. Look at that run.",
                 kind="result",
                 run_id=document.last_run_id,
                 status=str(status),
             )
         return await self._with_body(row)
+
+    async def _last_end(self, document: DocumentRow) -> str:
+        """How the document's last run stands, in words."""
+        if document.last_run_id and document.last_run_status is RunStatus.SUCCEEDED:
+            decision = (await self._repository.get(document.last_run_id)).decision or {}
+            if decision.get("action") == "reject":
+                return f"{decision['actor']} rejected it in its last run {document.last_run_id}"
+        return f"its last run {document.last_run_id} is {document.last_run_status}"
 
     async def results_after(
         self, cursor: str | None = None, limit: int = 50, *, actor: str | None = None
@@ -310,7 +318,7 @@ class RunService:
                     status=str(document.last_run_status),
                 )
             at = datetime.fromtimestamp(await unit.now_us() / 1_000_000, UTC).isoformat()
-            decision = {"action": action, "actor": by.name, "message": message, "at": at}
+            decision = {"action": action, "actor": by.name, "message": message, "at": at, "stage_id": run.stage_id}
             after = await repository.decide(run, decision)
             await unit.audit.append(
                 audited,

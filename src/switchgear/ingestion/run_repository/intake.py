@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from switchgear.core.database import Statement
 from switchgear.domain.ids import new_id
+from switchgear.ingestion.run_repository.base import to_json_or_none
 from switchgear.ingestion.run_repository.reading import DOCUMENT_COLUMNS, RUN_COLUMNS, Reading, document_of, run_of
 from switchgear.ingestion.run_repository.records import AcceptedDocument, RunRow
 
@@ -16,7 +17,7 @@ VALUES (:document, :sha256, :size, :name, :media_type, :parent, :actor, now_us()
 _RUN: Final = """
 INSERT INTO runs (id, document_id, status, degraded, pinned_configuration_id, fencing_token, losses, stage_id,
     available_at, accepted_at, running_us, cancel_requested, retry_of, actor, decision)
-SELECT :run, id, 'queued', FALSE, :pinned, 0, 0, :stage, now_us(), now_us(), 0, FALSE, :retry_of, :actor, NULL
+SELECT :run, id, 'queued', FALSE, :pinned, 0, 0, :stage, now_us(), now_us(), 0, FALSE, :retry_of, :actor, :decision
 FROM documents"""
 #: Known bytes make no run, unless one is asked for. The newest row is the one that was just made, or the last one.
 _FIRST_RUN: Final = f"{_RUN} WHERE sha256 = :sha256 AND (id = :document OR :again)"
@@ -71,7 +72,7 @@ class Intake(Reading):
             "actor": actor,
         }
         run: dict[str, Any] = {"run": new_id("run"), "pinned": None, "stage": None, "retry_of": None, "actor": actor}
-        run |= {"sha256": sha256, "document": document_id, "again": again}
+        run |= {"decision": None, "sha256": sha256, "document": document_id, "again": again}
         results = await self._statements.run(
             Statement(_DOCUMENT, document),
             Statement(_FIRST_RUN, run),
@@ -91,6 +92,7 @@ class Intake(Reading):
         stage_id: str | None = None,
         copy_from: str | None = None,
         copied_stages: Sequence[str] = (),
+        decision: Mapping[str, Any] | None = None,
     ) -> RunRow:
         """Queue a further run of a document.
 
@@ -102,9 +104,11 @@ class Intake(Reading):
             stage_id: Where it begins; None = the first stage.
             copy_from: Run whose outputs are taken over.
             copied_stages: Stages whose outputs are taken over.
+            decision: What a person decided at one of these stages.
         """
         run_id = new_id("run")
         run = {"run": run_id, "pinned": pinned, "stage": stage_id, "retry_of": retry_of, "actor": actor}
+        run["decision"] = to_json_or_none(decision)
         copies = [{"run": run_id, "source": copy_from, "stage": stage} for stage in copied_stages]
         await self._statements.run(
             Statement(f"{_RUN} WHERE id = :document", {**run, "document": document_id}, expect=1),

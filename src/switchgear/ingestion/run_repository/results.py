@@ -12,7 +12,10 @@ from switchgear.ingestion.run_repository.records import ResultRow
 
 _RESULTS: Final = """
 SELECT r.id, r.document_id, r.status, r.configuration_version, r.degraded, r.ended_at, o.value, o.artifact_sha256
-FROM runs r JOIN stage_outputs o ON o.run_id = r.id AND o.stage_id = :result_stage AND o.outcome = 'succeeded'"""
+FROM runs r JOIN stage_outputs o ON o.run_id = r.id AND o.stage_id = :result_stage AND o.outcome = 'succeeded'
+    AND (r.decision IS NULL OR r.decision NOT LIKE :rejected)"""
+#: How `decide` stores what a person rejected: such a run ends, but nobody accepted its result.
+_REJECTED: Final = '{"action":"reject",%'
 #: Most earlier results that a module is shown.
 _MAX_EARLIER: Final = 20
 #: Ends are stamped before they commit. Whoever pulls must not pass one that is still on its way, or it would never
@@ -25,7 +28,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 
 
 class Results(RepositoryPart):
-    """Results of runs; only what is committed."""
+    """Results of runs; only what is committed, and nothing that a person rejected."""
 
     async def result(self, document_id: str) -> ResultRow | None:
         """Return the document's newest accepted result; while it waits for review, what is to be reviewed."""
@@ -33,7 +36,7 @@ class Results(RepositoryPart):
             f"""{_RESULTS} WHERE r.document_id = :document
             AND (r.status = 'succeeded' OR (r.status = 'parked' AND r.why_code = 'parked.review'))
             ORDER BY r.id DESC LIMIT 1""",
-            {"document": document_id, "result_stage": self.result_stage},
+            {"document": document_id, "result_stage": self.result_stage, "rejected": _REJECTED},
         )
         return _result_of(rows[0]) if rows else None
 
@@ -51,7 +54,8 @@ class Results(RepositoryPart):
         if self._statements.dialect == "postgresql":
             settled = (await self._statements.query(_SETTLED, {"longest": _LONGEST_END_US}))[0][0]
         time, run_id = after or (-1, "")
-        parameters = {"time": time, "run": run_id, "limit": limit, "result_stage": self.result_stage}
+        parameters = {"time": time, "run": run_id, "limit": limit}
+        parameters |= {"result_stage": self.result_stage, "rejected": _REJECTED}
         more = ""
         if settled is not None:
             more += " AND r.ended_at < :settled"
@@ -76,6 +80,7 @@ class Results(RepositoryPart):
                 "identity": identity,
                 "document": document_id,
                 "result_stage": self.result_stage,
+                "rejected": _REJECTED,
                 "limit": 10 * _MAX_EARLIER,
             },
         )
