@@ -599,6 +599,31 @@ async def test_a_cancel_is_heard_at_a_checkpoint(plant: Plant) -> None:
     assert "deliver-a" not in plant.pools.called()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        AttemptResult(Outcome.SKIPPED, message="Look at it.", needs_review=True),
+        failed(Outcome.ERROR, "Retryable", retryable=True, after_s=60.0),
+    ],
+    ids=["it asks for a person", "it asks for a longer pause"],
+)
+async def test_what_is_cancelled_while_it_runs_is_neither_put_on_hold_nor_queued_again(
+    plant: Plant, answer: AttemptResult
+) -> None:
+    async def cancels(call: Call) -> AttemptResult:
+        await plant.room.repository.cancel(call.run_id)
+        return answer
+
+    plant.pools.answers["extract-a"][0] = cancels
+    run_id = await plant.submit()
+
+    end = await plant.carry()
+
+    run = await plant.room.repository.get(run_id)
+    assert (end.status, end.why) == (RunStatus.CANCELLED, None)
+    assert (run.status, run.why, run.ended_at is not None) == (RunStatus.CANCELLED, None, True)
+
+
 async def test_a_worker_that_stops_hands_its_run_back_with_its_version(plant: Plant) -> None:
     run_id, end = await stopped(plant, Stop.SHUTDOWN)
     assert end.status is RunStatus.QUEUED
@@ -621,10 +646,10 @@ async def test_a_stop_does_not_undo_an_end_that_is_being_committed(plant: Plant)
         def __getattr__(self, name: str) -> Any:
             return getattr(plant.room.repository, name)
 
-        async def end(self, claim: ClaimedRun, **values: Any) -> None:
+        async def end(self, claim: ClaimedRun, **values: Any) -> RunStatus:
             self.reached.set()
             await self.go_on.wait()
-            await plant.room.repository.end(claim, **values)
+            return await plant.room.repository.end(claim, **values)
 
     slow = plant.repository = Slow()
     await plant.submit()

@@ -96,16 +96,20 @@ class Commits:
     async def end(
         self, status: RunStatus, work: RunWork | None, *, why: Why | None = None, stage_id: str | None = None
     ) -> RunEnd:
-        """End or park the run with everything that is not yet durable. Raises `Refused`."""
+        """End or park the run with everything that is not yet durable. Raises `Refused`.
+
+        What a person cancelled in the meantime is cancelled instead of parked.
+        """
         attempts, outputs = await self.ask(self._rows)
         why = None if why is None else with_next_actions(why, self._claim)
-        is_success = status is RunStatus.SUCCEEDED
         degraded = work is not None and work.degraded
         deliveries = work.deliveries() if work is not None else []
-        identity = work.identity if work is not None and is_success else None
+        identity = work.identity if work is not None and status is RunStatus.SUCCEEDED else None
+        over = RunEnd(self._claim.run_id, status, why, degraded)
 
         async def write() -> bool:
-            await self._runs.end(
+            nonlocal over
+            written = await self._runs.end(
                 self._claim,
                 status=status,
                 attempts=attempts,
@@ -116,13 +120,16 @@ class Commits:
                 identity=identity,
                 stage_id=stage_id,
             )
+            over = over.as_written(written)
             return True
 
         async def is_written() -> bool | None:
+            nonlocal over
             run = await self._runs.get(self._claim.run_id)
-            return True if run.fencing_token == self._claim.token and run.status is status else None
-
-        over = RunEnd(self._claim.run_id, status, why, degraded)
+            if run.fencing_token != self._claim.token or run.status not in (status, RunStatus.CANCELLED):
+                return None
+            over = over.as_written(run.status)
+            return True
 
         def recorded() -> None:
             self._recorded(attempts, outputs)
@@ -136,11 +143,11 @@ class Commits:
     ) -> RunEnd:
         """Give the run back with its version. Raises `Refused`."""
         attempts, outputs = await self.ask(self._rows)
-        status = RunStatus.QUEUED
+        over = RunEnd(self._claim.run_id, RunStatus.QUEUED, why)
 
         async def write() -> bool:
-            nonlocal status
-            status = await self._runs.hand_back(
+            nonlocal over
+            written = await self._runs.hand_back(
                 self._claim,
                 attempts=attempts,
                 outputs=outputs,
@@ -149,6 +156,7 @@ class Commits:
                 why=why,
                 loss=loss,
             )
+            over = over.as_written(written)
             return True
 
         async def is_written() -> bool | None:
@@ -157,10 +165,10 @@ class Commits:
 
         def recorded() -> None:
             self._recorded(attempts, outputs)
-            self._signals.run_handed_back(self._claim, status, why)
+            self._signals.run_handed_back(self._claim, over)
 
         await self._commit(write, is_written, recorded, is_last=True)
-        return RunEnd(self._claim.run_id, status, why)
+        return over
 
     # --- special ends ---
 

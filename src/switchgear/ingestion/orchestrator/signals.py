@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from switchgear.core.logging import get_logger
@@ -39,6 +39,10 @@ class RunEnd:
     status: RunStatus | None
     why: Why | None = None
     degraded: bool = False
+
+    def as_written(self, status: RunStatus) -> RunEnd:
+        """What it is with the status that was written; what a person cancelled needs no other reason."""
+        return replace(self, status=status, why=None if status is RunStatus.CANCELLED else self.why)
 
 
 class Signals:
@@ -88,14 +92,17 @@ class Signals:
             why=end.why,
         )
 
-    def run_handed_back(self, claim: ClaimedRun, status: RunStatus, why: Why | None) -> None:
-        """A run was given back with its version."""
+    def run_handed_back(self, claim: ClaimedRun, end: RunEnd) -> None:
+        """A run was given back with its version; one that a person cancelled has ended."""
+        if end.status is RunStatus.CANCELLED:
+            self.run_ended(claim, end)
+            return
         log.info(
             EventName.RUN_HANDED_BACK,
             run_id=claim.run_id,
             document_id=claim.document_id,
-            status=str(status),
-            reason=str(why.code) if why else None,
+            status=str(end.status),
+            reason=str(end.why.code) if end.why else None,
         )
 
     def write_fenced(self, claim: ClaimedRun) -> None:
@@ -131,8 +138,8 @@ class Runs(Protocol):
         why: Why | None = None,
         identity: str | None = None,
         stage_id: str | None = None,
-    ) -> None:
-        """End or park the run."""
+    ) -> RunStatus:
+        """End or park the run; one that a person wants cancelled is cancelled instead of parked."""
 
     async def hand_back(
         self,
@@ -145,7 +152,7 @@ class Runs(Protocol):
         why: Why | None = None,
         loss: bool = False,
     ) -> RunStatus:
-        """Give the run back with its version."""
+        """Give the run back with its version; one that a person wants cancelled is cancelled instead."""
 
     async def get(self, run_id: str) -> RunRow:
         """The run as it stands."""

@@ -68,15 +68,18 @@ _HELD: Final = "id = :run AND fencing_token = :token AND status = 'running'"
 _FREED: Final = "claimed_by = NULL, lease_expires_at = NULL, lease_boot_id = NULL, running_us = :running_us"
 _CHECKPOINT: Final = f"""
 UPDATE runs SET stage_id = :stage, running_us = :running_us WHERE {_HELD} RETURNING cancel_requested"""  # noqa: S608
+#: A run that a person cancels ends with its claim: it is neither put on hold nor queued again.
+_OPEN: Final = """status = CASE WHEN :open AND cancel_requested THEN 'cancelled' ELSE :status END,
+    why = CASE WHEN :open AND cancel_requested THEN NULL ELSE :why END,
+    why_code = CASE WHEN :open AND cancel_requested THEN NULL ELSE :why_code END,
+    ended_at = CASE WHEN :open AND NOT cancel_requested THEN NULL ELSE now_us() END"""
 _END: Final = f"""
-UPDATE runs SET status = :status, degraded = :degraded, stage_id = :stage, identity = :identity, why = :why,
-    why_code = :why_code, ended_at = CASE WHEN :open THEN NULL ELSE now_us() END, {_FREED}
-WHERE {_HELD}"""  # noqa: S608
+UPDATE runs SET {_OPEN}, degraded = :degraded, stage_id = :stage, identity = :identity, {_FREED}
+WHERE {_HELD} RETURNING status"""  # noqa: S608
 _HAND_BACK: Final = f"""
-UPDATE runs SET status = :status, losses = :losses, stage_id = COALESCE(:stage, stage_id),
-    available_at = now_us() + :pause, why = :why, why_code = :why_code,
+UPDATE runs SET {_OPEN}, losses = :losses, stage_id = COALESCE(:stage, stage_id), available_at = now_us() + :pause,
     {_FREED}
-WHERE {_HELD}"""  # noqa: S608
+WHERE {_HELD} RETURNING status"""  # noqa: S608
 _ATTEMPT: Final = """
 INSERT INTO stage_attempts (run_id, stage_id, candidate, try_number, fencing_token, module_id, module_version,
     code_digest, configuration_id, configuration_version, outcome, detail, message, limits, rules_not_matched,
@@ -160,8 +163,10 @@ class Claims(RepositoryPart):
         why: Why | None = None,
         identity: str | None = None,
         stage_id: str | None = None,
-    ) -> None:
-        """End the run, or park it, with everything that is not yet durable.
+    ) -> RunStatus:
+        """End the run, or park it, with everything that is not yet durable; returns what it is then.
+
+        What a person wants cancelled is cancelled instead of parked.
 
         Args:
             claim: The run.
@@ -198,8 +203,9 @@ class Claims(RepositoryPart):
             for delivery in deliveries
         ]
         delivered = [Statement(_DELIVERY, effects)] if effects else []
-        held = Statement(_END, parameters, expect=1)
-        await self._statements.run(held, *_records(claim, attempts, outputs), *delivered)
+        held = Statement(_END, parameters, expect=1, fetch=True)
+        results = await self._statements.run(held, *_records(claim, attempts, outputs), *delivered)
+        return RunStatus(results[0].rows[0][0])
 
     async def hand_back(
         self,
@@ -212,7 +218,9 @@ class Claims(RepositoryPart):
         why: Why | None = None,
         loss: bool = False,
     ) -> RunStatus:
-        """Give the run back with its version; returns what it is then: queued, or parked after the third loss.
+        """Give the run back with its version; returns what it is then.
+
+        It is queued, or parked after the third loss, or cancelled when a person wants that.
 
         Args:
             claim: The run.
@@ -231,14 +239,15 @@ class Claims(RepositoryPart):
         parameters = {
             **_key(claim),
             "status": str(status),
+            "open": True,
             "losses": losses,
             "stage": next_stage_id,
             "pause": available_in_us,
             **why_columns(lost_why or why),
         }
-        held = Statement(_HAND_BACK, parameters, expect=1)
-        await self._statements.run(held, *_records(claim, attempts, outputs))
-        return status
+        held = Statement(_HAND_BACK, parameters, expect=1, fetch=True)
+        results = await self._statements.run(held, *_records(claim, attempts, outputs))
+        return RunStatus(results[0].rows[0][0])
 
 
 _ENDS: Final = {
