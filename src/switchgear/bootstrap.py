@@ -216,13 +216,16 @@ class Application:
             pause_s = min(_LONGEST_BACKOFF_S, pause_s * 2)
             try:
                 await self._bring_up()
+                log.info(EventName.DATABASE_REGAINED)
             except DatabaseUnreachable as error:
                 self.trouble = error
                 log.warning(EventName.DATABASE_LOST, summary=str(error), retry_in_s=pause_s)
 
     async def _bring_up(self) -> None:
         """Everything that needs the database, in order; each step may be done again."""
-        await asyncio.to_thread(migrations.upgrade, self.settings.database_url)
+        before = await asyncio.to_thread(migrations.upgrade, self.settings.database_url)
+        if before != migrations.head():
+            log.info(EventName.DATABASE_MIGRATED, before=before, after=migrations.head())
         await self.database.start()
         await self.access.ensure_admin_token(self.settings.home)
         if self.settings.bootstrap_token is not None:

@@ -7,12 +7,14 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+import switchgear
 from switchgear.core.logging import bound, configure_logging, get_logger, request_context
 from switchgear.core.observability import EventName, Metrics
 from switchgear.core.secrets import SecretResolver
@@ -338,6 +340,13 @@ class Broken(io.StringIO):
 
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     configure_logging(stream=Broken())
-    get_logger().warning(EventName.DISK_RUN_LOW)
+    get_logger().warning(EventName.TASK_FAILED)
     logging.getLogger("library").warning("%d arguments are missing")
     logging.getLogger("library").warning("%d", "not a number")
+
+
+def test_every_event_that_is_documented_is_logged_somewhere() -> None:
+    source = "\n".join(path.read_text() for path in Path(switchgear.__file__).parent.rglob("*.py"))
+
+    assert [name for name in EventName.__members__ if f"EventName.{name}" not in source] == []
+    assert re.findall(r"\blog\.(?:debug|info|warning|error|exception)\(\s*[\"']", source) == []

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from switchgear.core.access_repository import StoredToken
+from switchgear.core.logging import get_logger
+from switchgear.core.observability import EventName
 from switchgear.core.unit_of_work import UnitOfWork, Units
 from switchgear.domain.access import SYSTEM, Actor, Need, Role
 from switchgear.domain.audit import AuditAction
 from switchgear.domain.errors import Forbidden, InvalidRequest, NotFound, PreconditionFailed, Unauthenticated
 from switchgear.domain.ids import new_id
+
+log = get_logger()
 
 LOCAL_ADMIN: Final = "local-admin"
 BOOTSTRAP: Final = "bootstrap"
@@ -111,6 +115,7 @@ class AccessService:
             secret = self._new_secret()
             token = await self._add(unit, name, role, secret, by=by, expires_at=expires_at, now=now, message=message)
             await unit.commit()
+        log.info(EventName.TOKEN_CREATED, token_id=token.id, name=name, role=str(role))
         return token, secret
 
     async def get(self, token_id: str) -> StoredToken:
@@ -156,6 +161,7 @@ class AccessService:
             values = {"name": new_name, "role": str(role or token.role), "expires_at": end}
             changed = await self._change(unit, token, AuditAction.TOKEN_CHANGED, by, values, message)
             await unit.commit()
+        log.info(EventName.TOKEN_CHANGED, token_id=token_id, role=str(changed.role))
         return changed
 
     async def revoke(self, token_id: str, by: Actor, if_match: str | None = None, message: str = "") -> StoredToken:
@@ -176,6 +182,7 @@ class AccessService:
                 unit, token, AuditAction.TOKEN_REVOKED, by, {"revoked_at": await unit.now_us()}, message
             )
             await unit.commit()
+        log.info(EventName.TOKEN_REVOKED, token_id=token_id)
         return revoked
 
     async def ensure_admin_token(self, home: Path) -> Path:

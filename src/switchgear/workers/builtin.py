@@ -155,6 +155,7 @@ class BuiltinWorker:
         return None
 
     async def _carry(self, claim: ClaimedRun) -> None:
+        log.debug(EventName.RUN_CLAIMED, run_id=claim.run_id, configuration_id=claim.configuration_id)
         if self._stopping:
             await self._settle(claim, Stop.SHUTDOWN)
             return

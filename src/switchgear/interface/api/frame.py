@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchgear.core.logging import get_logger, request_context
+from switchgear.core.observability import EventName
 from switchgear.domain.errors import Code
 from switchgear.domain.ids import new_id
 from switchgear.interface.api.problems import BodyTooLarge, answer_to, problem_answer
@@ -69,7 +70,7 @@ class Frame:
         self, answer: _Answer, scope: Scope, receive: Receive, refusal: Response, error: Exception
     ) -> None:
         if refusal.status_code >= 500:
-            log.error("request.failed", path=scope["path"], method=scope["method"], exc_info=error)
+            log.error(EventName.REQUEST_FAILED, path=scope["path"], method=scope["method"], exc_info=error)
         if answer.started:
             raise error  # the server cuts the connection; half an answer must not look whole
         await refusal(scope, receive, answer.send)

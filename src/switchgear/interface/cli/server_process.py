@@ -108,7 +108,8 @@ def url_of(listener: socket.socket) -> str:
 
 async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
     from switchgear.bootstrap import build
-    from switchgear.core.logging import configure_logging
+    from switchgear.core.logging import configure_logging, get_logger
+    from switchgear.core.observability import EventName
     from switchgear.interface.server import create_server
     from switchgear.sdk.errors import SwitchgearError
 
@@ -117,11 +118,13 @@ async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) 
         configure_logging(log_format=settings.log_format, level=settings.log_level, redact=application.secrets.redact)
     except SwitchgearError as error:
         raise CommandFailed(str(error)) from error
+    log = get_logger()
     server = _server(create_server(application))
     url = url_of(listener)
 
     async def bring_up() -> None:
         await application.start()
+        log.info(EventName.SERVER_STARTED, url=url)
         write_server_file(settings.home, url)
         await _introduce(settings, url, as_json=as_json)
 
@@ -133,6 +136,7 @@ async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) 
     finally:
         remove_server_file(settings.home)
         await application.stop()
+        log.info(EventName.SERVER_STOPPED, url=url)
     say("Stopped.")
 
 
