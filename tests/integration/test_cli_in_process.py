@@ -276,6 +276,12 @@ def test_the_trail_is_exported_verified_and_read_on(switchgear: Commands) -> Non
     assert "configuration.created" in switchgear("audit", "tail", "--no-follow", "-n", "5")
 
 
+def test_a_file_that_cannot_be_written_is_one_sentence_with_its_path(switchgear: Commands) -> None:
+    nowhere = switchgear.folder / "none" / "trail.jsonl"
+    said = switchgear.run("audit", "export", "-o", str(nowhere), expect=1).stderr
+    assert said == f"{nowhere}: No such file or directory. Check the path and its permissions, then try again.\n"
+
+
 def test_a_folder_is_emptied_once(switchgear: Commands) -> None:
     inbox = switchgear.folder / "inbox"
     inbox.mkdir()

@@ -28,7 +28,7 @@ from switchgear.interface.cli.instance_location import (
     require_instance,
     write_server_file,
 )
-from switchgear.interface.cli.runs import decision_lines
+from switchgear.interface.cli.runs import decision_lines, status_words
 from switchgear.interface.cli.server_process import listen, loop_factory, prepare_home, url_of
 from switchgear.interface.cli.tokens import expiry
 
@@ -238,6 +238,17 @@ def test_the_decision_says_why_a_stage_was_left_out_and_where_the_run_failed_wit
     assert list(decision_lines(run)) == [
         "  ocr: not applicable to this document: no page is a scan",
         "  reconcile: nobody has served it; no module was called",
+    ]
+
+
+def test_a_run_that_a_person_rejected_says_so_with_who_and_why() -> None:
+    stage = {"stage_id": "review", "outcome": "succeeded", "module_id": "review-rules", "degraded": False}
+    decision = {"action": "reject", "actor": "olga", "message": "not our invoice", "stage_id": "review"}
+    run = {"status": "succeeded", "decision": decision, "stages": [stage], "attempts": []}
+    assert status_words(run) == "succeeded, rejected"
+    assert list(decision_lines(run)) == [
+        "  review: review-rules served, as selected",
+        "    olga rejected it: not our invoice",
     ]
 
 

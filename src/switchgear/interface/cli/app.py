@@ -73,6 +73,11 @@ def run(words: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return Exit.FAILED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        say(f"{error.filename}: {error.strerror}. Check the path and its permissions, then try again.")
+        return Exit.FAILED
     return Exit.DONE
 
 

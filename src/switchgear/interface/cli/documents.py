@@ -102,7 +102,7 @@ def release(document_id: Document, message: Reason, as_json: AsJson = False) -> 
 
 @app.command("reject", epilog='Example: switchgear documents reject doc_01... -m "Not our invoice"')
 def reject(document_id: Document, message: Reason, as_json: AsJson = False) -> None:
-    """End a review: the run fails with your reason."""
+    """End a review: the run ends without a delivery and gives no result; your reason is kept."""
     _decide("reject", document_id, message, as_json=as_json)
 
 

@@ -80,9 +80,13 @@ def list_runs(
 
 
 def status_words(run: Mapping[str, Any]) -> str:
-    """Return a run's status for people: `succeeded, degraded`."""
-    word = state_word(run["status"])
-    return f"{word}, degraded" if run.get("degraded") else word
+    """Return a run's status for people: `succeeded, degraded`; the pipeline was gone through when one was rejected."""
+    words = [state_word(run["status"])]
+    if run.get("degraded"):
+        words.append("degraded")
+    if run["status"] == "succeeded" and (run.get("decision") or {}).get("action") == "reject":
+        words.append("rejected")
+    return ", ".join(words)
 
 
 @app.command("show", epilog="Example: switchgear runs show run_01...")
@@ -105,7 +109,7 @@ def show_run(run_id: Run, as_json: AsJson = False) -> None:
             "ended": moment(run.get("ended_at")),
             "retry of": run.get("retry_of"),
             "workers lost": run.get("losses"),
-            "decision": run.get("decision"),
+            "decision": _decided(run.get("decision")),
         }
     )
     show_why(run.get("why"))
@@ -125,6 +129,14 @@ def show_run(run_id: Run, as_json: AsJson = False) -> None:
         ],
         empty="No attempt yet.",
     )
+
+
+def _decided(decision: Mapping[str, Any] | None) -> str | None:
+    """What a person decided, in words."""
+    if decision is None:
+        return None
+    verb = "rejected" if decision["action"] == "reject" else "released"
+    return f"{verb} by {decision['actor']}: {decision['message']}"
 
 
 def milliseconds(microseconds: int) -> str:
@@ -162,6 +174,10 @@ def decision_lines(run: Mapping[str, Any]) -> Iterator[str]:
             yield f"    {_attempt_line(attempt)}"
             for rule in attempt.get("rules_not_matched") or ():
                 yield f"    rule not matched: {rule_text(rule)}, and not on {printable(attempt['outcome'])}"
+        decision = run.get("decision") or {}
+        if stage_id in served and decision.get("stage_id") == stage_id:
+            verb = "rejected" if decision["action"] == "reject" else "released"
+            yield f"    {printable(decision['actor'])} {verb} it: {printable(decision['message'])}"
 
 
 def _sentence(stage: Mapping[str, Any] | None, attempts: list[Mapping[str, Any]], run: Mapping[str, Any]) -> str:

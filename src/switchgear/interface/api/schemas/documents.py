@@ -83,6 +83,9 @@ class RunSummary(View):
     started_at: Time | None = None
     ended_at: Time | None = None
     why: WhyView | None = None
+    decision: dict[str, Any] | None = Field(
+        None, description="What a person decided in a review: `action`, `actor`, `message`, `at`, `stage_id`"
+    )
 
 
 class RuleView(View):
@@ -137,7 +140,6 @@ class RunView(RunSummary):
 
     stages: list[StageOutputView]
     attempts: list[AttemptView]
-    decision: dict[str, Any] | None = None
     cancel_requested: bool = False
     result: Any = Field(None, description="The pipeline's result so far; null when there is none or it is a file")
 

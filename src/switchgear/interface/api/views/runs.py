@@ -64,6 +64,7 @@ def _summary(row: RunRow, own: str | None) -> dict[str, Any]:
         "started_at": time_of(row.started_at),
         "ended_at": time_of(row.ended_at),
         "why": WhyView.of(row.why),
+        "decision": row.decision,
     }
 
 
@@ -87,7 +88,6 @@ def run_view(
         result=next((item.value for item in stages if item.stage_id == result_stage), None),
         stages=stages,
         attempts=[_attempt(item) for item in attempts],
-        decision=row.decision,
         cancel_requested=row.cancel_requested,
     )
 
