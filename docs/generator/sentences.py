@@ -9,7 +9,7 @@ from switchgear.core.observability import EventName
 from switchgear.domain.audit import AuditAction
 
 LOG_EVENTS: Final[Mapping[EventName, str]] = {
-    EventName.SERVER_STARTED: "The server is up; with version, address and active configuration.",
+    EventName.SERVER_STARTED: "The server takes work; with its address.",
     EventName.SERVER_STOPPED: "The server has ended.",
     EventName.STARTUP_CHECKED: "Per stage, which module serves after the start, and what is missing.",
     EventName.DATABASE_MIGRATED: "The database was brought to a newer schema.",

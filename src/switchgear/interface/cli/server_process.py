@@ -136,7 +136,7 @@ async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) 
     finally:
         remove_server_file(settings.home)
         await application.stop()
-        log.info(EventName.SERVER_STOPPED, url=url)
+    log.info(EventName.SERVER_STOPPED, url=url)
     say("Stopped.")
 
 
