@@ -19,6 +19,8 @@ _USUAL_NAMES: Final = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml", "
 #: A file cut off in the middle has no end mark near its end; some writers append a little after it.
 _TAIL: Final = 4096
 _MOST_ATTACHMENTS: Final = 200
+#: Nodes of the tree of their names; far below what Python can nest.
+_MOST_NODES: Final = 400
 
 logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns about every oddity of a readable file
 
@@ -73,15 +75,17 @@ def embedded_invoice(reader: Any, limits: Limits) -> EmbeddedInvoice | None:
     """Find the attachment that is an e-invoice; decided by content, the usual names are looked at first.
 
     Raises:
-        InputRejected: `unpacked_size` when an attachment unpacks to more than the limit, `corrupt` when the list of
+        InputRejected: `unpacked_size` when the attachments unpack to more than the limit, `corrupt` when the list of
             attachments or the e-invoice is damaged: reading on without it would hide what the sender meant.
     """
     try:
         found = sorted(_attachments(reader), key=lambda item: _rank(item[0]))
     except Exception as error:  # the library raises many kinds for broken files
         raise InputRejected("corrupt", "The attachments of the PDF are damaged. Send an intact copy.") from error
+    left = limits.max_unpacked_bytes
     for name, stream in found[:_MOST_ATTACHMENTS]:
-        data = _unpack(stream, limits)
+        data = _unpack(stream, left)
+        left -= len(data or b"")
         if data is None and name.lower() in _USUAL_NAMES:
             raise InputRejected("corrupt", "The e-invoice inside the PDF is damaged. Send an intact copy.")
         if data is None or b"<" not in data[:200]:
@@ -119,15 +123,15 @@ def _rank(name: str) -> tuple[int, str]:
     return (len(_USUAL_NAMES) + (not lowered.endswith(".xml")), lowered)
 
 
-def _unpack(stream: Any, limits: Limits) -> bytes | None:
-    reason = "An attachment of the PDF unpacks to more than the limit."
+def _unpack(stream: Any, most: int) -> bytes | None:
+    reason = "The attachments of the PDF unpack to more than the limit. Send it with the invoice as its only attachment."
     try:
         data = stream.get_data()
     except pypdf.errors.LimitReachedError as error:  # the library stops at 75 MB by itself
         raise InputRejected("unpacked_size", reason) from error
     except Exception:  # a broken attachment is no invoice
         return None
-    if len(data) > limits.max_unpacked_bytes:
+    if len(data) > most:
         raise InputRejected("unpacked_size", reason)
     return data if isinstance(data, bytes) else None
 
@@ -136,7 +140,7 @@ def _attachments(reader: Any) -> Iterator[tuple[str, Any]]:
     """Give name and stream of every file in the name tree and in the associated files."""
     root = _resolved(reader.trailer["/Root"])
     names = _resolved(_resolved(root.get("/Names", {})).get("/EmbeddedFiles", {}))
-    specifications = list(_leaves(names, 0))
+    specifications = list(_leaves(names, set()))
     specifications += [_resolved(item) for item in _resolved(root.get("/AF", [])) or []]
     seen: set[int] = set()
     for specification in specifications:
@@ -150,15 +154,17 @@ def _attachments(reader: Any) -> Iterator[tuple[str, Any]]:
         yield str(_resolved(specification.get("/UF") or specification.get("/F") or "")), stream
 
 
-def _leaves(node: Any, depth: int) -> Iterator[Any]:
+def _leaves(node: Any, seen: set[int]) -> Iterator[Any]:
+    """Give the values of a name tree; each node is gone through once, since a hostile tree contains itself."""
     node = _resolved(node)
-    if depth > 20 or not hasattr(node, "get"):
+    if id(node) in seen or len(seen) > _MOST_NODES or not hasattr(node, "get"):
         return
+    seen.add(id(node))
     pairs = _resolved(node.get("/Names", []))
     for item in list(pairs)[1 : 2 * _MOST_ATTACHMENTS : 2]:
         yield _resolved(item)
     for kid in list(_resolved(node.get("/Kids", [])))[:_MOST_ATTACHMENTS]:
-        yield from _leaves(kid, depth + 1)
+        yield from _leaves(kid, seen)
 
 
 def _resolved(item: Any) -> Any:
