@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple
 import pypdfium2
 from PIL import Image, ImageFilter, ImageMath, ImageOps, ImageSequence
 
+from switchgear.invoice.flate_bombs import refuse_bomb
+from switchgear.invoice.page_words import refused_by_pdfium
 from switchgear.invoice.types import Kind, Media, Page, Pages, Word
 from switchgear.sdk import Blob, InputRejected, Limits, NotApplicable
 
@@ -81,23 +83,24 @@ def page_images(blob: Blob, kind: Kind, pages: Pages | None, limits: Limits) -> 
 def _pdf(blob: Blob, wanted: list[int] | None, limits: Limits) -> Iterator[PageImage]:
     with blob.open() as stream:
         data = stream.read()
+    refuse_bomb(data, limits)
     try:
-        document = pypdfium2.PdfDocument(data)
+        with pypdfium2.PdfDocument(data) as document:
+            numbers = wanted if wanted is not None else list(range(1, len(document) + 1))
+            if len(numbers) > limits.max_pages:
+                raise InputRejected("pages", f"The PDF has {len(numbers)} scanned pages, over the limit.")
+            for number in numbers:
+                yield _rendered(document[number - 1], number, limits)
     except pypdfium2.PdfiumError as error:
-        raise InputRejected("corrupt", "The PDF cannot be opened. Send an intact copy.") from error
-    try:
-        numbers = wanted if wanted is not None else list(range(1, len(document) + 1))
-        if len(numbers) > limits.max_pages:
-            raise InputRejected("pages", f"The PDF has {len(numbers)} scanned pages, over the limit.")
-        for number in numbers:
-            page = document[number - 1]
-            width, height = page.get_size()
-            _refuse_pixels(width * DPI / _POINTS, height * DPI / _POINTS, limits)
-            picture = page.render(scale=DPI / _POINTS, grayscale=True).to_pil().convert("L")
-            page.close()
-            yield PageImage(number, width, height, _POINTS / DPI, even_light(picture))
-    finally:
-        document.close()
+        raise refused_by_pdfium(error) from error
+
+
+def _rendered(page: Any, number: int, limits: Limits) -> PageImage:
+    width, height = page.get_size()
+    _refuse_pixels(width * DPI / _POINTS, height * DPI / _POINTS, limits)
+    picture = page.render(scale=DPI / _POINTS, grayscale=True).to_pil().convert("L")
+    page.close()
+    return PageImage(number, width, height, _POINTS / DPI, even_light(picture))
 
 
 def _image_file(blob: Blob, limits: Limits) -> Iterator[PageImage]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from switchgear.invoice.flate_bombs import refuse_bomb
 from switchgear.invoice.types import Kind, Media, Page, Word
 from switchgear.sdk import Blob, InputRejected, Limits, ModuleSettings, NotApplicable
 
@@ -20,12 +21,14 @@ class ReadSettings(ModuleSettings):
     )
 
 
-def pdf_bytes(blob: Blob, kind: Kind) -> bytes:
-    """Return the document; raises `NotApplicable` when it is no PDF."""
+def pdf_bytes(blob: Blob, kind: Kind, limits: Limits) -> bytes:
+    """Return the document; raises `NotApplicable` when it is no PDF, `InputRejected("unpacked_size")` for a bomb."""
     if kind.media is not Media.PDF:
         raise NotApplicable(f"a document of kind {kind.media} has no pages with text")
     with blob.open() as stream:
-        return stream.read()
+        data = stream.read()
+    refuse_bomb(data, limits)
+    return data
 
 
 def refuse_too_many_pages(count: int, limits: Limits) -> None:
@@ -42,6 +45,11 @@ def password_needed() -> InputRejected:
 def not_intact() -> InputRejected:
     """The refusal of a PDF that the library cannot make sense of."""
     return InputRejected("corrupt", "The PDF cannot be opened. Send an intact copy.")
+
+
+def refused_by_pdfium(error: Exception) -> InputRejected:
+    """The refusal of a PDF that PDFium does not open."""
+    return password_needed() if "password" in str(error).lower() else not_intact()
 
 
 def word_on_page(text: str, box: Box, width: float, height: float) -> Word | None:

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from switchgear.invoice.archives import inspect_archive, inspect_compound
 from switchgear.invoice.csv_text import decode_text, delimiter_of
+from switchgear.invoice.flate_bombs import refuse_bomb
 from switchgear.invoice.pdf_files import count_pages, embedded_invoice, open_pdf, refuse_truncated
 from switchgear.invoice.safe_xml import read_xml, syntax_of
 from switchgear.invoice.types import Kind, Media
@@ -107,6 +108,7 @@ SUPPORTED: Final = "Send a PDF, an e-invoice XML, a PNG, JPEG or TIFF image, or 
 
 def _pdf(data: bytes, limits: Limits) -> Kind:
     refuse_truncated(data)
+    refuse_bomb(data, limits)
     reader = open_pdf(io.BytesIO(data))
     pages = count_pages(reader)
     if pages == 0:

@@ -11,11 +11,10 @@ from pypdfium2 import raw
 from switchgear.invoice.page_words import (
     Box,
     ReadSettings,
-    not_intact,
     page_of_words,
-    password_needed,
     pdf_bytes,
     refuse_too_many_pages,
+    refused_by_pdfium,
     word_on_page,
 )
 from switchgear.invoice.types import Kind, Page, Pages, Word
@@ -49,13 +48,13 @@ class ReadPdfium(Module):
 
     def run(self, blob: Blob, kind: Kind, ctx: Context) -> Pages:
         """Read every page, in the order of the document."""
-        data = pdf_bytes(blob, kind)
+        data = pdf_bytes(blob, kind, ctx.limits)
         try:
             document = pypdfium2.PdfDocument(data)
             refuse_too_many_pages(len(document), ctx.limits)
             return Pages(pages=tuple(self._page(document[index], index + 1) for index in range(len(document))))
         except pypdfium2.PdfiumError as error:
-            raise (password_needed() if "password" in str(error).lower() else not_intact()) from error
+            raise refused_by_pdfium(error) from error
 
     def _page(self, page: Any, number: int) -> Page:
         width, height = page.get_size()
@@ -137,7 +136,7 @@ def _glyphs(page: Any) -> Iterator[_Glyph | None]:
 
 def _placer(page: Any) -> Callable[[float, float, float, float], Box]:
     """Turn a box of the page's own space into one from the top left corner of the page as shown."""
-    x0, y0, x1, y1 = page.get_cropbox()
+    x0, y0, x1, y1 = page.get_bbox()  # PDFium's own: the file's may be in any order, or none
     turns: dict[int, Callable[[float, float, float, float], Box]] = {
         0: lambda left, bottom, right, top: (left - x0, y1 - top, right - x0, y1 - bottom),
         90: lambda left, bottom, right, top: (bottom - y0, left - x0, top - y0, right - x0),

@@ -2,7 +2,7 @@
 
 import io
 import logging
-from typing import Any
+from typing import Any, Final
 
 import pdfplumber
 from pdfminer.pdfdocument import PDFPasswordIncorrect
@@ -20,6 +20,9 @@ from switchgear.invoice.page_words import (
 from switchgear.invoice.types import Kind, Page, Pages, Word
 from switchgear.sdk import Blob, Context, Module, Requires, module
 
+#: What the two libraries raise over a broken file: errors of their own, and what Python says to values that are none.
+_BROKEN: Final = (PdfminerException, MalformedPDFException, LookupError, TypeError, ValueError)
+
 
 @module(
     stage="read",
@@ -36,7 +39,7 @@ class ReadPdfplumber(Module):
 
     def run(self, blob: Blob, kind: Kind, ctx: Context) -> Pages:
         """Read every page, in the order of the document."""
-        data = pdf_bytes(blob, kind)
+        data = pdf_bytes(blob, kind, ctx.limits)
         logging.getLogger("pdfminer").setLevel(logging.ERROR)  # it warns about every oddity of a readable file
         try:
             with pdfplumber.open(io.BytesIO(data)) as document:
@@ -44,11 +47,15 @@ class ReadPdfplumber(Module):
                 return Pages(pages=tuple(self._page(page, number) for number, page in enumerate(document.pages, 1)))
         except PDFPasswordIncorrect as error:
             raise password_needed() from error
-        except (PdfminerException, MalformedPDFException) as error:
-            is_locked = bool(error.args) and isinstance(error.args[0], PDFPasswordIncorrect)
-            raise (password_needed() if is_locked else not_intact()) from error
+        except _BROKEN as error:
+            cause = error.args[0] if error.args else None  # pdfplumber wraps whatever went wrong
+            if isinstance(cause, MemoryError):
+                raise cause from error
+            raise (password_needed() if isinstance(cause, PDFPasswordIncorrect) else not_intact()) from error
 
     def _page(self, page: Any, number: int) -> Page:
+        x0, y0, x1, y1 = page.page_obj.mediabox
+        page.page_obj.mediabox = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))  # pdfminer wants them in order
         size = float(page.width), float(page.height)
         words = [word for item in page.extract_words(x_tolerance_ratio=0.15) if (word := _word(item, page.bbox, size))]
         largest = max((float(image["width"]) * float(image["height"]) for image in page.images), default=0.0)
