@@ -140,6 +140,23 @@ async def test_without_a_database_files_stay_and_are_taken_later(watched: Watche
     assert [taken.path.name for taken in await watched.source.look()] == ["a.pdf"]
 
 
+async def test_what_was_taken_before_the_database_went_away_is_told(watched: Watched) -> None:
+    (watched.folder / "a.pdf").write_bytes(b"first")
+    (watched.folder / "b.pdf").write_bytes(b"second")
+    accept, seen = watched.intake.accept, []
+
+    async def once(*words: Any, **options: Any) -> Any:
+        seen.append(options["file_name"])
+        if len(seen) == 2:
+            raise DatabaseUnreachable("gone")
+        return await accept(*words, **options)
+
+    watched.intake.accept = once  # type: ignore[method-assign]
+
+    assert await watched.look_twice() == [seen[0]]
+    assert watched.names() == [seen[1]]
+
+
 async def test_a_low_disk_pauses_the_folder(database: Database, tmp_path: Path) -> None:
     artifacts = ArtifactStore(tmp_path / "artifacts", min_free_bytes=10, free_bytes=lambda path: 5)
     await artifacts.start()

@@ -20,7 +20,7 @@ from typing import Final
 from switchgear.core.logging import get_logger
 from switchgear.core.observability import EventName
 from switchgear.domain.access import Actor
-from switchgear.domain.errors import DomainError, InvalidRequest
+from switchgear.domain.errors import DatabaseUnreachable, DomainError, InvalidRequest
 from switchgear.ingestion.artifact_store import TooLarge
 from switchgear.ingestion.intake import Intake
 from switchgear.ingestion.run_repository.records import AcceptedDocument
@@ -98,7 +98,12 @@ class FolderSource:
         for path in complete:
             if await asyncio.to_thread(lambda: self._intake.is_paused):
                 break
-            result = await self._take(path)
+            try:
+                result = await self._take(path)
+            except (DatabaseUnreachable, OSError):
+                if not taken:
+                    raise
+                break  # the next look meets it again; what was taken is told now
             if result is not None:
                 taken.append(result)
         return taken
