@@ -16,7 +16,7 @@ from switchgear.domain.run import Outcome, RunStatus
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.retries import Repeat
 from switchgear.ingestion.run_queue import BuiltinQueue
-from switchgear.ingestion.run_repository import RetryFilter
+from switchgear.ingestion.run_repository import RetryFilter, RunFilter
 from switchgear.ingestion.run_service import RunService
 
 pytestmark = pytest.mark.anyio
@@ -163,3 +163,23 @@ async def test_a_stage_that_was_passed_over_does_not_keep_a_retry_from_starting_
     view = await pile.service.retry(failed, by=OPERATOR, from_="deliver")
 
     assert (view.run.status, view.run.stage_id) == (RunStatus.QUEUED, "deliver")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (RetryFilter(code="parked.reveiw"), "no such reason code.*parked.review"),
+        (RetryFilter(stage_id="reed"), "no such stage.*read"),
+    ],
+)
+async def test_a_filter_that_nothing_can_match_is_refused_without_repeating_it(
+    pile: Pile, wanted: RetryFilter, said: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=said) as refused:
+        await pile.service.retry_many(wanted, Repeat(), by=OPERATOR, dry_run=True)
+    assert str(wanted.code or wanted.stage_id) not in str(refused.value)
+
+
+async def test_a_list_of_runs_by_an_unknown_reason_is_refused(pile: Pile) -> None:
+    with pytest.raises(InvalidRequest, match="no such reason code"):
+        await pile.service.list(RunFilter(why_code="failed.nope"))

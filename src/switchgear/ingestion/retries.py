@@ -12,10 +12,12 @@ from switchgear.domain.audit import AuditAction
 from switchgear.domain.configuration import Status
 from switchgear.domain.errors import Code, InvalidRequest
 from switchgear.domain.run import RunEvent, RunStatus, transition
-from switchgear.ingestion.run_repository import RunRepository, RunRow
+from switchgear.ingestion.run_repository import RetryFilter, RunRepository, RunRow
 
 #: Configurations that a person may repeat a run with: those that were active once (invariant 5).
 _ONCE_ACTIVE: Final = frozenset({Status.ACTIVE, Status.SUPERSEDED, Status.ROLLED_BACK})
+#: Reasons that a run's row can carry.
+_REASONS: Final = tuple(code.value for code in Code if code.value.startswith(("waiting.", "parked.", "failed.")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,11 @@ async def repeat_run(unit: UnitOfWork, repository: RunRepository, run: RunRow, h
     return after
 
 
-async def check_repeat(unit: UnitOfWork, repository: RunRepository, how: Repeat) -> None:
+async def check_repeat(unit: UnitOfWork, repository: RunRepository, how: Repeat, wanted: RetryFilter) -> None:
     """Refuse what can be done for no run at all; raises as `repeat_run`."""
+    check_reason(wanted.code)
+    if wanted.stage_id is not None:
+        _check_stage(wanted.stage_id, await repository.stages())
     if how.configuration not in ("original", "active"):
         await _once_active(unit, how.configuration)
     if how.from_ not in ("failed", "start"):
@@ -142,7 +147,17 @@ async def _start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
 
 def _check_stage(stage_id: str, order: Sequence[str]) -> None:
     if stage_id not in order:
-        raise InvalidRequest(f"There is no stage {stage_id!r} to start from. Stages are: {', '.join(order)}.")
+        raise InvalidRequest(f"There is no such stage. Stages are: {', '.join(order)}.")
+
+
+def check_reason(code: str | None) -> None:
+    """Refuse a filter by a reason that no run can have: a typing error would match nothing.
+
+    Raises:
+        InvalidRequest: The catalogue does not have it.
+    """
+    if code is not None and code not in _REASONS:
+        raise InvalidRequest(f"There is no such reason code. Those of runs are: {', '.join(_REASONS)}.")
 
 
 async def _pinned(unit: UnitOfWork, run: RunRow, configuration: str) -> str | None:

@@ -20,7 +20,16 @@ from switchgear.domain.audit import AuditAction
 from switchgear.domain.errors import InvalidRequest, NotFound
 from switchgear.domain.run import RunStatus, RunTransitionRefused
 from switchgear.ingestion.artifact_store import ArtifactStore
-from switchgear.ingestion.retries import ManyRetried, Repeat, check_repeat, hindrance, repeat_run, state, subjects
+from switchgear.ingestion.retries import (
+    ManyRetried,
+    Repeat,
+    check_reason,
+    check_repeat,
+    hindrance,
+    repeat_run,
+    state,
+    subjects,
+)
 from switchgear.ingestion.run_queue import RunQueue
 from switchgear.ingestion.run_repository import (
     Counts,
@@ -98,7 +107,12 @@ class RunService:
         return RunView(run, await self._repository.attempts(run_id), await self._repository.outputs(run_id))
 
     async def list(self, wanted: RunFilter | None = None, limit: int = 50, cursor: str | None = None) -> Page[RunRow]:
-        """Return runs, newest first; queued ones say what they wait for."""
+        """Return runs, newest first; queued ones say what they wait for.
+
+        Raises:
+            InvalidRequest: There is no such reason code.
+        """
+        check_reason(wanted.why_code if wanted else None)
         page = await self._repository.list(wanted or RunFilter(), limit, cursor)
         return Page(await self._with_reasons(page.items), page.next_cursor)
 
@@ -241,10 +255,10 @@ class RunService:
 
         Raises:
             NotFound: There is no such configuration.
-            InvalidRequest: There is no such stage, or the configuration was never active.
+            InvalidRequest: There is no such stage or reason code, or the configuration was never active.
         """
         async with self._units(write=False) as unit:
-            await check_repeat(unit, self._repository.on(unit.statements), how)
+            await check_repeat(unit, self._repository.on(unit.statements), how, wanted)
         found = await self._repository.retryable(wanted, limit + 1)
         retried: list[tuple[RunRow, str | None]] = []
         skipped: list[tuple[RunRow, str]] = []
