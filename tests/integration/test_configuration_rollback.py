@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from factories.core import DEFAULTS, GONE, OPERATOR, Clock, Core, FakeRuns, content, running_core
-from switchgear.core.configuration_service import ConfigurationInvalid, DigestBlocked
+from switchgear.core.configuration_service import AlreadyActive, ConfigurationInvalid, DigestBlocked
 from switchgear.domain.activation import ActivationRequest, Kind, State
 from switchgear.domain.configuration import IllegalTransition
 from switchgear.domain.errors import Code, NotFound
@@ -115,6 +115,15 @@ async def test_what_was_never_active_cannot_be_gone_back_to(core: Core) -> None:
     made = await core.make(read="read-b")
     with pytest.raises(IllegalTransition, match="never active"):
         await core.go_back(made.id)
+
+
+async def test_going_back_to_the_active_version_says_that_another_waits_to_replace_it(core: Core) -> None:
+    assert isinstance(core.runs, FakeRuns)
+    second = await core.make(read="read-b")
+    core.runs.running = 1
+    await core.switch_to(second.id)
+    with pytest.raises(AlreadyActive, match="v2 waits to replace it"):
+        await core.go_back("active")
 
 
 async def test_a_rollback_replaces_a_pending_activation(core: Core) -> None:

@@ -49,6 +49,12 @@ def test_a_rejected_configuration_cannot_become_active() -> None:
         transition(Status.REJECTED, Action.ACTIVATE)
 
 
+@pytest.mark.parametrize(("status", "said"), [(Status.DRAFT, "Validate it first"), (Status.REJECTED, "Make another")])
+def test_what_cannot_be_activated_says_what_to_do_instead(status: Status, said: str) -> None:
+    with pytest.raises(IllegalTransition, match=said):
+        transition(status, Action.ACTIVATE)
+
+
 async def test_versions_have_numbers_without_gaps(core: Core) -> None:
     for module_id in ("read-b", "read-a"):
         await core.make(read=module_id, deliver="deliver-a")

@@ -56,6 +56,13 @@ class IllegalTransition(DomainError):
     code = Code.CONFIGURATION_ILLEGAL_TRANSITION
 
 
+#: What to do instead of activating it.
+_INSTEAD: Final[Mapping[Status, str]] = {
+    Status.DRAFT: " Validate it first: that accepts or rejects it.",
+    Status.REJECTED: " Make another version without what its findings name.",
+}
+
+
 def transition(status: Status, action: Action) -> Status:
     """Return the status after *action*.
 
@@ -65,8 +72,9 @@ def transition(status: Status, action: Action) -> Status:
     after = TRANSITIONS.get((status, action))
     if after is None:
         allowed = ", ".join(str(a) for s, a in TRANSITIONS if s is status) or "nothing"
+        instead = _INSTEAD.get(status, "") if action is Action.ACTIVATE else ""
         raise IllegalTransition(
-            f"A configuration that is {status} cannot {action}. Allowed now: {allowed}.",
+            f"A configuration that is {status} cannot {action}. Allowed now: {allowed}.{instead}",
             status=str(status),
             action=str(action),
         )

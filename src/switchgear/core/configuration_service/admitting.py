@@ -59,7 +59,7 @@ class Admitting:
             AlreadyActive, IllegalTransition, ActivationPending, DigestBlocked, BaseMoved, ConfigurationInvalid: It is
                 not, for the first reason that applies.
         """
-        self._check_status(configuration, active)
+        self._check_status(configuration, active, pending)
         self._check_pending(pending)
         if self.kind is Kind.ACTIVATE:
             await self._check_blocked(configuration)
@@ -77,11 +77,17 @@ class Admitting:
         copy = await relocked(self.unit, configuration, self.snapshot, findings, now_us, self.by)
         return copy or configuration
 
-    def _check_status(self, configuration: StoredConfiguration, active: StoredConfiguration | None) -> None:
+    def _check_status(
+        self, configuration: StoredConfiguration, active: StoredConfiguration | None, pending: StoredActivation | None
+    ) -> None:
         if active is not None and configuration.id == active.id:
+            what = "there is nothing to do"
+            if pending is not None:
+                what = f"v{pending.configuration_version} waits to replace it: cancel that activation to keep it"
             raise AlreadyActive(
-                f"{configuration.label} is the active configuration; there is nothing to do.",
+                f"{configuration.label} is the active configuration; {what}.",
                 configuration_id=configuration.id,
+                **({"activation_id": pending.id} if pending is not None else {}),
             )
         transition(configuration.status, Action.ACTIVATE)
         if self.kind is Kind.ROLLBACK and configuration.activated_at is None:
