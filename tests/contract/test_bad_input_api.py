@@ -237,7 +237,10 @@ async def test_a_form_without_a_file_is_refused(shared: Instance) -> None:
         "POST", "/documents", content=b"nonsense", headers={"Content-Type": "multipart/form-data; boundary=x"}
     )
     assert broken.status_code == 422
-    problem_of(broken)
+    assert "form cannot be read" in problem_of(broken)["detail"]
+    two = [("file", ("a.txt", b"1", "text/plain")), ("file", ("b.txt", b"2", "text/plain"))]
+    both = await shared.request("POST", "/documents", files=two, expect=422)
+    assert "one file in the field `file`" in problem_of(both)["detail"]
     plain = await shared.request("POST", "/documents", data={"a": "b"}, expect=415)
     problem_of(plain)
 

@@ -12,7 +12,8 @@ import anyio
 from fastapi import Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
+from starlette.status import HTTP_400_BAD_REQUEST
 
 from switchgear.domain.access import Actor
 from switchgear.domain.errors import InvalidRequest
@@ -40,6 +41,10 @@ router = guarded_router("documents")
 _CHUNK: Final = 256 * 1024
 _IN_MEMORY: Final = 1024 * 1024
 _FORM: Final = "multipart/form-data"
+_BAD_FORM: Final = (
+    "The form cannot be read. Send it whole, with one file in the field `file` and a shorter file name, "
+    "or send the file itself as the body."
+)
 _RAW: Final = "application/octet-stream"
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -96,8 +101,10 @@ async def send_document(
 async def _send_form(app: Services, by: Actor, request: Request, again: bool) -> Response:
     try:
         form = await request.form(max_files=1, max_fields=10)
-    except MultiPartException as error:
-        raise InvalidRequest(f"The form cannot be read: {error.message}") from None
+    except HTTPException as error:
+        if error.status_code != HTTP_400_BAD_REQUEST:
+            raise
+        raise InvalidRequest(_BAD_FORM) from None
     try:
         file = form.get("file")
         if not isinstance(file, UploadFile):
