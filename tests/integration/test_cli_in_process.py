@@ -266,6 +266,16 @@ def test_tokens_are_made_listed_and_revoked(switchgear: Commands, monkeypatch: p
     switchgear("runs", "list", expect=1)
 
 
+def test_whoever_revoked_the_instance_s_own_token_is_told_how_to_get_another(switchgear: Commands) -> None:
+    (own,) = switchgear.json("tokens", "list")
+    switchgear("tokens", "revoke", own["id"], "-m", "By mistake")
+    said = switchgear.run("tokens", "list", expect=1).stderr
+    (file,) = switchgear.folder.rglob("admin.token")
+    assert f"delete {file} and start the server again" in said
+    file.unlink()
+    assert [token["revoked_at"] is None for token in switchgear.json("tokens", "list")] == [True, False]
+
+
 def test_the_trail_is_exported_verified_and_read_on(switchgear: Commands) -> None:
     switchgear("config", "set", "upper=upper-other", "-m", "Other")
     ended = switchgear.run("audit", "export", "-o", "audit.jsonl")

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from switchgear.interface.cli.errors import CommandFailed, ProblemAnswer, WrongUse
-from switchgear.interface.cli.instance_location import LiveServer, admin_token, live_server, require_instance
+from switchgear.interface.cli.instance_location import (
+    TOKEN_FILE,
+    LiveServer,
+    admin_token,
+    live_server,
+    require_instance,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -139,10 +145,25 @@ def connect(*, carry_runs: bool = False) -> Iterator[Api]:
             return
         settings = require_instance()
         server = live_server(settings.home)
-        if server is not None and runner.run(_answers(server)):
-            yield from _remote(runner, server.url, _token_of(settings))
-            return
-        yield from _in_process(runner, require_instance({"source": ()}), carry_runs)
+        try:
+            if server is not None and runner.run(_answers(server)):
+                yield from _remote(runner, server.url, _token_of(settings))
+                return
+            yield from _in_process(runner, require_instance({"source": ()}), carry_runs)
+        except ProblemAnswer as refused:
+            raise _with_recovery(refused, settings) from None
+
+
+def _with_recovery(refused: ProblemAnswer, settings: Settings) -> ProblemAnswer:
+    """Whoever can write HOME is admin: a refusal of the instance's own token says how to get another."""
+    if refused.code != "access.unauthenticated" or os.environ.get("SWITCHGEAR_TOKEN"):
+        return refused
+    path = settings.home / TOKEN_FILE
+    detail = (
+        f"The instance's own admin token was revoked, or is not of this database. To get another, delete {path} and "
+        "start the server again; while no server runs, any command makes it."
+    )
+    return ProblemAnswer(refused.status, {**(refused.problem or {}), "detail": detail})
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def admin_token(home: Path) -> str:
     except OSError as error:
         raise CommandFailed(
             f"The admin token {path} cannot be read: {error.strerror}. Run this as the user who owns the instance, or "
-            "set SWITCHGEAR_URL and SWITCHGEAR_TOKEN."
+            "set SWITCHGEAR_URL and SWITCHGEAR_TOKEN. When the file is gone, start the server again: it makes another."
         ) from error
 
 
