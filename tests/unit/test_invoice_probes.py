@@ -111,6 +111,26 @@ def test_every_limit_rejects_the_document_that_exceeds_it(name: str, limits: Lim
     assert rejection((DEMO / name).read_bytes(), limits) == code
 
 
+def test_an_archive_that_is_not_opened_says_which_bound_it_exceeds() -> None:
+    bound = {
+        "more than 200 times its size": (archive(bomb=b"\0" * 60_000_000), Limits()),
+        "the limit is 1000": (archive(large=b"x" * 2000), Limits(max_unpacked_bytes=1000)),
+        "it holds 10001 files": (archive(**{str(number): b"" for number in range(10_001)}), Limits()),
+    }
+    for words, (data, limits) in bound.items():
+        with pytest.raises(InputRejected, match=words) as caught:
+            classify(data, limits)
+        assert caught.value.reason_code == "unpacked_size"
+
+
+def test_a_file_that_is_two_things_at_once_is_what_its_beginning_says() -> None:
+    pdf = (SAMPLES / "pdf-blank-page.pdf").read_bytes()
+    sheet = archive(**{"xl/workbook.xml": b"<a/>"})
+    assert classify(b"\n" * 100 + pdf + b"\n<html></html>").media is Media.PDF
+    assert classify(sheet + pdf[:200].replace(b"%PDF-", b"")).media is Media.SHEET
+    assert rejection(b"<html>" + b" " * 2000 + pdf) == "unsupported"
+
+
 def test_an_attachment_that_unpacks_to_more_than_the_limit_is_not_unpacked() -> None:
     import pypdf
     from pypdf.generic import EncodedStreamObject, StreamObject

@@ -47,12 +47,17 @@ def inspect_archive(data: bytes, limits: Limits) -> Kind:
 
 def _refuse_bomb(members: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
     unpacked = sum(member.file_size for member in members)
-    bomb = unpacked > _BOMB_BYTES and unpacked > size * _BOMB_RATIO
-    if bomb or unpacked > limits.max_unpacked_bytes or len(members) > _MOST_MEMBERS:
-        raise InputRejected(
-            "unpacked_size",
-            f"The archive of {size} bytes would unpack to {unpacked} bytes in {len(members)} files, over the limit.",
-        )
+    if len(members) > _MOST_MEMBERS:
+        why = f"it holds {len(members)} files; the limit is {_MOST_MEMBERS}"
+    elif unpacked > limits.max_unpacked_bytes:
+        why = f"it would unpack to {unpacked} bytes; the limit is {limits.max_unpacked_bytes}"
+    elif unpacked > _BOMB_BYTES and unpacked > size * _BOMB_RATIO:
+        why = f"it would unpack to {unpacked} bytes, more than {_BOMB_RATIO} times its size"
+    else:
+        return
+    raise InputRejected(
+        "unpacked_size", f"The archive (or office file) is not opened: {why}. Send what is in it as PDF."
+    )
 
 
 def _spreadsheet(archive: zipfile.ZipFile, names: set[str]) -> Kind:

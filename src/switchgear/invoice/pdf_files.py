@@ -124,7 +124,9 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def _unpack(stream: Any, most: int) -> bytes | None:
-    reason = "The attachments of the PDF unpack to more than the limit. Send it with the invoice as its only attachment."
+    reason = (
+        "The attachments of the PDF unpack to more than the limit. Send it with the invoice as the only attachment."
+    )
     try:
         data = stream.get_data()
     except pypdf.errors.LimitReachedError as error:  # the library stops at 75 MB by itself
