@@ -53,7 +53,7 @@ log = get_logger()
 #: How often unavailable modules are looked at; each has a growing pause of its own, in seconds.
 LOOK_EVERY_S: Final = 5.0
 FOLDER_EVERY_S: Final = 0.5
-#: How often it is looked which modules another process enabled or disabled, in seconds.
+#: How often it is looked what another process did to modules, in seconds.
 FOLLOW_EVERY_S: Final = 1.0
 _LONGEST_BACKOFF_S: Final = 5.0
 #: Replaces a service by one that fails on purpose; only tests pass one (RELIABILITY 5).
@@ -230,7 +230,7 @@ class Application:
         await self.access.ensure_admin_token(self.settings.home)
         if self.settings.bootstrap_token is not None:
             await self.access.ensure_bootstrap_token(self.settings.bootstrap_token.get_secret_value())
-        await self._follow_switches()
+        await self._follow()
         await self.configurations.start(auto_configure=self.settings.auto_configure)
         self.trouble = None
         self.is_up.set()
@@ -239,20 +239,16 @@ class Application:
         self._run(self.sweeper.run_forever(self._stop), "sweeper")
         await self.activations.start()
         self._every("modules", LOOK_EVERY_S, self.configurations.look_at_modules)
-        self._every("switches", FOLLOW_EVERY_S, self._follow_switches)
+        self._every("follow", FOLLOW_EVERY_S, self._follow)
         for source in self.settings.source:
             folder = FolderSource(self.intake, by=SYSTEM, path=source.path, done=source.done, failed=source.failed)
             self._every(f"folder {source.path}", FOLDER_EVERY_S, folder.look)
         if self.with_worker:
             self._run(self.worker.run_forever(self._stop), "worker")
 
-    async def _follow_switches(self) -> None:
-        """Take over which modules a maintainer disabled, through whichever process."""
-        async with self.units(write=False) as unit:
-            disabled = set(await unit.catalogue.disabled_modules())
-        for module_id, module in self.registry.current().modules.items():
-            if module.enabled is (module_id in disabled):
-                self.registry.set_enabled(module_id, module_id not in disabled)
+    async def _follow(self) -> None:
+        """Take over what happened to modules through other processes."""
+        await self.configurations.record_module_changes(await self.modules.follow())
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))

@@ -11,8 +11,8 @@ from factories.core import Core, running_core
 from switchgear.core.module_registry import ModuleChange
 from switchgear.core.module_service import ModuleService
 from switchgear.domain.access import Actor, Role
-from switchgear.domain.errors import NotFound
-from switchgear.domain.stage import ModuleStatus
+from switchgear.domain.errors import Code, NotFound
+from switchgear.domain.stage import Lack, ModuleStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -88,3 +88,44 @@ async def test_a_rescan_that_finds_nothing_new_is_recorded_too(core: Core, modul
     assert await modules.rescan(by=MARTA) == []
     [entry] = await core.audited("module.rescanned")
     assert (entry.subjects, entry.message, entry.after) == ((), "", {})
+
+
+async def test_a_process_with_changed_code_looks_again_as_soon_as_another_has(
+    core: Core, modules: ModuleService
+) -> None:
+    late = Core(core.database, core.clock, worker_id="late")
+    follower = ModuleService(late.units, late.registry)  # type: ignore[arg-type]
+    lack = Lack(Code.MODULE_VERSION_CHANGED, "Its code was changed.", "switchgear modules rescan")
+    late.registry.change("read-a", lack=lack, outdated=True)
+    change = ModuleChange("read-a", ModuleStatus.UNAVAILABLE, ModuleStatus.AVAILABLE, None)
+    late.registry.changes = [change]
+    assert await follower.follow() == ()
+
+    core.registry.change("read-a", version="2.0.0", code_digest="other")
+    await modules.rescan(by=MARTA)
+    await late.service.record_module_changes((), catalogue=True)  # what it knows of the code is old: not kept
+
+    assert await follower.follow() == [change]
+
+
+async def test_a_process_looks_once_for_a_module_that_another_has_found(core: Core, modules: ModuleService) -> None:
+    late = Core(core.database, core.clock, worker_id="late")
+    late.registry.remove("read-b")
+    follower = ModuleService(late.units, late.registry)  # type: ignore[arg-type]
+    await modules.rescan(by=MARTA)
+    found = ModuleChange("read-b", None, ModuleStatus.AVAILABLE, None)
+    late.registry.changes = [found]
+    assert await follower.follow() == [found]
+    late.registry.changes = [found]
+    assert await follower.follow() == ()  # it is installed there alone
+
+
+async def test_a_process_follows_what_was_disabled_through_another(core: Core, modules: ModuleService) -> None:
+    late = Core(core.database, core.clock, worker_id="late")
+    follower = ModuleService(late.units, late.registry)  # type: ignore[arg-type]
+    await modules.set_enabled("read-b", False, by=MARTA)
+    await follower.follow()
+    assert late.registry.current().modules["read-b"].status is ModuleStatus.DISABLED
+    await modules.set_enabled("read-b", True, by=MARTA)
+    await follower.follow()
+    assert late.registry.current().modules["read-b"].status is ModuleStatus.AVAILABLE

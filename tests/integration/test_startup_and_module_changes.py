@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from factories.core import DEFAULTS, GONE, OPERATOR, PIPELINE, Clock, Core, FakeRuns, running_core
+from switchgear.core.configuration_models import Worker
 from switchgear.core.configuration_validation import ValidationOptions
 from switchgear.core.database import Database
 from switchgear.core.module_registry import ModuleChange, Serves
@@ -15,10 +16,11 @@ from switchgear.core.observability import Metrics
 from switchgear.domain.activation import Kind, State
 from switchgear.domain.configuration import Status, Terminal
 from switchgear.domain.errors import Code, NotFound
-from switchgear.domain.stage import ModuleStatus
+from switchgear.domain.stage import Lack, ModuleStatus
 
 pytestmark = pytest.mark.anyio
 
+CHANGED = Lack(Code.MODULE_VERSION_CHANGED, "Its code was changed.", "switchgear modules rescan")
 AVAILABLE, UNAVAILABLE = ModuleStatus.AVAILABLE, ModuleStatus.UNAVAILABLE
 
 
@@ -108,6 +110,57 @@ async def test_a_relock_is_rolling_and_by_the_system(core: Core) -> None:
     assert (queued.kind, queued.actor) == (Kind.RELOCK, "system")
     await core.settle()
     assert await core.statuses() == {1: "superseded", 2: "active"}
+
+
+async def _lives(core: Core, *workers: str) -> None:
+    async with core.units() as unit:
+        for worker_id in workers:
+            unit.session.add(
+                Worker(
+                    id=worker_id,
+                    host="here",
+                    process_id=1,
+                    boot_id="boot",
+                    started_at=core.clock(),
+                    heartbeat_at=core.clock(),
+                    generation_loaded=None,
+                    unavailable={},
+                    isolation={},
+                )
+            )
+        await unit.commit()
+
+
+@pytest.mark.parametrize("has_new_code", [True, False], ids=["its files are new", "its files are old"])
+async def test_a_process_that_knows_older_code_does_not_relock_back(core: Core, has_new_code: bool) -> None:
+    late = Core(core.database, core.clock, worker_id="late")
+    await _lives(core, "server", "late")
+    if has_new_code:
+        late.registry.change("extract-a", lack=CHANGED, outdated=True)
+    core.registry.change("extract-a", version="2.0.0", code_digest="other")
+
+    for process in (core, late) * 3:
+        await process.service.look_at_modules()
+        for each in (late, core, late):
+            await each.queue.advance()
+            await each.queue.idle()
+
+    assert await core.statuses() == {1: "superseded", 2: "active"}
+    assert (await core.service.active()).lock["extract-a"].version == "2.0.0"
+    await late.queue.stop()
+
+
+async def test_a_server_alone_relocks_back_when_the_upgrade_is_undone(core: Core) -> None:
+    await _lives(core, "server")
+    core.registry.change("extract-a", version="2.0.0", code_digest="other")
+    await core.service.relock_active()
+    await core.settle()
+    core.registry.change("extract-a", version="1.0.0", code_digest="code of extract-a")
+
+    await core.service.relock_active()
+    await core.settle()
+
+    assert await core.statuses() == {1: "superseded", 2: "superseded", 3: "active"}
 
 
 async def test_a_version_that_was_rejected_meanwhile_is_not_switched_to(core: Core) -> None:

@@ -6,7 +6,7 @@ What a maintainer said about a module lives here, and what was known of modules 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,6 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from switchgear.core.configuration_models import CapabilityContract, Module, ProcessingStage
 from switchgear.domain.stage import ContractDescription, ModuleDescription, Snapshot, not_installed
+
+#: What a process that knows only earlier code must not say of a module.
+_CODE: Final = ("version", "distribution_version", "code_digest")
 
 
 class CatalogueRepository:
@@ -41,7 +44,8 @@ class CatalogueRepository:
                 ("id",),
             )
         for module in snapshot.modules.values():
-            await self._upsert(Module, _module_row(module, now_us), ("id",), keep=("enabled",))
+            keep = ("enabled", *_CODE) if module.outdated else ("enabled",)
+            await self._upsert(Module, _module_row(module, now_us), ("id",), keep=keep)
         gone = update(Module).where(Module.id.not_in(list(snapshot.modules)), Module.installed)
         await self._session.execute(gone.values(installed=False, status="unavailable", changed_at=now_us))
 
@@ -69,6 +73,11 @@ class CatalogueRepository:
         result = await self._session.execute(statement.values(enabled=enabled, changed_at=now_us))
         assert isinstance(result, CursorResult)
         return result.rowcount == 1
+
+    async def code_digests(self) -> Mapping[str, str]:
+        """Return the digest of each installed module's code, as whoever looked last saw it."""
+        rows = await self._session.execute(select(Module.id, Module.code_digest).where(Module.installed))
+        return {row.id: row.code_digest for row in rows.all()}
 
     async def module_statuses(self) -> Mapping[str, str]:
         """Return what was last seen of each module: its status."""

@@ -29,6 +29,7 @@ class ModuleService:
     def __init__(self, units: Units, registry: ModuleRegistry) -> None:
         self._units = units
         self._registry = registry
+        self._followed: frozenset[tuple[str, str]] = frozenset()
 
     async def set_enabled(self, module_id: str, enabled: bool, *, by: Actor, message: str = "") -> None:
         """Enable or disable a module; a disabled one is used by nobody, its fallback serves.
@@ -91,3 +92,30 @@ class ModuleService:
         changed = [change.module_id for change in changes]
         log.info(EventName.MODULES_RESCANNED, modules=len(snapshot.modules), changed=changed, actor=by.name)
         return changes
+
+    async def follow(self) -> Sequence[ModuleChange]:
+        """Take over what happened to modules through other processes; call it often.
+
+        Modules that a maintainer disabled or enabled there are so here. Changed code and new modules are described as
+        soon as another process has: a maintainer looked again there, or it was started since.
+
+        Returns:
+            What is in another state than before.
+
+        Raises:
+            DatabaseUnreachable: Nothing was taken over.
+        """
+        modules = self._registry.current().modules
+        async with self._units(write=False) as unit:
+            disabled = await unit.catalogue.disabled_modules()
+            digests = await unit.catalogue.code_digests()
+        for module_id, module in modules.items():
+            if module.enabled is (module_id in disabled):
+                self._registry.set_enabled(module_id, module_id not in disabled)
+        news = frozenset(
+            (name, digest)
+            for name, digest in digests.items()
+            if name not in modules or (modules[name].outdated and modules[name].code_digest != digest)
+        )
+        is_known, self._followed = news <= self._followed, news  # it may be installed there alone
+        return () if is_known else await self._registry.rescan()

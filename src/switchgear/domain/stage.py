@@ -125,6 +125,7 @@ class ModuleDescription:
     editable: bool = False  #: editable installs are not locked
     code_digest: str = ""  #: SHA-256 over the package's files; "" when unknown
     contract_digest: str = ""
+    outdated: bool = False  #: its files are other ones by now: what the digests say is no longer installed
     settings_schema: Mapping[str, Any] = field(default_factory=dict)
     secret_pointers: tuple[str, ...] = ()  #: JSON pointers of settings that hold a secret reference
     inputs: Mapping[str, InputDescription] = field(default_factory=dict)

@@ -92,8 +92,8 @@ class ActivationQueue:
         self._running = running
         self._clock = clock
         self._warm_timeout_s = warm_timeout_s
-        self._worker_id = worker_id
-        self._alive_us = int(worker_alive_s * 1_000_000)
+        self.worker_id = worker_id
+        self.alive_us = int(worker_alive_s * 1_000_000)
         self._warming = Warming(units, warm, worker_id, warm_timeout_s, then=self.advance)
         self._wake = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
@@ -282,7 +282,7 @@ class ActivationQueue:
             if activation is None:
                 return None, Decision(Due.NOTHING), None, frozenset()
             now = now_us if now_us is not None else await unit.now_us()
-            live = frozenset(await unit.activations.live_workers(now - self._alive_us))
+            live = frozenset(await unit.activations.live_workers(now - self.alive_us))
             configuration = await unit.configurations.get(activation.configuration_id)
             return activation, await self._decide(unit, activation, now, live), configuration, live
 
@@ -302,7 +302,7 @@ class ActivationQueue:
             if activation is None or activation.id != activation_id:
                 return await unit.activations.get(activation_id)
             now = now_us if now_us is not None else await unit.now_us()
-            live = frozenset(await unit.activations.live_workers(now - self._alive_us))
+            live = frozenset(await unit.activations.live_workers(now - self.alive_us))
             decision = await self._decide(unit, activation, now, live)
             after = await self._act(unit, activation, decision, snapshot, now)
             if after is None:
@@ -342,7 +342,10 @@ class ActivationQueue:
         findings = self._validate(configuration, snapshot, purpose, active, accepts)
         if findings.errors:
             return await step(unit, activation, Event.REJECT, now, why=_invalid(configuration, findings))
-        copy = await relocked(unit, configuration, snapshot, findings, now, requester(activation))
+        is_relock = activation.kind is Kind.RELOCK  # its lock was made a moment ago, where that code is
+        copy = (
+            None if is_relock else await relocked(unit, configuration, snapshot, findings, now, requester(activation))
+        )
         if copy is not None:
             await unit.activations.change(activation, activation.state, configuration_id=copy.id)
             activation = await unit.activations.get(activation.id)
@@ -354,9 +357,9 @@ class ActivationQueue:
 
     async def as_workers_see(self, statements: Statements, snapshot: Snapshot) -> Snapshot:
         """Return the union of what live workers can use; this process's own part is *snapshot*, which is newer."""
-        rows = await statements.query(_REPORTS, {"alive": self._alive_us})
+        rows = await statements.query(_REPORTS, {"alive": self.alive_us})
         reports = {worker_id: json.loads(unavailable) for worker_id, unavailable in rows}
-        if not reports.keys() - {self._worker_id}:
+        if not reports.keys() - {self.worker_id}:
             return snapshot
         mine = {
             module.id: {"code": str(module.lack.code), "message": module.lack.message, "fix": module.lack.fix}
@@ -364,7 +367,7 @@ class ActivationQueue:
             if module.lack is not None
         }
         return as_workers_see(
-            snapshot, [mine if name == self._worker_id else report for name, report in reports.items()]
+            snapshot, [mine if name == self.worker_id else report for name, report in reports.items()]
         )
 
     def _is_fresh(self, snapshot: Snapshot | None) -> bool:

@@ -153,6 +153,8 @@ class Starting(Reading):
             if still is None or still.id != active.id or await unit.activations.pending() is not None:
                 return None  # what is pending relocks at its switch
             now = await unit.now_us()
+            if await self._goes_back(unit, active, snapshot, now):
+                return None
             copy = await relocked(unit, active, snapshot, findings, now)
             if copy is None:
                 return None
@@ -169,6 +171,17 @@ class Starting(Reading):
             await unit.commit()
         self._queue.notify()
         return queued
+
+    async def _goes_back(self, unit: UnitOfWork, active: StoredConfiguration, snapshot: Snapshot, now: int) -> bool:
+        """Whether another live process relocked away from the code that is installed here.
+
+        Two machines would otherwise relock each other for ever while one of them is not yet upgraded.
+        """
+        others = set(await unit.activations.live_workers(now - self._queue.alive_us)) - {self._queue.worker_id}
+        if not others or active.base_id is None:
+            return False
+        base = await unit.configurations.get(active.base_id)
+        return base.digest == active.digest and not stale_modules(base.lock, snapshot)
 
     async def startup_check(self) -> list[StageAvailability]:
         """Say for every stage who serves it, with a warning in the log for each that its selection does not serve.

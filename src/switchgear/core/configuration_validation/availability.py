@@ -96,8 +96,11 @@ def _reported(report: Mapping[str, Any]) -> Lack:
 
 
 def stale_modules(lock: Mapping[str, LockEntry], snapshot: Snapshot) -> list[str]:
-    """Return ids of modules whose installed code is not the locked one; editable installs are not locked."""
-    now = lock_of(lock, snapshot)
+    """Return ids of modules whose installed code is not the locked one; editable installs are not locked.
+
+    What this process knows of a module whose files have changed since says nothing about any lock.
+    """
+    now = lock_of((name for name in lock if not _is_outdated(name, snapshot)), snapshot)
     return sorted(
         name
         for name, entry in now.items()
@@ -105,6 +108,11 @@ def stale_modules(lock: Mapping[str, LockEntry], snapshot: Snapshot) -> list[str
         and (entry.version, entry.code_digest, entry.contract_digest)
         != (lock[name].version, lock[name].code_digest, lock[name].contract_digest)
     )
+
+
+def _is_outdated(module_id: str, snapshot: Snapshot) -> bool:
+    module = snapshot.modules.get(module_id)
+    return module is not None and module.outdated
 
 
 def lock_of(module_ids: Iterable[str], snapshot: Snapshot) -> dict[str, LockEntry]:

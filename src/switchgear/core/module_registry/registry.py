@@ -336,6 +336,7 @@ class ModuleRegistry:
                     known.base,
                     enabled=name not in self._disabled,
                     lack=known.trouble.lack if known.trouble else None,
+                    outdated=known.trouble is not None and known.trouble.lack.code is Code.MODULE_VERSION_CHANGED,
                 )
                 for name, known in self._known.items()
             }

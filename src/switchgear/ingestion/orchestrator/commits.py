@@ -103,7 +103,6 @@ class Commits:
         attempts, outputs = await self.ask(self._rows)
         why = None if why is None else with_next_actions(why, self._claim)
         degraded = work is not None and work.degraded
-        deliveries = work.deliveries() if work is not None else []
         identity = work.identity if work is not None and status is RunStatus.SUCCEEDED else None
         over = RunEnd(self._claim.run_id, status, why, degraded)
 
@@ -114,7 +113,7 @@ class Commits:
                 status=status,
                 attempts=attempts,
                 outputs=outputs,
-                deliveries=deliveries,
+                deliveries=work.deliveries() if work is not None else [],
                 degraded=degraded,
                 why=why,
                 identity=identity,
