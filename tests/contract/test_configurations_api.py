@@ -165,6 +165,7 @@ async def test_a_draining_activation_shows_what_it_waits_for_and_can_be_switched
         await asyncio.sleep(0.05)
     assert shown["state"] == "draining"
     assert shown["runs_remaining"] == 1
+    assert shown["why"]["code"] == "activation.draining"
     assert [run["id"] for run in shown["blocking"]] == [run_id]
     assert (await working.get("/status"))["pending_activation"]["id"] == pending["id"]
     switched = await working.post(f"/activations/{pending['id']}/switch", {"message": "now"})

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from factories.core import DEFAULTS, OPERATOR, Clock, Core, FakeRuns, running_core
+from switchgear.core.activation_queue import ActivationView
 from switchgear.core.activation_queue.decision import Decision, Due, decide
 from switchgear.domain.activation import (
     TRANSITIONS,
@@ -54,6 +55,29 @@ def test_the_table_of_an_activations_life_is_all_there_is(state: State, event: E
     else:
         with pytest.raises(NotPending):
             transition(state, event)
+
+
+@pytest.mark.parametrize(
+    ("on_expiry", "end"), [(OnExpiry.SWITCH, "it is applied all the same"), (OnExpiry.CANCEL, "it is given up")]
+)
+def test_a_drain_says_what_it_waits_for_how_long_and_what_can_be_done(on_expiry: OnExpiry, end: str) -> None:
+    found = ActivationView(replace(activation(State.DRAINING), on_expiry=on_expiry), 2, 3).why
+    assert found is not None
+    assert found["code"] == Code.ACTIVATION_DRAINING
+    assert found["summary"] == (
+        f"The activation of v2 waits until 2 running runs have ended; 3 new ones wait for it. After 300 s {end}."
+    )
+    assert [action["cli"] for action in found["next_actions"]] == [
+        "switchgear activations switch act_1",
+        "switchgear activations cancel act_1",
+    ]
+
+
+def test_only_a_drain_waits_for_running_work() -> None:
+    assert ActivationView(activation(State.WARMING), 2, 3).why is None
+    assert ActivationView(activation(State.REJECTED, why={"code": "activation.validation"})).why == {
+        "code": "activation.validation"
+    }
 
 
 def test_what_is_queued_is_warmed_unless_its_time_is_over() -> None:

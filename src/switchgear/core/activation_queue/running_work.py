@@ -5,12 +5,13 @@ Source: DESIGN 2 (what keeps the arrows pointing down), DESIGN 4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from switchgear.core.database import Statements
-from switchgear.domain.activation import StoredActivation
+from switchgear.domain.activation import OnExpiry, State, StoredActivation
+from switchgear.domain.errors import Code, NextAction, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,13 @@ class ActivationView:
     runs_held: int | None = None
     blocking: tuple[BlockingRun, ...] = ()
 
+    @property
+    def why(self) -> Mapping[str, Any] | None:
+        """What a draining one waits for now; of an ended one, why it ended so."""
+        if self.activation.state is not State.DRAINING:
+            return self.activation.why
+        return _draining(self.activation, self.runs_remaining or 0, self.runs_held or 0).as_json()
+
 
 @dataclass(frozen=True, slots=True)
 class ActivationPage:
@@ -53,3 +61,22 @@ class ActivationPage:
 
     items: tuple[StoredActivation, ...]
     next_cursor: str | None
+
+
+def _draining(activation: StoredActivation, remaining: int, held: int) -> Why:
+    running = "1 running run has ended" if remaining == 1 else f"{remaining} running runs have ended"
+    waiting = "1 new one waits" if held == 1 else f"{held} new ones wait"
+    end = "it is applied all the same" if activation.on_expiry is OnExpiry.SWITCH else "it is given up"
+    path = f"/api/v1/activations/{activation.id}"
+    return Why(
+        Code.ACTIVATION_DRAINING,
+        f"The activation of v{activation.configuration_version} waits until {running}; {waiting} for it. "
+        f"After {activation.max_wait_s:g} s {end}.",
+        {"runs_remaining": remaining, "runs_held": held, "max_wait_s": activation.max_wait_s},
+        next_actions=[
+            NextAction(
+                label, cli=f"switchgear activations {verb} {activation.id}", method="POST", path=f"{path}/{verb}"
+            )
+            for label, verb in (("Switch now", "switch"), ("Cancel it", "cancel"))
+        ],
+    )

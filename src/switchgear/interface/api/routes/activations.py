@@ -20,7 +20,11 @@ router = guarded_router("activations")
 def view_of(found: Any) -> ActivationView:
     """Show what the activation queue says about one."""
     return activation_view(
-        found.activation, runs_remaining=found.runs_remaining, runs_held=found.runs_held, blocking=found.blocking
+        found.activation,
+        runs_remaining=found.runs_remaining,
+        runs_held=found.runs_held,
+        blocking=found.blocking,
+        why=found.why,
     )
 
 

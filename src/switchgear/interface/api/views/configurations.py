@@ -161,6 +161,7 @@ def activation_view(
     runs_remaining: int | None = None,
     runs_held: int | None = None,
     blocking: Sequence[Any] = (),
+    why: Mapping[str, Any] | None = None,
 ) -> ActivationView:
     """An activation; while it is pending with what it waits for."""
     return ActivationView(
@@ -187,7 +188,7 @@ def activation_view(
         runs_held=runs_held,
         blocking=[_blocking(run) for run in blocking],
         acknowledgements=[_acknowledgement(item) for item in stored.acknowledgements],
-        why=WhyView.of(stored.why),
+        why=WhyView.of(why or stored.why),
     )
 
 
