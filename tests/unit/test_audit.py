@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -183,3 +185,31 @@ def test_an_integer_beyond_every_float_has_a_hash() -> None:
 def test_actions_are_noun_dot_past_participle() -> None:
     for action in AuditAction:
         assert re.fullmatch(r"[a-z]+\.[a-z_]+", action), action
+
+
+def test_the_hash_of_an_entry_is_computed_from_what_is_documented_and_nothing_else() -> None:
+    [event] = chain(1, {"x": [1.0, 2.5]})
+    fields = {name: getattr(event, name) for name in AuditEvent.__slots__ if name not in ("hash", "previous_hash")}
+    fields |= {"subjects": ["cfg_1"], "after": {"x": [1, 2.5]}}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert event.hash == hashlib.sha256(f"{GENESIS}\n{text}".encode()).hexdigest()
+
+
+@pytest.mark.parametrize(("one", "other"), [(1.5, 1), (2**53, 2**53 - 1), ([1, 2], [1, 3]), ([[1]], [[2]])])
+def test_numbers_that_differ_have_hashes_that_differ(one: Any, other: Any) -> None:
+    assert hash_of(GENESIS, {"x": one}) != hash_of(GENESIS, {"x": other})
+
+
+def test_a_bad_trail_tells_how_far_it_is_good_and_the_head_up_to_there() -> None:
+    events = chain(4)
+    result = verify([*events[:2], events[3]])
+    assert (result.ok, result.checked, result.head) == (False, 2, events[1].head)
+    cut = verify(events[:3], events[3].head)
+    assert (cut.ok, cut.checked, cut.head) == (False, 3, events[2].head)
+    assert "cut off" in str(cut.reason)
+
+
+def test_another_last_entry_than_the_exported_one_is_a_trail_written_anew() -> None:
+    result = verify(chain(3, {"now": "another"}), chain(3)[2].head)
+    assert (result.ok, result.checked, result.first_bad_sequence) == (False, 3, 3)
+    assert "written anew" in str(result.reason)

@@ -20,6 +20,7 @@ from switchgear.domain.configuration import (
     IllegalTransition,
     Selection,
     Status,
+    canonical_json,
     content_from_json,
     transition,
 )
@@ -270,3 +271,36 @@ async def test_a_fallback_plan_is_answered_from_a_version(core: Core) -> None:
 
 def test_content_comes_from_json_and_goes_back() -> None:
     assert content_from_json(content().as_json()).as_json() == content().as_json()
+
+
+def test_settings_and_limits_of_every_module_come_back_from_json() -> None:
+    step = FallbackStep("read-b", ("error",), {"retries": 2}, 0.5)
+    made = Content(
+        (Selection("read", "read-a", {"language": "de"}, {"timeout_s": 5}),), (FallbackPolicy("read", (step,)),)
+    )
+    assert content_from_json(made.as_json()) == made
+    assert content_from_json({}) == Content(())
+    bare = content_from_json(
+        {"fallback_policies": [{"stage_id": "read"}, {"stage_id": "ocr", "chain": [{"module_id": "b"}]}]}
+    )
+    assert bare.policies == (FallbackPolicy("read"), FallbackPolicy("ocr", (FallbackStep("b", ()),)))
+
+
+def test_equal_content_is_the_same_text_whatever_the_order_of_its_names() -> None:
+    assert canonical_json({"b": 1, "a": [1, {"d": "ü", "c": None}]}) == '{"a":[1,{"c":null,"d":"ü"}],"b":1}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json({"a": float("nan")})
+
+
+def test_the_digest_takes_no_notice_of_the_order_of_stages_settings_and_triggers() -> None:
+    one = Content(
+        (Selection("a", "x", {"p": 1, "q": 2}), Selection("b", "y")),
+        (FallbackPolicy("a", (FallbackStep("z", ("error", "crash")),)), FallbackPolicy("b")),
+    )
+    other = Content(
+        (Selection("b", "y"), Selection("a", "x", {"q": 2, "p": 1})),
+        (FallbackPolicy("b"), FallbackPolicy("a", (FallbackStep("z", ("crash", "error")),))),
+    )
+    assert one.digest == other.digest
+    swapped = replace(one, selections=(Selection("a", "y"), Selection("b", "x", {"p": 1, "q": 2})))
+    assert one.digest != swapped.digest

@@ -315,3 +315,101 @@ def test_all_pairs_of_outcome_and_terminal_end_somewhere() -> None:
     for outcome, then, required in product(Outcome, [None, *Terminal], [True, False]):
         step = next_step(plan(then=then, required=required), [gave(0, outcome)])
         assert isinstance(step, (Use, End))
+
+
+def test_a_question_names_every_rule_that_would_have_come_after_it() -> None:
+    of = plan(("timeout",), ("error", "low_confidence"), ("crash",))
+    asked = CandidateResult(1, Outcome.SKIPPED, message="look", needs_review=True)
+
+    step = next_step(of, [gave(0, Outcome.TIMEOUT), asked])
+
+    assert isinstance(step, Review)
+    assert [rule.as_json() for rule in step.not_matched] == [
+        {"candidate": 2, "module_id": "m2", "on": ["error", "low_confidence"], "threshold": 0.6},
+        {"candidate": 3, "module_id": "m3", "on": ["crash"]},
+    ]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.NOT_APPLICABLE])
+def test_an_answer_names_the_rules_that_did_not_match_with_their_thresholds(outcome: Outcome) -> None:
+    step = next_step(plan(("low_confidence",)), [gave(0, outcome, 0.9)])
+
+    assert isinstance(step, Use)
+    assert [rule.as_json() for rule in step.not_matched] == [
+        {"candidate": 1, "module_id": "m1", "on": ["low_confidence"], "threshold": 0.6}
+    ]
+
+
+@pytest.mark.parametrize(("first", "second", "winner"), [(None, 0.99, 0), (0.5, None, 1), (1.0, None, 0)])
+def test_a_value_without_a_confidence_counts_as_sure(first: float | None, second: float | None, winner: int) -> None:
+    results = [gave(0, Outcome.SUCCEEDED, first), gave(1, Outcome.SUCCEEDED, second)]
+
+    step = next_step(plan(("low_confidence",)), results)
+
+    assert isinstance(step, Use)
+    assert step.candidate == winner
+
+
+@pytest.mark.parametrize("then", [None, Terminal.PARK])
+def test_an_end_says_of_which_stage_it_is_and_whether_the_policy_asked_for_it(then: Terminal | None) -> None:
+    step = next_step(plan(then=then), [gave(0, Outcome.ERROR)])
+
+    assert isinstance(step, End)
+    assert dict(step.why.facts) == {
+        "stage_id": "extract",
+        "terminal": "fail" if then is None else "park",
+        "explicit": then is not None,
+    }
+
+
+def test_only_a_used_up_budget_is_told_as_one() -> None:
+    over = next_step(plan(FAULTS), [gave(0, Outcome.ERROR)], elapsed_s=180.0)
+    within = next_step(plan(), [gave(0, Outcome.ERROR)], elapsed_s=179.0)
+
+    assert isinstance(over, End)
+    assert isinstance(within, End)
+    assert "budget of 180 s was used up" in over.why.summary
+    assert "budget" not in within.why.summary
+
+
+def test_a_rejected_document_is_told_in_the_words_of_the_module_that_rejected_it() -> None:
+    in_words = next_step(plan(), [gave(0, Outcome.BAD_INPUT, detail="corrupt")])
+    without = next_step(plan(), [CandidateResult(0, Outcome.BAD_INPUT, "corrupt")])
+
+    assert isinstance(in_words, End)
+    assert isinstance(without, End)
+    assert in_words.why.summary == "m0 said bad_input"
+    assert dict(in_words.why.facts) == {"stage_id": "extract", "reason": "corrupt", "module": "m0"}
+    assert "corrupt" in without.why.summary
+
+
+@pytest.mark.parametrize(
+    ("first", "facts"),
+    [
+        (gave(0, Outcome.CRASH, detail="signal:SEGV"), {"outcome": "crash", "detail": "signal:SEGV"}),
+        (gave(0, Outcome.SUCCEEDED, 0.25), {"outcome": "low_confidence", "detail": "", "confidence": 0.25}),
+    ],
+)
+def test_a_fallback_carries_who_was_wanted_who_served_and_why(first: CandidateResult, facts: dict[str, object]) -> None:
+    why = fallback_why(plan((*FAULTS, "low_confidence")), [first, gave(1, Outcome.SUCCEEDED)], 1)
+
+    assert why is not None
+    assert dict(why.facts) == {"stage_id": "extract", "wanted": "m0", "served": "m1", **facts}
+    assert str(facts["outcome"]) in why.summary
+    assert first.message in why.summary
+
+
+@pytest.mark.parametrize("outcome", sorted(TRIGGERS))
+def test_each_trigger_has_a_reason_code_of_its_own(outcome: Outcome) -> None:
+    why = fallback_why(plan(FAULTS), [gave(0, outcome), gave(1, Outcome.SUCCEEDED)], 1)
+
+    assert why is not None
+    assert why.code == f"fallback.{outcome}"
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_plan_is_of_its_stage_and_knows_whether_the_pipeline_needs_it(required: bool) -> None:
+    found = plan_for(Content((Selection("read", "a"),)), "read", defaults={}, required=required)
+
+    assert found is not None
+    assert (found.stage_id, found.required) == ("read", required)
