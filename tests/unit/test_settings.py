@@ -151,3 +151,9 @@ def test_settings_cannot_be_changed() -> None:
     settings: Any = Settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1
+
+
+def test_what_two_settings_demand_of_each_other_is_said_without_the_words_of_the_library(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings(tmp_path, {"SWITCHGEAR_DATABASE_URL": "mysql://host/name"})
+    assert str(refused.value) == ("The settings do not fit. database_url must begin with sqlite:/// or postgresql://.")

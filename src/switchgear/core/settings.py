@@ -277,7 +277,7 @@ def _sentences(error: ValidationError, origins: Mapping[str, str], prefix: str =
         where = f"{place} ({origin})" if origin else place
         wanted = wanted_of(item["type"], item.get("ctx"))
         said = f" {wanted}." if wanted else f": {item['msg'].removeprefix('Value error, ')}."
-        found.append(f"{where}{said}" if where else f"{item['msg']}.")
+        found.append(f"{where}{said}" if where else said.removeprefix(": "))
     return found
 
 

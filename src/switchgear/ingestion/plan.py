@@ -61,7 +61,10 @@ def load_pipeline(name: str) -> Pipeline:
     """
     entries = list(importlib.metadata.entry_points(group=_PIPELINES, name=name))
     if not entries:
-        raise DeclarationError(f"No installed package offers a pipeline named {name!r}.")
+        offered = sorted(importlib.metadata.entry_points(group=_PIPELINES).names)
+        raise DeclarationError(
+            f"No installed package offers a pipeline named {name!r}; there are: {', '.join(offered) or 'none'}."
+        )
     pipeline = entries[0].load()
     if not isinstance(pipeline, Pipeline):
         raise DeclarationError(f"{entries[0].value} is no Pipeline.")
