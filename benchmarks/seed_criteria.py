@@ -106,7 +106,7 @@ def main(corpus: Path, every: int, stages: list[str]) -> None:
                 run["why"]["code"] if run["why"] else "degraded" for path, run in first.items() if path not in set(good)
             )
             figures += [Figure(f"  otherwise: {code}", str(count)) for code, count in reasons.most_common()]
-            times = [latency_s(run) for run in first.values() if not used_ocr(run)]
+            times = [latency_s(run) for run in first.values() if run["ended_at"] and not used_ocr(run)]
             p95 = percentile(times, 0.95)
             figures.append(
                 Figure(
