@@ -16,7 +16,7 @@ from switchgear.domain.errors import Code, InvalidRequest, NotFound, Why
 from switchgear.domain.run import RunStatus, RunTransitionRefused
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.run_queue import BuiltinQueue
-from switchgear.ingestion.run_repository import ClaimedRun, WorkerRow
+from switchgear.ingestion.run_repository import ClaimedRun, RunFilter, WorkerRow
 from switchgear.ingestion.run_service import RunService
 
 pytestmark = pytest.mark.anyio
@@ -242,7 +242,7 @@ async def test_only_what_waits_for_review_can_be_decided(office: Office) -> None
             await office.service.release(claim.document_id, message="m", by=OPERATOR)
     with pytest.raises(NotFound):
         await office.service.release("doc_none", message="m", by=OPERATOR)
-    assert await office.audited() == []
+    assert {event.result for event in await office.audited()} == {"refused"}
 
 
 # --- results ---
@@ -356,3 +356,27 @@ async def test_a_queued_run_always_says_what_it_waits_for(database: Database, un
     assert backing_off["summary"].startswith(stored.summary)
     await office.database.narrow.run(Statement("UPDATE runs SET why = NULL, why_code = NULL"))
     assert await _reason(office, run_id) == "waiting.retry_backoff"
+
+
+async def test_a_refused_retry_cancel_or_decision_stands_in_the_trail_with_who_and_why(office: Office) -> None:
+    claim = await office.finished(status=RunStatus.SUCCEEDED)
+    await office.submit("b")
+    waiting = (await office.repository.list(RunFilter(status=RunStatus.QUEUED))).items[0]
+
+    with pytest.raises(RunTransitionRefused):
+        await office.service.cancel(claim.run_id, by=OPERATOR, message="one")
+    with pytest.raises(RunTransitionRefused):
+        await office.service.retry(waiting.id, by=OPERATOR, message="two")
+    with pytest.raises(RunTransitionRefused):
+        await office.service.release(claim.document_id, by=OPERATOR, message="three")
+    with pytest.raises(RunTransitionRefused):
+        await office.service.reject(claim.document_id, by=OPERATOR, message="four")
+
+    events = list(reversed(await office.audited()))
+    assert [(event.action, event.result, event.actor, event.subjects, event.message) for event in events] == [
+        ("run.cancelled", "refused", "olga", (claim.run_id,), "one"),
+        ("run.retried", "refused", "olga", (waiting.id,), "two"),
+        ("document.released", "refused", "olga", (claim.document_id,), "three"),
+        ("document.rejected", "refused", "olga", (claim.document_id,), "four"),
+    ]
+    assert {(event.after or {}).get("code") for event in events} == {"run.illegal_transition"}

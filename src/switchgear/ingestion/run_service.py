@@ -6,7 +6,8 @@ A person's retry, cancel, release and reject are audited in the transaction of t
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -227,7 +228,8 @@ class RunService:
             RunTransitionRefused: It is queued or running.
         """
         how = Repeat(configuration, from_, message)
-        after = await self._repeat(run_id, how, by)
+        async with self._recording(AuditAction.RUN_RETRIED, run_id, by, message):
+            after = await self._repeat(run_id, how, by)
         self._queue.notify()
         log.info(EventName.RUN_RETRIED, run_id=after.id, retry_of=after.retry_of, document_id=after.document_id)
         return await self.get(after.id)
@@ -288,7 +290,7 @@ class RunService:
             NotFound: There is none.
             RunTransitionRefused: It has ended.
         """
-        async with self._units() as unit:
+        async with self._recording(AuditAction.RUN_CANCELLED, run_id, by, message), self._units() as unit:
             repository = self._repository.on(unit.statements)
             before = await repository.get(run_id)
             after = await repository.cancel(run_id)
@@ -303,6 +305,20 @@ class RunService:
             await unit.commit()
         log.info(EventName.RUN_CANCELLED, run_id=run_id, document_id=after.document_id, status=str(after.status))
         return await self.get(run_id)
+
+    @asynccontextmanager
+    async def _recording(self, action: AuditAction, subject: str, by: Actor, message: str) -> AsyncIterator[None]:
+        """Record what the run's status refuses; the change itself is undone by then. I26"""
+        try:
+            yield
+        except RunTransitionRefused as refusal:
+            after = {"code": str(refusal.code)}
+            async with self._units() as unit:
+                await unit.audit.append(
+                    action, actor=by, subjects=(subject,), message=message, after=after, result="refused"
+                )
+                await unit.commit()
+            raise
 
     async def release(self, document_id: str, *, message: str, by: Actor) -> RunView:
         """Let a document that waits for review go on as it is.
@@ -320,7 +336,7 @@ class RunService:
     async def _decide(
         self, document_id: str, action: Literal["release", "reject"], audited: AuditAction, message: str, by: Actor
     ) -> RunView:
-        async with self._units() as unit:
+        async with self._recording(audited, document_id, by, message), self._units() as unit:
             repository = self._repository.on(unit.statements)
             run = await repository.awaiting_review(document_id)
             if run is None:
