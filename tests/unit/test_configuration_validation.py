@@ -340,6 +340,16 @@ def test_a_covered_unavailable_module(
     assert found.is_valid is not is_error
 
 
+def test_a_missing_module_is_not_said_to_be_served_by_a_fallback_that_is_missing_too(registry: FakeRegistry) -> None:
+    registry.change("extract-a", lack=GONE)
+    for name, then in (("fallback", "Its fallback serves."), ("park", "runs that reach the stage are put on hold.")):
+        assert check(registry, COVERED[name], CREATE).warnings[0].message.endswith(then)
+    registry.change("extract-b", lack=GONE)
+    registry.change("extract-c", lack=GONE)
+    both_gone = check(registry, content(then="park"), CREATE).warnings[0]
+    assert both_gone.message.endswith("No fallback serves: runs that reach the stage are put on hold.")
+
+
 def test_a_lack_that_the_active_version_has_too_refuses_nothing(registry: FakeRegistry) -> None:
     active = stored(content(), registry)
     registry.change("extract-a", lack=GONE)

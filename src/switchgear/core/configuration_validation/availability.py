@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from switchgear.core.configuration_validation.findings import Collector, Finding, Kind
 from switchgear.core.configuration_validation.structure import Use
@@ -23,22 +23,36 @@ def check_availability(use: Use, content: Content, active: Content | None, snaps
         message = f"The fallback for stage {use.stage.id} is not available: {lack.message}"
         to.add(Kind.NOTICE, _finding(Code.POLICY_UNAVAILABLE, use, message, lack))
         return
-    covered = is_covered(content, use.stage.id, snapshot)
-    then = "Its fallback serves." if covered else "Nothing else serves the stage."
-    kind = Kind.COVERED if covered else Kind.NOT_COVERED
+    kind = Kind.COVERED if is_covered(content, use.stage.id, snapshot) else Kind.NOT_COVERED
+    then = _what_happens(content, use.stage.id, snapshot)
     finding = _finding(Code.SELECTION_UNAVAILABLE, use, f"{lack.message} {then}", lack)
     to.add(kind, finding, known_before=_lacks_already(active, use, snapshot))
 
 
 def is_covered(content: Content, stage_id: str, snapshot: Snapshot) -> bool:
     """Whether something is there when the selected module is unavailable: a fallback, or an explicit park or skip."""
-    policy = content.policy(stage_id)
-    if policy.then in (Terminal.PARK, Terminal.SKIP):
-        return True
+    return content.policy(stage_id).then in _WITHOUT_FALLBACK or _has_fallback(content, stage_id, snapshot)
+
+
+def _has_fallback(content: Content, stage_id: str, snapshot: Snapshot) -> bool:
     return any(
         Outcome.UNAVAILABLE in step.on and snapshot.lack_of(step.module_id, sha256_of(dict(step.settings))) is None
-        for step in policy.chain
+        for step in content.policy(stage_id).chain
     )
+
+
+#: What an explicit terminal action does where no fallback serves.
+_WITHOUT_FALLBACK: Final[Mapping[Terminal | None, str]] = {
+    Terminal.PARK: "No fallback serves: runs that reach the stage are put on hold.",
+    Terminal.SKIP: "No fallback serves: the stage is skipped.",
+}
+
+
+def _what_happens(content: Content, stage_id: str, snapshot: Snapshot) -> str:
+    """What runs meet at a stage whose selected module is unavailable, in a sentence."""
+    if _has_fallback(content, stage_id, snapshot):
+        return "Its fallback serves."
+    return _WITHOUT_FALLBACK.get(content.policy(stage_id).then, "Nothing else serves the stage.")
 
 
 def check_deprecation(use: Use, module: ModuleDescription, to: Collector) -> None:
