@@ -96,6 +96,13 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
     ("not something of the same type", INT, {"not": whole(minimum=7)}, MAYBE, ""),
     # tags
     ("one member of a tagged union", CAT, {"oneOf": [CAT, DOG]}, YES, None),
+    (
+        "one member of a tagged union behind references",
+        CAT,
+        {"$defs": {"C": CAT, "D": DOG}, "oneOf": [{"$ref": "#/$defs/C"}, {"$ref": "#/$defs/D"}]},
+        YES,
+        None,
+    ),
     ("a tagged union into itself", {"oneOf": [CAT, DOG]}, {"oneOf": [DOG, CAT]}, YES, None),
     ("a new tag", {"oneOf": [CAT, DOG, model("kind", kind={"const": "eel"})]}, {"oneOf": [CAT, DOG]}, NO, ""),
     (
@@ -179,6 +186,10 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
     ("a date into an unheard format", text(format="date"), text(format="iban"), MAYBE, ""),
     ("any string into an unheard format", STR, text(format="iban"), MAYBE, ""),
     ("any string into a path", STR, text(format="path"), YES, None),
+    ("any string into a media type", STR, text(contentMediaType="application/json"), MAYBE, ""),
+    ("any string into text with a schema", STR, text(contentSchema=INT), MAYBE, ""),
+    ("a media type into a pattern", text(contentMediaType="text/csv"), text(pattern="^a"), MAYBE, ""),
+    ("a listed value into a pattern that cannot be tried", {"enum": ["a"]}, text(pattern="("), MAYBE, ""),
     ("any string into base64", STR, text(contentEncoding="base64"), MAYBE, ""),
     ("base64 into base64", text(contentEncoding="base64"), text(contentEncoding="base64"), YES, None),
     # arrays
@@ -261,6 +272,11 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
         MAYBE,
         "/*",
     ),
+    ("a name that the producer's pattern covers", named(a=STR), model(ab=INT), NO, "/ab"),
+    ("a name beside the producer's pattern is never sent", named(a=STR), model(xb=INT), YES, None),
+    ("a required name beside the producer's pattern", named(a=STR), model("xb", xb=STR), NO, "/xb"),
+    ("extras under the consumer's pattern", {**model(), "additionalProperties": STR}, named(a=INT), NO, "/*"),
+    ("extras that fit the consumer's pattern", {**model(), "additionalProperties": INT}, named(a=NUM), YES, None),
     ("values under two of the consumer's patterns", named(a=INT), named(a=NUM, b=STR), MAYBE, "/*"),
     ("names that the consumer refuses", model(ab=STR), {"propertyNames": {"maxLength": 1}}, NO, ""),
     (
