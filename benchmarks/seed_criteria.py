@@ -66,7 +66,7 @@ def used_ocr(run: Answer) -> bool:
 
 
 def longest_refusal(folder: Path) -> float:
-    """Seconds until a configuration with a hanging probe is refused."""
+    """Seconds until the activation of a configuration with a hanging probe is refused."""
     from factories import plugin
     from factories.server import RunningServer
 
@@ -77,8 +77,9 @@ def longest_refusal(folder: Path) -> float:
             "selections": [{"stage_id": "upper", "module_id": "upper-faulty", "settings": {"probe": "hang"}}],
             "fallback_policies": [{"stage_id": "upper", "chain": [], "then": "fail"}],
         }
+        made = server.request("POST", "/configurations", json=body, expect=201).json()
         begin = time.perf_counter()
-        server.request("POST", "/configurations", json=body, expect=422)
+        server.request("POST", f"/configurations/{made['id']}/activate", json={}, expect=422)
         return time.perf_counter() - begin
     finally:
         server.stop()
@@ -91,6 +92,7 @@ def main(corpus: Path, every: int, stages: list[str]) -> None:
     paths = documents(corpus, every)
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
+        refusal = longest_refusal(Path(folder))
         site = Path(folder) / "none"
         site.mkdir()
         environment = {"PIPELINE": "invoice", "LOG_LEVEL": "warning"}
@@ -124,7 +126,6 @@ def main(corpus: Path, every: int, stages: list[str]) -> None:
                 figures.append(disabled(server, selection, good))
         finally:
             server.stop()
-        refusal = longest_refusal(Path(folder))
     figures.append(Figure("refusal with a hanging probe", f"{refusal:.1f} s", bar="< 60 s", holds=refusal < 60))
     show("Success criteria of the request", figures)
 
