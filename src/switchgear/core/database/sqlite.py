@@ -153,6 +153,7 @@ def _answer(answers: list[_Answer]) -> None:
             continue
         if isinstance(answer, BaseException):
             job.future.set_exception(answer)
+            job.future.exception()  # seen: whoever asked may be gone, which is no fault to log
         else:
             job.future.set_result(answer)
 
