@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -304,3 +305,23 @@ async def test_ten_thousand_bad_logins_are_a_few_audit_entries(access: AccessSer
     assert (await trail(units))[-1].action == "access.rate_limited_counted"
     await access.record_counts(counter.take(everything=True))
     assert len(await trail(units)) == 5
+
+
+async def test_a_secret_is_compared_by_its_digest_alone_so_that_no_time_tells_how_much_of_it_was_right(
+    access: AccessService, units: Units, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who guesses cannot choose the digest, and a known secret takes the same one statement as a wrong one."""
+    _, secret = await access.create_token("crawler", Role.VIEWER, None, by=ADMIN)
+    asked: list[dict[str, object]] = []
+    query = units.database.narrow.query
+
+    async def noted(statement: str, values: dict[str, object]) -> object:
+        asked.append(values)
+        return await query(statement, values)
+
+    monkeypatch.setattr(units.database.narrow, "query", noted)
+    await access.authenticate(secret)
+    with pytest.raises(Unauthenticated):
+        await access.authenticate(secret[:-1] + ("a" if secret[-1] != "a" else "b"))
+    assert [list(values) for values in asked] == [["digest"], ["digest"]]
+    assert asked[0]["digest"] == hashlib.sha256(secret.encode()).hexdigest()
