@@ -20,6 +20,10 @@ INSERT INTO module_configurations (id, version, pipeline, status, digest, lock_d
     created_at, findings)
 VALUES (:id, :version, :pipeline, 'superseded', :digest, '', '{}', '', 'test', 0, '[]')"""
 
+_SELECTION = """
+INSERT INTO module_selections (configuration_id, stage_id, module_id, settings, limits)
+VALUES (:id, :stage, :module, '{}', '{}')"""
+
 
 class Room:
     """A database with a pipeline of three stages, in which runs can be made, claimed and looked at."""
@@ -55,7 +59,8 @@ class Room:
     async def configure(self, version: int) -> str:
         """Store a configuration that was active once; returns its id."""
         values = {"id": f"cfg_{version}", "version": version, "pipeline": PIPELINE, "digest": f"digest{version}"}
-        await self.database.narrow.run(Statement(_CONFIGURATION, values))
+        selected = [{"id": f"cfg_{version}", "stage": stage, "module": f"{stage}-module"} for stage in STAGES]
+        await self.database.narrow.run(Statement(_CONFIGURATION, values), Statement(_SELECTION, selected))
         return f"cfg_{version}"
 
     async def activate(self, version: int) -> None:

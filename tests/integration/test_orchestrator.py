@@ -12,7 +12,7 @@ import pytest
 
 from factories.core import version_of
 from factories.modules import FakePools, FakeRegistry
-from factories.runs import Room
+from factories.runs import Room, attempt, output
 from switchgear.core.database import Database, Statement
 from switchgear.core.observability import Metrics
 from switchgear.domain.access import Actor, Role
@@ -560,7 +560,22 @@ async def test_a_lost_run_that_was_seen_at_a_later_stage_begins_again_at_the_fir
 
     assert end.status is RunStatus.SUCCEEDED
     assert plant.pools.called() == ["read-a", "extract-a", "deliver-a"]
-    assert (await plant.attempts(run_id))[0] == ("extract", None, "lost")
+    assert (await plant.attempts(run_id))[0] == ("read", None, "lost")
+
+
+async def test_a_lost_run_whose_first_stage_was_committed_was_lost_at_the_second(plant: Plant) -> None:
+    run_id = await plant.submit()
+    claim = await plant.room.held()
+    await plant.room.repository.checkpoint(
+        claim, attempts=[attempt("read")], outputs=[output("read")], next_stage_id="extract"
+    )
+    claim.at_stage_id = "deliver"
+    await plant.room.repository.heartbeat("wrk_1", [claim], 20.0)
+    await plant.room.lose(claim)
+
+    await plant.carry()
+
+    assert [stage for stage, _, outcome in await plant.attempts(run_id) if outcome == "lost"] == ["extract"]
 
 
 async def test_a_cancelled_run_ends_with_the_attempt_that_was_under_way(plant: Plant) -> None:

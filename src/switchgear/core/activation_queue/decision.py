@@ -71,8 +71,9 @@ def _draining(activation: StoredActivation, now_us: int, running: int) -> Decisi
         return Decision(Due.NOTHING)
     if activation.on_expiry is OnExpiry.SWITCH:
         return Decision(Due.SWITCH)
+    those = "1 run" if running == 1 else f"{running} runs"
     summary = (
-        f"{running} running runs did not end within {activation.max_wait_s:g} s, so the activation of "
+        f"{those} did not end within {activation.max_wait_s:g} s, so the activation of "
         f"v{activation.configuration_version} expired; the version before stays active."
     )
     facts = {"runs_remaining": running, "max_wait_s": activation.max_wait_s}

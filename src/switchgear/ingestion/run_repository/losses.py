@@ -19,7 +19,14 @@ INSERT INTO stage_attempts (run_id, stage_id, candidate, try_number, fencing_tok
 SELECT id, :stage, 0, 0, fencing_token, configuration_id, configuration_version, 'lost', '', :message, '{}', '[]',
     now_us(), 0
 FROM runs WHERE id = :run"""
-_FIRST_STAGE: Final = "SELECT id FROM processing_stages WHERE pipeline = :pipeline ORDER BY position LIMIT 1"
+#: Where the run begins again: the first selected stage after the last one whose output is committed.
+_BEGINS_AT: Final = """
+SELECT stage.id FROM processing_stages stage
+JOIN module_selections selected ON selected.stage_id = stage.id AND selected.configuration_id = :configuration
+WHERE stage.pipeline = :pipeline AND stage.position > COALESCE((
+    SELECT max(done.position) FROM processing_stages done JOIN stage_outputs output ON output.stage_id = done.id
+    WHERE output.run_id = :run AND done.pipeline = :pipeline), -1)
+ORDER BY stage.position LIMIT 1"""
 _TAKE: Final = f"""
 UPDATE runs SET status = :status, losses = :losses, available_at = now_us(), why = :why, why_code = :why_code,
     claimed_by = NULL, lease_expires_at = NULL, lease_boot_id = NULL,
@@ -36,23 +43,22 @@ class Losses(RepositoryPart):
         The taker records the attempt that was lost. Safe beside any number of others that do the same.
         """
         rows = await self._statements.query(
-            f"""SELECT id, fencing_token, stage_id, claimed_by, losses, cancel_requested FROM runs
+            f"""SELECT id, fencing_token, configuration_id, stage_id, claimed_by, losses, cancel_requested FROM runs
             WHERE {_EXPIRED} LIMIT :limit""",  # noqa: S608 - only constants
             {"boot": self._statements.boot_id, "limit": limit},
         )
-        if not rows:
-            return []
-        first = await self._statements.query(_FIRST_STAGE, {"pipeline": self.pipeline})
-        first_stage = str(first[0][0]) if first else "?"
-        taken = [await self._take(row, first_stage) for row in rows]
+        taken = [await self._take(row) for row in rows]
         return [run for run in taken if run is not None]
 
-    async def _take(self, row: Row, first_stage: str) -> LostRun | None:
-        run_id, token, stage_id, worker_id, losses, cancelled = row
+    async def _take(self, row: Row) -> LostRun | None:
+        run_id, token, configuration_id, seen_at, worker_id, losses, cancelled = row
         status, why = after_loss(run_id, losses + 1)
         if cancelled:
             status, why = transition(RunStatus.RUNNING, RunEvent.CANCEL), None
-        lost = LostRun(run_id, stage_id or first_stage, worker_id, losses + 1, status)
+        place = {"run": run_id, "configuration": configuration_id, "pipeline": self.pipeline}
+        begins_at = await self._statements.query(_BEGINS_AT, place)
+        stage_id = str(begins_at[0][0]) if begins_at else seen_at or "?"
+        lost = LostRun(run_id, stage_id, worker_id, losses + 1, status)
         parameters = {
             "run": run_id,
             "token": token,
