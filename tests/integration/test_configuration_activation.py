@@ -313,6 +313,32 @@ async def test_a_module_that_vanishes_between_accept_and_switch_rejects(core: Co
     assert (await admitted(core)).held_by is None
 
 
+async def test_a_covered_lack_says_how_to_activate_all_the_same(core: Core) -> None:
+    made = await core.make(extract="extract-b", chain=("extract-a",))
+    core.registry.change("extract-b", lack=GONE)
+    with pytest.raises(ConfigurationInvalid, match="accept_degraded") as refused:
+        await core.service.activate(made.id, by=OPERATOR, request=DEFAULTS)
+    (action,) = refused.value.fields["next_actions"]
+    assert (action["path"], action["body"]) == (
+        f"/api/v1/configurations/{made.id}/activate",
+        {"accept_degraded": True},
+    )
+    assert (await core.switch_to(made.id, accept_degraded=True)).state is State.APPLIED
+
+
+async def test_a_covered_lack_that_comes_during_a_drain_says_the_same(core: Core) -> None:
+    runs(core).running = 1
+    made = await core.make(extract="extract-b", chain=("extract-a",))
+    activation = await core.switch_to(made.id)
+    core.registry.change("extract-b", lack=GONE)
+    runs(core).running = 0
+    await core.queue.advance()
+    why = (await core.queue.get(activation.id)).activation.why
+    assert why is not None
+    assert "accept_degraded" in why["summary"]
+    assert why["next_actions"][0]["body"] == {"accept_degraded": True}
+
+
 async def test_a_snapshot_older_than_ten_seconds_decides_about_nothing(core: Core, clock: Clock) -> None:
     runs(core).running = 1
     made = await core.make(read="read-b")
@@ -391,6 +417,7 @@ async def test_an_invalid_configuration_is_refused_with_every_finding(core: Core
         "/selections/0/module_id",
         "/selections/1/module_id",
     ]
+    assert not refused.value.fields.get("next_actions")  # no word would help
     assert await core.queue.pending() is None
 
 

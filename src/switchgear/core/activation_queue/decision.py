@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from switchgear.core.configuration_validation import Findings
 from switchgear.domain.activation import Mode, OnExpiry, State, StoredActivation
-from switchgear.domain.errors import Code, Why
+from switchgear.domain.configuration import StoredConfiguration
+from switchgear.domain.errors import Code, NextAction, Why
 
 _SECOND_US: Final = 1_000_000
 
@@ -94,3 +96,26 @@ def _late(activation: StoredActivation, missing: list[str], timeout_s: float) ->
     )
     facts = {"warm_timeout_s": timeout_s, "workers": missing}
     return Decision(Due.REJECT, Why(Code.ACTIVATION_WORKER_MISSING, summary, facts, missing))
+
+
+#: Said where only `accept_degraded` is missing.
+ASK_AGAIN: Final = "Ask again with accept_degraded to go on without it."
+
+
+def no_longer_fits(configuration: StoredConfiguration, findings: Findings, *, is_covered: bool) -> Why:
+    """Why the validation at the switch refuses what was accepted; *is_covered*: `accept_degraded` would let it pass."""
+    first = findings.errors[0]
+    more = f" ({len(findings.errors) - 1} more.)" if len(findings.errors) > 1 else ""
+    again = NextAction(
+        "Activate it all the same",
+        cli=f"switchgear config activate {configuration.label} --accept-degraded",
+        method="POST",
+        path=f"/api/v1/configurations/{configuration.id}/activate",
+        body={"accept_degraded": True},
+    )
+    return Why(
+        Code.ACTIVATION_VALIDATION,
+        f"{configuration.label} does not fit any more: {first.message}{more}{f' {ASK_AGAIN}' if is_covered else ''}",
+        {"errors": [finding.as_json() for finding in findings.errors[:20]]},
+        next_actions=[again] if is_covered else [],
+    )

@@ -15,12 +15,11 @@ from typing import Any, Final
 
 from switchgear.core import admission
 from switchgear.core.activation_queue.announcing import Announcer, Applied
-from switchgear.core.activation_queue.decision import Decision, Due, decide
+from switchgear.core.activation_queue.decision import Decision, Due, decide, no_longer_fits
 from switchgear.core.activation_queue.running_work import ActivationPage, ActivationView, RunningWork
 from switchgear.core.activation_queue.switch import relocked, requester, step, switch
 from switchgear.core.activation_queue.warming import Warming
 from switchgear.core.configuration_validation import (
-    Findings,
     Purpose,
     Validate,
     ValidationOptions,
@@ -341,7 +340,9 @@ class ActivationQueue:
         accepts = bool(activation.options.get("accept_degraded"))
         findings = self._validate(configuration, snapshot, purpose, active, accepts)
         if findings.errors:
-            return await step(unit, activation, Event.REJECT, now, why=_invalid(configuration, findings))
+            is_covered = self._validate(configuration, snapshot, purpose, active, True).is_valid
+            why = no_longer_fits(configuration, findings, is_covered=is_covered)
+            return await step(unit, activation, Event.REJECT, now, why=why)
         is_relock = activation.kind is Kind.RELOCK  # its lock was made a moment ago, where that code is
         copy = (
             None if is_relock else await relocked(unit, configuration, snapshot, findings, now, requester(activation))
@@ -386,13 +387,3 @@ def uses_of(content: Content) -> list[tuple[str, dict[str, Any]]]:
     """Return every module that content names, with its settings: what a probe looks at."""
     selected = [(item.module_id, dict(item.settings)) for item in content.selections]
     return selected + [(step.module_id, dict(step.settings)) for policy in content.policies for step in policy.chain]
-
-
-def _invalid(configuration: StoredConfiguration, findings: Findings) -> Why:
-    first = findings.errors[0]
-    more = f" ({len(findings.errors) - 1} more.)" if len(findings.errors) > 1 else ""
-    return Why(
-        Code.ACTIVATION_VALIDATION,
-        f"{configuration.label} does not fit any more: {first.message}{more}",
-        {"errors": [finding.as_json() for finding in findings.errors[:20]]},
-    )

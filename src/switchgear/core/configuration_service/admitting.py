@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from switchgear.core.activation_queue import relocked
+from switchgear.core.activation_queue.decision import ASK_AGAIN
 from switchgear.core.configuration_service.differences import undone
 from switchgear.core.configuration_service.errors import (
     ActivationPending,
@@ -154,6 +155,12 @@ class Admitting:
         self, configuration: StoredConfiguration, findings: Findings, active: StoredConfiguration | None
     ) -> DomainError:
         words = f"{configuration.label} does not fit: {findings.errors[0].message}"
+        if (
+            self.kind is Kind.ACTIVATE
+            and self.validate(configuration, self.snapshot, Purpose.ACTIVATE, active, True).is_valid
+        ):
+            again = self._all_the_same("Activate it all the same", configuration, "accept_degraded")
+            return ConfigurationInvalid.of(findings, f"{words} {ASK_AGAIN}", [again])
         if self.kind is Kind.ROLLBACK:
             other = await self._accepted_instead(configuration, active)
             words += f" {other.label} would be accepted." if other else " No earlier version would be accepted either."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from switchgear.core.configuration_validation import Finding, Findings
@@ -18,13 +18,14 @@ class ConfigurationInvalid(DomainError):
     code = Code.CONFIGURATION_INVALID
 
     @classmethod
-    def of(cls, findings: Findings, words: str) -> ConfigurationInvalid:
+    def of(cls, findings: Findings, words: str, next_actions: Sequence[Mapping[str, Any]] = ()) -> ConfigurationInvalid:
         """Build it from what validation found."""
         return cls(
             words,
             errors=[_item(finding) for finding in findings.errors[:MOST_FINDINGS]],
             warnings=[_item(finding) for finding in findings.warnings[:MOST_FINDINGS]],
             more=max(0, len(findings.errors) - MOST_FINDINGS),
+            next_actions=list(next_actions),
         )
 
     @property
