@@ -164,6 +164,10 @@ async def desk(site: Path, tmp_path: Path) -> AsyncIterator[Desk]:
     made = Desk(pools, tmp_path, document, logs, artifacts)
     yield made
     await pools.close()
+    for _ in range(100):  # ten times the second of I25: whoever is killed needs a moment to be gone
+        if not made.processes():
+            break
+        await asyncio.sleep(0.1)
     assert made.processes() == [], "a process outlived its pool"
 
 
