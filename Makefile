@@ -20,13 +20,13 @@ serve: ## Install, then serve an instance in ./switchgear-data
 test: check ## Check style, types and floors, then run all tests on SQLite and PostgreSQL
 	@echo "switchgear: running the tests of parts, with coverage"
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest tests -n $(WORKERS) --ignore=tests/acceptance $(ARGS)
+	@$(BIN)/coverage run -m pytest tests -n $(WORKERS) --dist worksteal --ignore=tests/acceptance $(ARGS)
 	@$(BIN)/coverage combine -q
 	@echo "switchgear: branch coverage; all code at least 80 %, domain and core at least 90 %"
 	@$(BIN)/coverage report --format=total --fail-under=80
 	@$(BIN)/coverage report --format=total --include='src/switchgear/domain/*,src/switchgear/core/*' --fail-under=90
 	@echo "switchgear: running the tests of whole processes"
-	@$(BIN)/pytest tests/acceptance -n $(WORKERS) $(ARGS)
+	@$(BIN)/pytest tests/acceptance -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: ## Check style, types and import layers
 	@$(PYTHON) tools/environment.py test
