@@ -106,7 +106,9 @@ TABLE: list[tuple[Any, Any, bool | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "value", "answer"), TABLE, ids=[f"{row[0]} {row[1]}"[:70] for row in TABLE])
+@pytest.mark.parametrize(
+    ("schema", "value", "answer"), TABLE, ids=[f"{number} {row[0]}"[:70] for number, row in enumerate(TABLE)]
+)
 def test_a_value_has_the_answer_of_the_table(schema: Any, value: Any, answer: bool | None) -> None:
     document = Document(schema, Budget(10_000))
 
