@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-import aiosqlite
 import pytest
 from sqlalchemy import text
 
@@ -53,28 +51,3 @@ async def test_a_writer_waits_for_another_one_no_longer_than_its_deadline(databa
     async with database.transaction(write=True) as connection:  # the lock is free again
         await connection.execute(text("SELECT 1"))
     await database.close()
-
-
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-async def test_statements_on_sqlite_leave_the_event_loop_only_where_they_may_wait(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waited: list[str] = []
-    in_thread = aiosqlite.Connection._execute
-
-    async def counted(self: Any, function: Any, *words: Any, **options: Any) -> Any:
-        waited.append(" ".join([function.__name__, *map(str, words[:1])]))
-        return await in_thread(self, function, *words, **options)  # type: ignore[no-untyped-call]
-
-    async with database.transaction(write=False) as connection:
-        await connection.execute(text("SELECT 1"))  # the connection is made
-    monkeypatch.setattr(aiosqlite.Connection, "_execute", counted)
-
-    async with database.transaction(write=False) as connection:
-        assert (await connection.execute(text("SELECT 1"))).all() == [(1,)]
-    assert waited == []
-
-    async with database.transaction(write=True) as connection:
-        await connection.execute(text("CREATE TABLE t (a INTEGER)"))
-        await connection.commit()
-    assert waited == ["execute BEGIN IMMEDIATE", "commit"]

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from switchgear.core.database.errors import DiskFull, ReadOnly, translate
 from switchgear.core.database.postgres import PostgresNarrow
-from switchgear.core.database.sqlite import SqliteNarrow, connect_directly
+from switchgear.core.database.sqlite import SqliteNarrow
 from switchgear.core.database.statements import Narrow, Refused, Result, Statement, Statements, UnitStatements
 from switchgear.domain.errors import DatabaseUnreachable
 
@@ -153,11 +153,7 @@ class Database:
 
     def _make_engine(self, pool_size: int) -> AsyncEngine:
         if self.dialect == "sqlite":
-            engine = create_async_engine(
-                self.url,
-                async_creator=lambda: connect_directly(self.url.database or "", self.deadline_s),
-                pool_size=pool_size,
-            )
+            engine = create_async_engine(self.url, connect_args={"timeout": self.deadline_s}, pool_size=pool_size)
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
             return engine

@@ -9,9 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
-
-import aiosqlite
+from typing import Final
 
 from switchgear.core.database.errors import unreachable
 from switchgear.core.database.statements import (
@@ -138,36 +136,6 @@ class SqliteNarrow:
                 answers = _commit_together(connection, group)
                 loop.call_soon_threadsafe(_answer, answers)
         connection.close()
-
-
-class DirectConnection(aiosqlite.Connection):
-    """A connection of the ORM that leaves the event loop only for what may wait: its lock, and the disk.
-
-    Handing each call to the connection's thread, as the library does, costs more than most statements take, and twice
-    that when several requests are at work. In WAL mode a reader waits for nobody, and a writer that has the lock for
-    nothing but its commit.
-    """
-
-    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._connection is None or _may_wait(fn, args):
-            return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-        return fn(*args, **kwargs)
-
-
-def _may_wait(function: Callable[..., Any], words: tuple[Any, ...]) -> bool:
-    name = getattr(function, "__name__", "")
-    if name == "execute":
-        return str(words[0]).startswith(("BEGIN IMMEDIATE", "PRAGMA"))
-    return name not in ("cursor", "executemany", "fetchall", "close", "rollback")
-
-
-async def connect_directly(path: str, timeout_s: float) -> DirectConnection:
-    """Open a connection for the ORM."""
-    connection = DirectConnection(
-        lambda: sqlite3.connect(path, timeout=timeout_s, check_same_thread=False), iter_chunk_size=64
-    )
-    connection._thread.daemon = True
-    return await connection  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
