@@ -15,6 +15,8 @@ from benchmarks.tables import Figure, show
 #: A change that makes a test run for ever is noticed too.
 NOTICED = ("killed", "timeout", "suspicious", "segfault", "caught by type check")
 
+UNTRIED = "not checked"
+
 
 def counted(lines: Iterable[str]) -> dict[str, Counter[str]]:
     """File -> how many changes ended in which way."""
@@ -30,8 +32,10 @@ def counted(lines: Iterable[str]) -> dict[str, Counter[str]]:
 def figure_of(name: str, statuses: Counter[str]) -> Figure:
     """One row: noticed of all."""
     noticed = sum(statuses[status] for status in NOTICED)
-    total = statuses.total()
-    return Figure(name, f"{noticed / total:.1%}", f"{noticed} of {total}")
+    untried = statuses[UNTRIED]
+    tried = statuses.total() - untried
+    share = f"{noticed / tried:.1%}" if tried else "not tried"
+    return Figure(name, share, f"{noticed} of {tried}" + (f", {untried} not tried" if untried else ""))
 
 
 def main() -> None:
