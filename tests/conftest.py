@@ -97,7 +97,8 @@ class PostgresServer:
     def make(self, *, empty: bool = False) -> str:
         """Make a database, migrated unless *empty*, and return its name."""
         name = f"{self.template}_{next(self.numbers)}"
-        self.execute(f"CREATE DATABASE {name}" + ("" if empty else f" TEMPLATE {self.template}"))
+        # Nothing here has to survive a power cut, and copying files takes half the time of writing a log of them.
+        self.execute(f"CREATE DATABASE {name}" + ("" if empty else f" TEMPLATE {self.template} STRATEGY FILE_COPY"))
         return name
 
     def drop(self, name: str) -> None:

@@ -230,7 +230,7 @@ def _judged(producer: Any, consumer: Any) -> Verdict:
     return schema_within(producer, consumer, open_world=True).verdict
 
 
-@settings(max_examples=3 * EXAMPLES, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=_slow)
 @given(pair=pairs, data=st.data())
 def test_what_is_called_compatible_is_never_refused_by_the_referee(pair: tuple[Any, Any], data: st.DataObject) -> None:
     producer, consumer = pair
@@ -252,7 +252,7 @@ _flat = st.recursive(
 )
 
 
-@settings(max_examples=EXAMPLES * 3 // 2, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=_slow)
 @given(pair=_flat.flatmap(lambda schema: st.tuples(st.just(schema), changed(schema))), data=st.data())
 def test_values_drawn_by_another_library_do_not_refute_a_proof(pair: tuple[Any, Any], data: st.DataObject) -> None:
     producer, consumer = pair
@@ -261,7 +261,7 @@ def test_values_drawn_by_another_library_do_not_refute_a_proof(pair: tuple[Any, 
     assert valid(consumer, data.draw(from_schema(producer)))
 
 
-@settings(max_examples=EXAMPLES * 5 // 2, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=_slow)
 @given(pair=pairs, value=_anything)
 def test_no_value_at_all_refutes_what_is_called_compatible(pair: tuple[Any, Any], value: Any) -> None:
     producer, consumer = pair
@@ -269,7 +269,7 @@ def test_no_value_at_all_refutes_what_is_called_compatible(pair: tuple[Any, Any]
     assert _judged(producer, consumer) is not YES or not valid(producer, value) or valid(consumer, value)
 
 
-@settings(max_examples=4 * EXAMPLES, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=_slow)
 @given(pair=schemas.flatmap(lambda schema: st.tuples(st.just(schema), widened(schema))))
 def test_what_is_wider_by_construction_is_never_called_incompatible(pair: tuple[Any, Any]) -> None:
     producer, consumer = pair
@@ -297,7 +297,7 @@ _odd = st.recursive(
 )
 
 
-@settings(max_examples=4 * EXAMPLES, deadline=None, suppress_health_check=_slow)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=_slow)
 @given(producer=_odd, consumer=_odd, open_world=st.booleans())
 def test_no_json_value_makes_it_raise(producer: Any, consumer: Any, open_world: bool) -> None:
     assert isinstance(schema_within(producer, consumer, open_world=open_world), Compatibility)
