@@ -111,6 +111,13 @@ def test_every_limit_rejects_the_document_that_exceeds_it(name: str, limits: Lim
     assert rejection((DEMO / name).read_bytes(), limits) == code
 
 
+def test_a_sheet_packed_in_an_unknown_way_is_not_called_damaged() -> None:
+    start, entry = archive(mimetype=b"application/vnd.oasis.opendocument.spreadsheet").split(b"PK\x01\x02")
+    zstandard = start + b"PK\x01\x02" + entry[:6] + b"\x5d\x00" + entry[8:]  # how the member is packed
+
+    assert rejection(zstandard) == "unsupported"
+
+
 def test_an_archive_that_is_not_opened_says_which_bound_it_exceeds() -> None:
     bound = {
         "more than 200 times its size": (archive(bomb=b"\0" * 60_000_000), Limits()),

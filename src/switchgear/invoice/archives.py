@@ -37,9 +37,13 @@ def inspect_archive(data: bytes, limits: Limits) -> Kind:
             members = archive.infolist()
             _refuse_bomb(members, len(data), limits)
             return _spreadsheet(archive, {member.filename for member in members})
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeError) as error:
         raise InputRejected(
             "truncated", "The archive (or office file) is incomplete or damaged. Send a complete copy."
+        ) from error
+    except NotImplementedError as error:  # zipfile's way to say that it does not know how a member is packed
+        raise InputRejected(
+            "unsupported", "The office file is packed in a way that is not read here. Save it again, or send it as PDF."
         ) from error
     except RuntimeError as error:  # zipfile's way to say that a member needs a password
         raise InputRejected("encrypted", "The archive needs a password. Send a copy without a password.") from error
