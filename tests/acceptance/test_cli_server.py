@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
@@ -97,6 +99,22 @@ def test_a_server_answers_while_it_still_looks_at_its_modules(start: Start, tmp_
 
     until(server.is_ready)
     assert server.get("/modules/upper-slow")["status"] == "unavailable"
+
+
+def test_a_server_goes_on_when_nobody_reads_what_it_says(start: Start) -> None:
+    server = start()
+    server.stop()
+    nobody, output = os.pipe()
+    os.close(nobody)
+    command = [str(Path(sys.executable).parent / "switchgear"), "serve"]
+    with (server.home / f"log-{server.port}.txt").open("ab") as log:
+        server.process = subprocess.Popen(command, env=server.variables(), stdout=output, stderr=log)
+    os.close(output)
+
+    until(server.is_ready)
+    until(lambda: (server.home / "server.json").exists(), what="the introduction")
+    assert server.get("/status")["pipeline"] == "tiny"
+    assert server.stop() == 0
 
 
 def test_a_server_that_is_stopped_while_it_starts_ends_in_order(start: Start, tmp_path: Path) -> None:

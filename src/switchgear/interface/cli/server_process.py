@@ -126,7 +126,10 @@ async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) 
         await application.start()
         log.info(EventName.SERVER_STARTED, url=url)
         write_server_file(settings.home, url)
-        await _introduce(settings, url, as_json=as_json)
+        try:
+            await _introduce(settings, url, as_json=as_json)
+        except OSError:  # whoever read the output is gone; the service goes on, and what is left unsaid goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     try:
         with _signals(server):
