@@ -5,8 +5,9 @@ The validating library has words of its own, for programmers; REST, command line
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 _TEXT: Final = "must be text"
@@ -54,6 +55,34 @@ _WANTED: Final[Mapping[str, str]] = {
     "timezone_offset": _TIME,
     "path_type": "must be a path",
 }
+#: Type of JSON Schema -> what is wanted.
+_TYPES: Final[Mapping[str, str]] = {
+    "string": _TEXT,
+    "integer": _WHOLE,
+    "number": _NUMBER,
+    "boolean": _YES_NO,
+    "array": "must be a list",
+    "object": _OBJECT,
+    "null": "must be null",
+}
+#: Keyword of JSON Schema -> what is wanted, or the library's kind that says it and the name of its bound.
+_KEYWORDS: Final[Mapping[str, str | tuple[str, str]]] = {
+    "minimum": ("greater_than_equal", "ge"),
+    "exclusiveMinimum": ("greater_than", "gt"),
+    "maximum": ("less_than_equal", "le"),
+    "exclusiveMaximum": ("less_than", "lt"),
+    "minLength": ("string_too_short", "min_length"),
+    "maxLength": ("string_too_long", "max_length"),
+    "pattern": ("string_pattern_mismatch", "pattern"),
+    "minItems": ("too_short", "min_length"),
+    "maxItems": ("too_long", "max_length"),
+    "minProperties": "must have at least {} entries",
+    "maxProperties": "must have at most {} entries",
+    "multipleOf": "must be a multiple of {}",
+    "uniqueItems": "must not have an item twice",
+}
+_MUST_BE: Final = "must be "
+_ONE_OF: Final = "must be one of: "
 _WORD: Final = re.compile(r"'([^']*)'")
 
 
@@ -73,6 +102,38 @@ def wanted_of(kind: str, bounds: Mapping[str, Any] | None = None) -> str | None:
     if kind == "string_too_short" and (bounds or {}).get("min_length") == 1:
         return "must not be empty"
     return words.format_map({name: _shown(value) for name, value in (bounds or {}).items()})
+
+
+def wanted_by_schema(keyword: str, bound: Any) -> str | None:
+    """Return what a keyword of JSON Schema wants, in the words of `wanted_of`.
+
+    Args:
+        keyword: Such as `maximum`.
+        bound: Its value in the schema; for `type` the list of types.
+
+    Returns:
+        None for a keyword that has no words here.
+    """
+    if keyword == "type":
+        return any_of(_TYPES[name] for name in bound if name in _TYPES)
+    if keyword == "enum":
+        return _ONE_OF + ", ".join(one if isinstance(one, str) else json.dumps(one) for one in bound)
+    if keyword == "const":
+        return _MUST_BE + (repr(bound) if isinstance(bound, str) else json.dumps(bound))
+    words = _KEYWORDS.get(keyword)
+    if isinstance(words, tuple):
+        kind, name = words
+        return wanted_of(kind, {name: bound})
+    return words.format(_shown(bound)) if words is not None else None
+
+
+def any_of(wanted: Iterable[str]) -> str | None:
+    """Return one phrase for alternatives: `must be a whole number, text or null`; None without any."""
+    every = sorted(dict.fromkeys(wanted), key=lambda words: words.startswith(_ONE_OF))  # an open list stands last
+    if all(words.startswith(_MUST_BE) for words in every[1:]):
+        every[1:] = [words.removeprefix(_MUST_BE) for words in every[1:]]
+    *first, last = every or [""]
+    return (f"{', '.join(first)} or {last}" if first else last) or None
 
 
 def _shown(bound: Any) -> str:

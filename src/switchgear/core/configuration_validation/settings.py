@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, takewhile
 from typing import Any, Final
 
 from jsonschema_rs import ValidationError, ValidationErrorKind, Validator, validator_for
@@ -14,11 +15,14 @@ from switchgear.core.configuration_validation.identity_cache import IdentityCach
 from switchgear.core.configuration_validation.structure import Use
 from switchgear.domain.errors import Code
 from switchgear.domain.stage import ModuleDescription
+from switchgear.domain.wanted_values import any_of, wanted_by_schema
 from switchgear.sdk.values import SecretRef
 
 #: More findings about one module's settings help nobody.
 _MOST: Final = 20
 _UNKNOWN_NAME: Final = (ValidationErrorKind.AdditionalProperties, ValidationErrorKind.UnevaluatedProperties)
+_UNION: Final = (ValidationErrorKind.AnyOf, ValidationErrorKind.OneOfNotValid)
+_OTHER_VALUE: Final = (ValidationErrorKind.Type, ValidationErrorKind.Enum, ValidationErrorKind.Constant)
 _validators: Final[IdentityCache[Validator | None]] = IdentityCache()
 
 
@@ -31,9 +35,8 @@ def check_settings(use: Use, module: ModuleDescription, collector: Collector) ->
     if validator is None:
         return
     skipped = {place for place, _ in secrets}
-    for count, error in enumerate(validator.iter_errors(dict(use.settings))):
-        if count == _MOST:
-            break
+    mistakes = (mistake for error in validator.iter_errors(dict(use.settings)) for mistake in _mistakes(error))
+    for error in islice(mistakes, _MOST):
         place = tuple(error.instance_path)
         if not any(place[: len(secret)] == secret for secret in skipped):
             _report(use, module, place, error, collector)
@@ -49,23 +52,49 @@ def _compiled(schema: Mapping[str, Any]) -> Validator | None:
         return None
 
 
+def _mistakes(error: ValidationError) -> Sequence[ValidationError]:
+    """What to report of an error: of a union, what is wrong in the alternative that was meant, if that can be seen."""
+    if not isinstance(error.kind, _UNION):
+        return [error]
+    alternatives = [[each for one in errors for each in _mistakes(one)] for errors in error.kind.context]
+    meant = [errors for errors in alternatives if errors and not _is_other(errors[0], error)]
+    return min(meant, key=len, default=[error])
+
+
+def _is_other(error: ValidationError, union: ValidationError) -> bool:
+    """Whether an alternative of a union is another kind of value altogether."""
+    return list(error.instance_path) == list(union.instance_path) and isinstance(error.kind, (*_OTHER_VALUE, *_UNION))
+
+
 def _report(
     use: Use, module: ModuleDescription, place: Sequence[str | int], error: ValidationError, collector: Collector
 ) -> None:
     where = use.pointer + pointer("settings", *place)
-    message, hint = error.message, None
+    message, hint = f"{_named(module, place)} {_wanted(error) or 'does not fit the schema of the module'}.", None
     if isinstance(error.kind, _UNKNOWN_NAME):
         known = _names_at(module.settings_schema, place)
         close = difflib.get_close_matches(str(error.kind.unexpected[0])[:128], known, 1, 0.6)
         message = f"Module {module.id} has no such setting." + (f" Did you mean {close[0]!r}?" if close else "")
         hint = f"Its settings are: {listed(known)}." if known else f"Module {module.id} has no settings."
     elif isinstance(error.kind, ValidationErrorKind.Required):
-        message = f"The setting {error.kind.property} is missing."
-    elif not message.startswith("The value"):
-        message = "The value does not fit the module's settings schema."
-    if not message.endswith((".", "?")):
-        message += "."
+        message = f"{_named(module, (*place, error.kind.property))} is missing."
     collector.add(Kind.CONTENT, Finding(Code.SELECTION_BAD_SETTINGS, where, use.stage.id, message, hint))
+
+
+def _wanted(error: ValidationError) -> str | None:
+    if isinstance(error.kind, _UNION):
+        return any_of(words for errors in error.kind.context for one in errors[:1] if (words := _wanted(one)))
+    return wanted_by_schema(error.kind.name, error.kind.value)
+
+
+def _named(module: ModuleDescription, place: Sequence[str | int]) -> str:
+    """The setting at *place*, as far as the schema knows its name: keys of the caller's own are not repeated."""
+    known = takewhile(
+        lambda at: isinstance(place[at], int) or place[at] in _names_at(module.settings_schema, place[:at]),
+        range(len(place)),
+    )
+    name = ".".join(str(place[at]) for at in known)
+    return f"The setting {name}" if name else "The value"
 
 
 def _names_at(schema: Mapping[str, Any], place: Sequence[str | int]) -> list[str]:
@@ -80,11 +109,14 @@ def _names_at(schema: Mapping[str, Any], place: Sequence[str | int]) -> list[str
 
 
 def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
-    reference = node.get("$ref")
-    if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
-        return node
-    found: Mapping[str, Any] = schema.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
-    return found
+    """The node that *node* stands for: what it refers to, and of a union the alternative that has names."""
+    unions = (*node.get("anyOf", ()), *node.get("oneOf", ()))
+    alternatives = [_resolved(schema, each) for each in unions if isinstance(each, Mapping)]
+    reference = str(node.get("$ref", ""))
+    if reference.startswith("#/$defs/"):
+        found: Mapping[str, Any] = schema.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
+        return found
+    return next((each for each in alternatives if "properties" in each), node)
 
 
 # --- secrets ---
