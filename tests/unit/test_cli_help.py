@@ -78,6 +78,28 @@ def test_an_unknown_option_is_wrong_use(path: tuple[str, ...], capsys: pytest.Ca
     assert "No such option" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("runs retry --since yesterday", "'--since': must be a time, such as 2027-01-31 or 2027-01-31T12:00"),
+        ("runs retry --until 2027-31-01", "'--until': must be a time, such as 2027-01-31 or 2027-01-31T12:00"),
+        ("runs list --limit many", "'--limit': must be a whole number"),
+        ("runs list --limit 0", "'--limit': must be at least 1"),
+        ("audit tail -n 500", "'--lines' / '-n': must be at most 200"),
+        ("config activate v1 --max-wait long", "'--max-wait': must be a number"),
+        ("serve --port web", "'--port': must be a whole number"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_what_is_wanted_and_an_example(
+    words: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words.split()) == 2
+    said = capsys.readouterr().err
+    assert f"Error: Invalid value for {wanted}." in said
+    assert f"Example: switchgear {words.split()[0]}" in said
+    assert "Input" not in said
+
+
 def test_help_comes_before_anything_heavy_is_imported() -> None:
     code = (
         "import sys\nfrom switchgear.interface.cli import main\n"

@@ -62,7 +62,14 @@ def run(words: Sequence[str]) -> int:
     """Run one command and return its exit code; nothing that can be foreseen ends in a traceback."""
     completion_init()
     try:
-        typer.main.get_command(app).main(args=list(words), prog_name="switchgear", complete_var="_SWITCHGEAR_COMPLETE")
+        ended = typer.main.get_command(app).main(
+            args=list(words), prog_name="switchgear", complete_var="_SWITCHGEAR_COMPLETE", standalone_mode=False
+        )
+        return ended if isinstance(ended, int) else Exit.DONE
+    except typer.TyperException as error:
+        return _refuse(error)
+    except typer.Abort:
+        return Exit.FAILED
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else Exit.DONE if ended.code is None else Exit.FAILED
     except CommandFailed as error:
@@ -78,7 +85,30 @@ def run(words: Sequence[str]) -> int:
             raise
         say(f"{error.filename}: {error.strerror}. Check the path and its permissions, then try again.")
         return Exit.FAILED
-    return Exit.DONE
+
+
+def _refuse(error: typer.TyperException) -> int:
+    """Say how a command line does not fit; of a value, what is wanted, in place of the words of the library."""
+    if isinstance(error, typer.BadParameter) and error.__cause__ is not None:
+        error.message = f"{_wanted(error.__cause__)}."
+    error.show()  # type: ignore[attr-defined]  # all that are raised here can
+    example = getattr(getattr(error, "cmd", None), "epilog", None)
+    if example and isinstance(error, typer.BadParameter):
+        say(example)
+    return error.exit_code
+
+
+def _wanted(refusal: BaseException) -> str:
+    from pydantic import ValidationError
+
+    from switchgear.domain.wanted_values import wanted_of
+
+    if not isinstance(refusal, ValidationError):
+        return "does not fit"
+    [first, *_] = refusal.errors(include_input=False, include_url=False)
+    if first["type"].startswith("datetime"):
+        return "must be a time, such as 2027-01-31 or 2027-01-31T12:00"  # local, unlike those of REST
+    return wanted_of(first["type"], first.get("ctx")) or "does not fit"
 
 
 def _explain(error: CommandFailed, *, as_json: bool) -> None:
