@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from switchgear.core import admission
 from switchgear.core.database import Database, Statement
+from switchgear.core.unit_of_work import Units
+from switchgear.domain.access import Actor, Role
+from switchgear.domain.audit import AuditEvent
 from switchgear.domain.run import Outcome
+from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.run_queue import BuiltinQueue
 from switchgear.ingestion.run_repository import AcceptedDocument, AttemptRow, ClaimedRun, OutputRow, RunRepository
+from switchgear.ingestion.run_service import RunService
 
 PIPELINE = "tiny"
 STAGES = ("read", "extract", "deliver")
 LEASE_S = 20.0
+OPERATOR = Actor("olga", Role.OPERATOR, "tok_olga")
 
 _CONFIGURATION = """
 INSERT INTO module_configurations (id, version, pipeline, status, digest, lock_digest, module_lock, message, created_by,
@@ -24,6 +32,11 @@ _SELECTION = """
 INSERT INTO module_selections (configuration_id, stage_id, module_id, settings, limits)
 VALUES (:id, :stage, :module, '{}', '{}')"""
 
+_MODULE = """
+INSERT INTO modules (id, version, stage_id, contract, distribution, distribution_version, code_digest, enabled,
+    installed, status, changed_at)
+VALUES (:id, '1.0.0', :stage, 'any@1.0', 'tiny', '1.0.0', '', TRUE, TRUE, 'available', 0)"""
+
 
 class Room:
     """A database with a pipeline of three stages, in which runs can be made, claimed and looked at."""
@@ -32,7 +45,7 @@ class Room:
         self.database = database
         self.repository = RunRepository(database.narrow, PIPELINE, result_stage="extract")
 
-    async def prepare(self, version: int | None = 1) -> Room:
+    async def prepare(self, version: int | None = 1) -> Self:
         """Make the stages, and version *version* the active one; None leaves none active."""
         contract = {"id": "any@1.0", "name": "any", "version": "1.0", "digest": "", "body": "{}"}
         stages = [
@@ -51,10 +64,16 @@ class Room:
                 stages,
             ),
         )
+        await self.install({f"{stage}-module": stage for stage in STAGES})
         if version is not None:
             await self.configure(version)
             await self.activate(version)
         return self
+
+    async def install(self, modules: Mapping[str, str]) -> None:
+        """Let modules be known, each for its stage."""
+        rows = [{"id": module, "stage": stage} for module, stage in modules.items()]
+        await self.database.narrow.run(Statement(_MODULE, rows))
 
     async def configure(self, version: int) -> str:
         """Store a configuration that was active once; returns its id."""
@@ -112,6 +131,26 @@ class Room:
         await self.expire(claim)
         lost = await self.repository.take_from_lost_workers()
         assert [run.run_id for run in lost] == [claim.run_id]
+
+
+class PeopleRoom(Room):
+    """A room with the service that people use, on an artifact store in *folder*."""
+
+    def __init__(self, database: Database, units: Units, folder: Path) -> None:
+        super().__init__(database)
+        self.units = units
+        self.artifacts = ArtifactStore(folder / "artifacts")
+        self.service = RunService(units, self.repository, self.artifacts, BuiltinQueue(self.repository, LEASE_S))
+
+    async def prepare(self, version: int | None = 1) -> Self:
+        """Also make the folders of the artifact store."""
+        await self.artifacts.start()
+        return await super().prepare(version)
+
+    async def audited(self) -> list[AuditEvent]:
+        """The trail, newest first."""
+        async with self.units(write=False) as unit:
+            return list((await unit.audit.list()).items)
 
 
 def attempt(stage_id: str = "read", **values: Any) -> AttemptRow:

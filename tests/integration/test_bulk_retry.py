@@ -6,31 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from factories.runs import Room, attempt, output
+from factories.runs import OPERATOR, PeopleRoom, attempt, output
 from switchgear.core.database import Database, Statement
 from switchgear.core.unit_of_work import Units
-from switchgear.domain.access import Actor, Role
-from switchgear.domain.audit import AuditEvent
 from switchgear.domain.errors import Code, InvalidRequest, NotFound, Why
 from switchgear.domain.run import Outcome, RunStatus
-from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.retries import Repeat
-from switchgear.ingestion.run_queue import BuiltinQueue
 from switchgear.ingestion.run_repository import RetryFilter, RunFilter
-from switchgear.ingestion.run_service import RunService
 
 pytestmark = pytest.mark.anyio
 
-OPERATOR = Actor("olga", Role.OPERATOR, "tok_olga")
 
-
-class Pile(Room):
+class Pile(PeopleRoom):
     """A room with runs that ended badly."""
-
-    def __init__(self, database: Database, units: Units, folder: Path) -> None:
-        super().__init__(database)
-        self.units = units
-        self.service = RunService(units, self.repository, ArtifactStore(folder), BuiltinQueue(self.repository, 20.0))
 
     async def ended(
         self, text: str, status: RunStatus = RunStatus.FAILED, code: Code = Code.FAILED_CHAIN_EXHAUSTED, **at: str
@@ -51,16 +39,11 @@ class Pile(Room):
         found = await self.service.retry_many(RetryFilter(**wanted), Repeat(), by=OPERATOR, dry_run=True)  # type: ignore[arg-type]
         return [run.id for run, _ in found.retried]
 
-    async def audited(self) -> list[AuditEvent]:
-        """The trail, newest first."""
-        async with self.units(write=False) as unit:
-            return list((await unit.audit.list()).items)
-
 
 @pytest.fixture
 async def pile(database: Database, units: Units, tmp_path: Path) -> Pile:
-    pile = Pile(database, units, tmp_path)
-    await pile.prepare()
+    pile = await Pile(database, units, tmp_path).prepare()
+    await pile.install({"extract-other": "extract", "files": "deliver"})
     return pile
 
 
@@ -169,7 +152,8 @@ async def test_a_stage_that_was_passed_over_does_not_keep_a_retry_from_starting_
     ("wanted", "said"),
     [
         (RetryFilter(code="parked.reveiw"), "no such reason code.*parked.review"),
-        (RetryFilter(stage_id="reed"), "no such stage.*read"),
+        (RetryFilter(stage_id="reed"), "no such stage.*Did you mean 'read'.*read, extract, deliver"),
+        (RetryFilter(module_id="extract-modul"), "no such module.*Did you mean 'extract-module'.*read-module"),
     ],
 )
 async def test_a_filter_that_nothing_can_match_is_refused_without_repeating_it(
@@ -177,7 +161,7 @@ async def test_a_filter_that_nothing_can_match_is_refused_without_repeating_it(
 ) -> None:
     with pytest.raises(InvalidRequest, match=said) as refused:
         await pile.service.retry_many(wanted, Repeat(), by=OPERATOR, dry_run=True)
-    assert str(wanted.code or wanted.stage_id) not in str(refused.value)
+    assert f"{wanted.code or wanted.stage_id or wanted.module_id} " not in f"{refused.value} "
 
 
 async def test_a_list_of_runs_by_an_unknown_reason_is_refused(pile: Pile) -> None:

@@ -7,31 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from factories.runs import Room, attempt, output
+from factories.runs import OPERATOR, PeopleRoom, attempt, output
 from switchgear.core.database import Database, Statement
 from switchgear.core.unit_of_work import Units
-from switchgear.domain.access import Actor, Role
-from switchgear.domain.audit import AuditEvent
 from switchgear.domain.errors import Code, InvalidRequest, NotFound, Why
 from switchgear.domain.run import RunStatus, RunTransitionRefused
-from switchgear.ingestion.artifact_store import ArtifactStore
-from switchgear.ingestion.run_queue import BuiltinQueue
 from switchgear.ingestion.run_repository import ClaimedRun, RunFilter, WorkerRow
-from switchgear.ingestion.run_service import RunService
 
 pytestmark = pytest.mark.anyio
 
-OPERATOR = Actor("olga", Role.OPERATOR, "tok_olga")
 
-
-class Office(Room):
-    """A room with a service in it."""
-
-    def __init__(self, database: Database, units: Units, folder: Path) -> None:
-        super().__init__(database)
-        self.units = units
-        self.artifacts = ArtifactStore(folder)
-        self.service = RunService(units, self.repository, self.artifacts, BuiltinQueue(self.repository, 20.0))
+class Office(PeopleRoom):
+    """A room with runs that stand where a person has to act."""
 
     async def finished(
         self, text: str = "a", status: RunStatus = RunStatus.FAILED, *, why: Why | None = None
@@ -67,18 +54,10 @@ class Office(Room):
         await self.repository.end(claim, status=status, outputs=outputs, stage_id=stage)
         return claim
 
-    async def audited(self) -> list[AuditEvent]:
-        """The trail, newest first."""
-        async with self.units(write=False) as unit:
-            return list((await unit.audit.list()).items)
-
 
 @pytest.fixture
 async def office(database: Database, units: Units, tmp_path: Path) -> Office:
-    office = Office(database, units, tmp_path / "artifacts")
-    await office.artifacts.start()
-    await office.prepare()
-    return office
+    return await Office(database, units, tmp_path).prepare()
 
 
 # --- retry ---
@@ -165,7 +144,7 @@ async def test_a_stage_that_was_never_reached_or_does_not_exist_is_refused(offic
     await office.repository.end(claim, status=RunStatus.FAILED, stage_id="read")
     with pytest.raises(InvalidRequest, match="never finished read"):
         await office.service.retry(claim.run_id, by=OPERATOR, from_="extract")
-    with pytest.raises(InvalidRequest, match="Stages are: read, extract, deliver"):
+    with pytest.raises(InvalidRequest, match="There are: read, extract, deliver"):
         await office.service.retry(claim.run_id, by=OPERATOR, from_="nowhere")
 
 

@@ -9,24 +9,17 @@ from typing import Any
 
 import pytest
 
-from factories.runs import Room
+from factories.runs import PeopleRoom
 from switchgear.core.database import Database, Statement
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.errors import Code, Why
-from switchgear.ingestion.artifact_store import ArtifactStore
-from switchgear.ingestion.run_queue import BuiltinQueue
 from switchgear.ingestion.run_repository import WorkerRow
-from switchgear.ingestion.run_service import RunService
 
 pytestmark = pytest.mark.anyio
 
 
-class Desk(Room):
+class Desk(PeopleRoom):
     """A room, and what its service says about queued runs."""
-
-    def __init__(self, database: Database, units: Units, folder: Path) -> None:
-        super().__init__(database)
-        self.service = RunService(units, self.repository, ArtifactStore(folder), BuiltinQueue(self.repository, 20.0))
 
     async def hire(self) -> None:
         """A worker is alive."""
@@ -45,9 +38,7 @@ class Desk(Room):
 
 @pytest.fixture
 async def desk(database: Database, units: Units, tmp_path: Path) -> Desk:
-    desk = Desk(database, units, tmp_path)
-    await desk.prepare()
-    return desk
+    return await Desk(database, units, tmp_path).prepare()
 
 
 async def test_a_queued_run_is_told_its_place_and_how_many_workers_and_runs_are_at_work(desk: Desk) -> None:
@@ -109,8 +100,7 @@ async def test_a_drain_holds_first_claims_only_and_promises_no_start_without_a_w
 async def test_without_a_configuration_that_is_said_whether_or_not_a_worker_lives(
     database: Database, units: Units, tmp_path: Path
 ) -> None:
-    desk = Desk(database, units, tmp_path)
-    await desk.prepare(version=None)
+    desk = await Desk(database, units, tmp_path).prepare(version=None)
     run_id = (await desk.submit()).run.id
     assert (await desk.why(run_id))["code"] == "waiting.configuration"
     await desk.hire()
