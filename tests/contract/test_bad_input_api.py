@@ -88,7 +88,7 @@ async def test_a_wait_that_is_no_number_of_seconds_is_refused(shared: Instance, 
 
 async def test_unknown_and_repeated_parameters_are_refused_with_the_one_that_was_meant(shared: Instance) -> None:
     problem = problem_of(await shared.request("GET", "/runs?stauts=failed", expect=422))
-    assert problem["errors"][0]["hint"] == "Did you mean status?"
+    assert problem["errors"][0]["hint"] == "Did you mean 'status'?"
     problem_of(await shared.request("GET", "/runs?limit=1&limit=2", expect=422))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -192,6 +193,47 @@ async def test_a_parameter_that_does_not_fit_is_answered_with_what_is_wanted(sha
     assert status["errors"][0]["detail"] == (
         "This must be one of: queued, running, succeeded, failed, parked, cancelled."
     )
+
+
+FILTERS = {
+    "/audit?action=configuration.activatd": "configuration.activated",
+    "/modules?stage_id=laod": "load",
+    "/modules?status=disable": "disabled",
+    "/runs?status=parkd": "parked",
+    "/runs?code=parked.reveiw": "parked.review",
+}
+
+
+@pytest.mark.parametrize("path", FILTERS)
+async def test_a_filter_by_what_was_never_known_is_refused_with_what_was_meant_and_all_there_is(
+    shared: Instance, path: str
+) -> None:
+    response = await shared.request("GET", path, expect=422)
+    problem = problem_of(response)
+    said = " ".join([problem["detail"], *(f"{each['detail']} {each.get('hint')}" for each in problem["errors"])])
+    assert f"Did you mean '{FILTERS[path]}'?" in said
+    assert path.partition("=")[2] not in re.split(r"[\s',.]+", said)
+    assert said.count(", ") > 2, said
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [({"stage_id": "uper"}, "upper"), ({"module_id": "uper-text"}, "upper-text"), ({"status": "faild"}, "failed")],
+)
+async def test_a_retry_of_many_by_what_was_never_known_is_refused_likewise(
+    shared: Instance, wanted: dict[str, str], meant: str
+) -> None:
+    response = await shared.request("POST", "/runs/retry", json={"filter": wanted, "dry_run": True}, expect=422)
+    problem_of(response)
+    assert f"Did you mean '{meant}'?" in response.text
+
+
+async def test_a_head_that_is_none_is_told_how_one_looks(shared: Instance) -> None:
+    problem = problem_of(await shared.request("GET", "/audit/verify?head=canary", expect=422))
+    [error] = problem["errors"]
+    assert error["pointer"] == "query:head"
+    assert "64 characters from 0 to 9 and a to f" in error["detail"]
+    assert "switchgear audit export" in error["detail"]
 
 
 # --- why, in the audit trail ---

@@ -134,6 +134,10 @@ def test_all_runs_that_failed_are_retried_at_once_after_a_look_at_which_they_are
         run["id"] for run in done["retried"]
     ]
     assert "No run is retried" in switchgear.run("runs", "retry", "--failed", "--since", "2020-01-01").stderr
+    assert "Did you mean 'upper'?" in switchgear.run("runs", "retry", "--stage", "uper", expect=1).stderr
+    assert "Did you mean 'upper-faulty'?" in switchgear.run("runs", "retry", "--module", "uper-faulty", expect=1).stderr
+    assert "Did you mean 'upper'?" in switchgear.run("modules", "list", "--stage", "uper", expect=1).stderr
+    assert "Did you mean 'run.retried'?" in switchgear.run("audit", "list", "--action", "run.retry", expect=1).stderr
     assert "Name one run" in switchgear.run("runs", "retry", expect=2).stderr
     assert "Name one run" in switchgear.run("runs", "retry", failed[0]["id"], "--parked", expect=2).stderr
 

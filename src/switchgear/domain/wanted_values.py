@@ -5,10 +5,13 @@ The validating library has words of its own, for programmers; REST, command line
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
+
+from switchgear.domain.errors import InvalidRequest
 
 _TEXT: Final = "must be text"
 _WHOLE: Final = "must be a whole number"
@@ -136,8 +139,39 @@ def any_of(wanted: Iterable[str]) -> str | None:
     return (f"{', '.join(first)} or {last}" if first else last) or None
 
 
+def words_of(expected: str) -> list[str]:
+    """Return the allowed words out of the library's list of them."""
+    return _WORD.findall(expected)
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str | None:
+    """Return ``Did you mean 'read'?``: which known name was meant, without what was given; None when none is close."""
+    close = difflib.get_close_matches(given[:128], list(known), 1, 0.6)
+    return f"Did you mean {close[0]!r}?" if close else None
+
+
+def check_known(given: str | None, known: Collection[str], what: str) -> None:
+    """Refuse to filter by what was never known here: it can match nothing, so it is a typing error.
+
+    What is gone but stands in the history is known; ids of documents and runs, and names of people, are not checked.
+
+    Args:
+        given: The filter; None = it is not asked for.
+        known: Every name there is or was.
+        what: What it names, such as `stage`.
+
+    Raises:
+        InvalidRequest: It is none of them.
+    """
+    if given is not None and given not in known:
+        meant = did_you_mean(given, known)
+        raise InvalidRequest(
+            f"There is no such {what}. {meant + ' ' if meant else ''}There are: {', '.join(known) or 'none'}."
+        )
+
+
 def _shown(bound: Any) -> str:
     """A bound as people write it: 86400 for 86400.0, and allowed words without quotes."""
     if isinstance(bound, float) and bound.is_integer():
         return str(int(bound))
-    return ", ".join(_WORD.findall(str(bound))) or str(bound)
+    return ", ".join(words_of(str(bound))) or str(bound)

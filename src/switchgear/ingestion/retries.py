@@ -12,6 +12,7 @@ from switchgear.domain.audit import AuditAction
 from switchgear.domain.configuration import Status
 from switchgear.domain.errors import Code, InvalidRequest
 from switchgear.domain.run import RunEvent, RunStatus, transition
+from switchgear.domain.wanted_values import check_known
 from switchgear.ingestion.run_repository import RetryFilter, RunRepository, RunRow
 
 #: Configurations that a person may repeat a run with: those that were active once (invariant 5).
@@ -104,11 +105,13 @@ async def check_repeat(unit: UnitOfWork, repository: RunRepository, how: Repeat,
     """Refuse what can be done for no run at all; raises as `repeat_run`."""
     check_reason(wanted.code)
     if wanted.stage_id is not None:
-        _check_stage(wanted.stage_id, await repository.stages())
+        check_known(wanted.stage_id, await repository.stages(), "stage")
+    if wanted.module_id is not None:
+        check_known(wanted.module_id, sorted(await unit.catalogue.module_statuses()), "module")
     if how.configuration not in ("original", "active"):
         await _once_active(unit, how.configuration)
     if how.from_ not in ("failed", "start"):
-        _check_stage(how.from_, await repository.stages())
+        check_known(how.from_, await repository.stages(), "stage")
 
 
 async def hindrance(repository: RunRepository, run: RunRow, how: Repeat, code: str | None) -> str | None:
@@ -132,7 +135,7 @@ async def _start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
     if from_ in ("failed", "start"):  # nothing failed in a run that succeeded
         return _Start(None, (), finished)
     order = list(await repository.stages())
-    _check_stage(from_, order)
+    check_known(from_, order, "stage")
     place = order.index(from_)
     done = [order.index(stage) + 1 for stage in finished if stage in order]
     stopped = [order.index(run.stage_id)] if run.stage_id in order else []
@@ -145,19 +148,13 @@ async def _start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
     return _Start(from_, kept, [stage for stage in finished if stage not in kept])
 
 
-def _check_stage(stage_id: str, order: Sequence[str]) -> None:
-    if stage_id not in order:
-        raise InvalidRequest(f"There is no such stage. Stages are: {', '.join(order)}.")
-
-
 def check_reason(code: str | None) -> None:
-    """Refuse a filter by a reason that no run can have: a typing error would match nothing.
+    """Refuse a filter by a reason that no run can have.
 
     Raises:
         InvalidRequest: The catalogue does not have it.
     """
-    if code is not None and code not in _REASONS:
-        raise InvalidRequest(f"There is no such reason code. Those of runs are: {', '.join(_REASONS)}.")
+    check_known(code, _REASONS, "reason code of runs")
 
 
 async def _pinned(unit: UnitOfWork, run: RunRow, configuration: str) -> str | None:

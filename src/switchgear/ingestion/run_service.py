@@ -257,7 +257,7 @@ class RunService:
 
         Raises:
             NotFound: There is no such configuration.
-            InvalidRequest: There is no such stage or reason code, or the configuration was never active.
+            InvalidRequest: There is no such stage, module or reason code, or the configuration was never active.
         """
         async with self._units(write=False) as unit:
             await check_repeat(unit, self._repository.on(unit.statements), how, wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, takewhile
 from typing import Any, Final
@@ -15,7 +14,7 @@ from switchgear.core.configuration_validation.identity_cache import IdentityCach
 from switchgear.core.configuration_validation.structure import Use
 from switchgear.domain.errors import Code
 from switchgear.domain.stage import ModuleDescription
-from switchgear.domain.wanted_values import any_of, wanted_by_schema
+from switchgear.domain.wanted_values import any_of, did_you_mean, wanted_by_schema
 from switchgear.sdk.values import SecretRef
 
 #: More findings about one module's settings help nobody.
@@ -73,8 +72,9 @@ def _report(
     message, hint = f"{_named(module, place)} {_wanted(error) or 'does not fit the schema of the module'}.", None
     if isinstance(error.kind, _UNKNOWN_NAME):
         known = _names_at(module.settings_schema, place)
-        close = difflib.get_close_matches(str(error.kind.unexpected[0])[:128], known, 1, 0.6)
-        message = f"Module {module.id} has no such setting." + (f" Did you mean {close[0]!r}?" if close else "")
+        message = " ".join(
+            filter(None, (f"Module {module.id} has no such setting.", did_you_mean(error.kind.unexpected[0], known)))
+        )
         hint = f"Its settings are: {listed(known)}." if known else f"Module {module.id} has no settings."
     elif isinstance(error.kind, ValidationErrorKind.Required):
         message = f"{_named(module, (*place, error.kind.property))} is missing."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from switchgear.domain.errors import Code
 from switchgear.domain.fallback import TRIGGERS
 from switchgear.domain.run import Outcome
 from switchgear.domain.stage import ModuleDescription, Snapshot, StageDescription
-from switchgear.domain.wanted_values import wanted_of
+from switchgear.domain.wanted_values import did_you_mean, wanted_of
 from switchgear.sdk.pipeline import StageLimits
 
 MAX_CHAIN: Final = 20
@@ -271,6 +270,5 @@ class Structure:
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
-    """`Did you mean`: says what was wrong without repeating it."""
-    close = difflib.get_close_matches(name[:128], list(known), 1, 0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    meant = did_you_mean(name, known)
+    return f" {meant}" if meant else ""

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from switchgear.core.logging import request_id_var
 from switchgear.domain.errors import Code, DomainError
-from switchgear.domain.wanted_values import wanted_of
+from switchgear.domain.wanted_values import did_you_mean, wanted_of, words_of
 from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.schemas.common import NextActionView, Problem, ProblemItem
 from switchgear.sdk.errors import SwitchgearError
@@ -27,7 +27,7 @@ RETRY_AFTER_S: Final = 2
 
 _OWN_FIELDS: Final = frozenset({"errors", "warnings", "more", "next_actions"})
 _MAX_ITEMS: Final = 100
-_MAX_DETAIL: Final = 600
+_MAX_DETAIL: Final = 1_000
 #: Names that may be repeated; anything else is input and is not.
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
@@ -220,6 +220,7 @@ def of_validation(error: RequestValidationError) -> Response:
             code=str(Code.REQUEST_INVALID),
             pointer=pointer_of(item["loc"], unknown=item["type"] == "extra_forbidden"),
             detail=_detail_of(item),
+            hint=_meant(item),
         )
         for item in found
     ]
@@ -239,6 +240,12 @@ def _detail_of(item: Mapping[str, Any]) -> str:
         return _short(str(item["msg"]).removeprefix("Value error, "))
     wanted = wanted_of(kind, item.get("ctx"))
     return _DETAIL.get(kind) or (f"This {wanted}." if wanted else "This value does not fit.")
+
+
+def _meant(item: Mapping[str, Any]) -> str | None:
+    """Which of the allowed words was meant."""
+    expected, given = (item.get("ctx") or {}).get("expected"), item.get("input")
+    return did_you_mean(given, words_of(str(expected))) if expected and isinstance(given, str) else None
 
 
 _DETAIL: Final[Mapping[str, str]] = {

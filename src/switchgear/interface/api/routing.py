@@ -6,7 +6,6 @@ not know. This route class does not. Source: INTERFACES 2, RELIABILITY I10, I29.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
@@ -17,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from switchgear.domain.access import Need
 from switchgear.domain.errors import InvalidRequest, NotFound
+from switchgear.domain.wanted_values import did_you_mean
 from switchgear.interface.api.dependencies import Requires, authorize
 from switchgear.interface.api.problems import UnsupportedMediaType
 from switchgear.interface.api.repeated import answer_once, hidden_field
@@ -102,8 +102,7 @@ def _check_query(request: Request, known: frozenset[str]) -> None:
     errors = []
     for name, value in request.query_params.multi_items():
         if name not in known:
-            close = difflib.get_close_matches(name[:64], known, 1)
-            hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known)) or 'none'}."
+            hint = did_you_mean(name, known) or f"There are: {', '.join(sorted(known)) or 'none'}."
             errors.append({"pointer": "query", "detail": "There is no such parameter.", "hint": hint})
         elif "\0" in value or not _encodable(value):
             errors.append({"pointer": f"query:{name}", "detail": "It has characters that are none."})

@@ -34,7 +34,7 @@ def list_modules(
 ) -> None:
     """List the installed modules; for those that cannot be used, why, and the line that repairs it."""
     with connect() as api:
-        modules = [one for one in api.list("/modules") if stage in (None, one["stage_id"])]
+        modules = api.list("/modules", stage_id=stage)
     if as_json:
         print_json(modules)
         return

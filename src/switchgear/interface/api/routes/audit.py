@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import Query
 from fastapi.responses import StreamingResponse
+from pydantic import AfterValidator, WithJsonSchema
 
-from switchgear.domain.audit import AuditEvent
+from switchgear.domain.audit import AuditAction, AuditEvent
 from switchgear.interface.api.dependencies import App, PageOf, Reader
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.schemas.access import AuditEventView, AuditVerification
@@ -19,7 +21,20 @@ from switchgear.interface.api.services import Services
 router = guarded_router("audit")
 
 _AT_ONCE: Final = 500
+_HEAD: Final = r"^(\d{1,18}:)?[0-9a-f]{64}$"
 Text = Annotated[str | None, Query(max_length=200)]
+
+
+def _head(text: str) -> str:
+    if re.fullmatch(_HEAD, text) is None:
+        raise ValueError(
+            "This must be a head as `switchgear audit export` prints it: 64 characters from 0 to 9 and a to f, "
+            "with or without a number before them, such as 12:3f2a..."
+        )
+    return text
+
+
+Head = Annotated[str, AfterValidator(_head), WithJsonSchema({"type": "string", "pattern": _HEAD})]
 After = Annotated[int, Query(ge=0, le=2**53, description="Only events after this sequence")]
 
 
@@ -57,7 +72,7 @@ async def list_audit(
     app: App,
     by: Reader,
     page: PageOf,
-    action: Text = None,
+    action: AuditAction | None = None,
     actor: Text = None,
     subject: Text = None,
     after: After = 0,
@@ -100,10 +115,7 @@ async def _lines(app: Services, after: int) -> AsyncIterator[bytes]:
 async def verify_audit(
     app: App,
     by: Reader,
-    head: Annotated[
-        str | None,
-        Query(max_length=100, pattern=r"^(\d+:)?[0-9a-f]{64}$", description="A head that was kept elsewhere"),
-    ] = None,
+    head: Annotated[Head | None, Query(description="A head that was kept elsewhere")] = None,
 ) -> AuditVerification:
     """Check the whole chain; with `head` also that its tail was not cut."""
     async with app.units(write=False) as unit:

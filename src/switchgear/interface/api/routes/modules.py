@@ -8,6 +8,7 @@ from fastapi import Query, Request, Response
 from pydantic import TypeAdapter
 
 from switchgear.domain.stage import ModuleStatus
+from switchgear.domain.wanted_values import check_known
 from switchgear.interface.api.dependencies import App, Maintainer, PageOf, Paging, Reader, answer_bytes
 from switchgear.interface.api.documentation import problems
 from switchgear.interface.api.hot_reads import Present, hot, present
@@ -36,6 +37,9 @@ async def list_modules(
     def render(now: Present) -> bytes:
         return _PAGE.dump_json(_listed(now, page, stage_id, status))
 
+    snapshot = app.registry.current()
+    stages = dict.fromkeys(each.id for each in snapshot.pipeline.stages)
+    check_known(stage_id, stages | dict.fromkeys(each.stage_id for each in snapshot.modules.values()), "stage")
     is_plain = (page.position, stage_id, status) == (None, None, None)
     body, etag = await hot(request, app, f"modules {page.limit}" if is_plain else None, render)
     return answer_bytes(request, body, etag=etag)
