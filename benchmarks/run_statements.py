@@ -99,7 +99,7 @@ async def measure(folder: Path, runs: int) -> Sequence[tuple[str, float, float]]
         ("repository, 16 in flight", 16),
     ):
         path = folder / f"{in_flight}.db"
-        url = f"sqlite+aiosqlite:///{path}"
+        url = f"sqlite:///{path}"
         await asyncio.to_thread(migrations.upgrade, url)
         database, room = await filled(url, runs)
         if in_flight:

@@ -126,6 +126,9 @@ class PausingStatements:
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         return await self._narrow.query(sql, parameters)
 
+    async def scan(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        return await self._narrow.scan(sql, parameters)
+
 
 class Bench:
     """A process whose every commit is a pause, and runs that it carries."""

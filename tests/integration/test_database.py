@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
+import time
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
-from switchgear.core.database import Database
+from switchgear.core.database import Database, Statement
 from switchgear.domain.errors import DatabaseUnreachable
 
 pytestmark = pytest.mark.anyio
@@ -51,3 +54,84 @@ async def test_a_writer_waits_for_another_one_no_longer_than_its_deadline(databa
     async with database.transaction(write=True) as connection:  # the lock is free again
         await connection.execute(text("SELECT 1"))
     await database.close()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_statements_on_sqlite_run_where_they_are_asked_for_and_only_the_disk_is_waited_for_elsewhere(
+    database: Database,
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    here = threading.get_ident()
+
+    async with database.transaction(write=False) as connection:
+        raw = await connection.get_raw_connection()
+        assert isinstance(raw.driver_connection, sqlite3.Connection)
+        raw.driver_connection.set_trace_callback(lambda sql: seen.append((sql, threading.get_ident() == here)))
+        await connection.execute(text("SELECT 1"))
+    async with database.transaction(write=True) as connection:
+        await connection.execute(text("CREATE TABLE t (a INTEGER)"))
+        await connection.commit()
+
+    assert [words for words in seen if words[0].partition(" ")[0] != "PRAGMA"] == [
+        ("BEGIN", True),
+        ("SELECT 1", True),
+        ("ROLLBACK", True),
+        ("BEGIN IMMEDIATE", True),
+        ("CREATE TABLE t (a INTEGER)", True),
+        ("COMMIT", False),
+    ]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_writer_of_another_process_holds_up_nobody_but_writers(database_url: str) -> None:
+    database = Database(database_url, deadline_s=0.5)
+    other = sqlite3.connect(make_url(database_url).database or "", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    longest, turn = 0.0, time.monotonic()
+
+    async def write() -> None:
+        async with database.transaction(write=True) as connection:
+            await connection.execute(text("SELECT 1"))
+
+    writing = asyncio.create_task(write())
+    while not writing.done():
+        await asyncio.sleep(0.001)
+        longest, turn = max(longest, time.monotonic() - turn), time.monotonic()
+
+    with pytest.raises(DatabaseUnreachable, match="nothing was changed"):
+        await writing
+    assert longest < 0.25  # the loop went on; waiting in it would have taken the whole half second
+    other.execute("ROLLBACK")
+    await write()
+    other.close()
+    await database.close()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_writers_that_are_cancelled_at_any_moment_leave_nothing_half_done(database: Database) -> None:
+    async with database.transaction(write=True) as connection:
+        await connection.execute(text("CREATE TABLE pairs (a INTEGER)"))
+        await connection.commit()
+
+    async def write(number: int) -> None:
+        async with database.transaction(write=True) as connection:
+            await connection.execute(text("INSERT INTO pairs VALUES (:a)"), {"a": number})
+            await connection.execute(text("INSERT INTO pairs VALUES (:a)"), {"a": number})
+            await connection.commit()
+
+    for steps in range(60):
+        writing = [asyncio.create_task(write(number)) for number in range(4)]
+        beside = asyncio.create_task(database.narrow.run(Statement("INSERT INTO pairs VALUES (7), (7)")))
+        for _ in range(steps % 15):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.0002 * (steps % 4))
+        for each in writing:
+            each.cancel()
+        await asyncio.gather(*writing, return_exceptions=True)
+        await beside
+
+    await write(99)
+    async with database.transaction(write=False) as connection:
+        counted = (await connection.execute(text("SELECT a, count(*) % 2 FROM pairs GROUP BY a"))).all()
+    assert {odd for _, odd in counted} == {0}
+    assert 99 in {number for number, _ in counted}

@@ -379,6 +379,10 @@ class Away:
         self._answer()
         return await self._statements.query(sql, parameters)
 
+    async def scan(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        self._answer()
+        return await self._statements.scan(sql, parameters)
+
     def _answer(self) -> None:
         if self.away:
             raise DatabaseUnreachable("away")

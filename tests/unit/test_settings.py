@@ -18,7 +18,7 @@ def write(folder: Path, text: str) -> Path:
 def test_defaults_need_nothing(tmp_path: Path) -> None:
     settings = load_settings(tmp_path, {})
     assert settings.home == tmp_path / "switchgear-data"
-    assert settings.database_url == f"sqlite+aiosqlite:///{tmp_path}/switchgear-data/switchgear.db"
+    assert settings.database_url == f"sqlite:///{tmp_path}/switchgear-data/switchgear.db"
     assert settings.secrets_dirs == (tmp_path / "switchgear-data" / "secrets",)
     assert (settings.host, settings.port, settings.pipeline) == ("127.0.0.1", 8420, "invoice")
     assert settings.origin_of("port") == "default"
@@ -106,7 +106,7 @@ def test_names_that_others_read_are_left_alone(tmp_path: Path) -> None:
         ("postgresql://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
         ("postgres://h/d", "postgresql+psycopg://h/d"),
         ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
-        ("sqlite:////x.db", "sqlite+aiosqlite:////x.db"),
+        ("sqlite:////x.db", "sqlite:////x.db"),
     ],
 )
 def test_a_database_url_gets_the_driver_that_is_used(given: str, used: str) -> None:

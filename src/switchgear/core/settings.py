@@ -26,7 +26,6 @@ _HOME_DEFAULT: Final = "switchgear-data"
 _OTHERS: Final = frozenset({"SWITCHGEAR_URL", "SWITCHGEAR_TOKEN", "SWITCHGEAR_OUT"})
 _SECRETS: Final = "SWITCHGEAR_SECRET_"
 _DRIVERS: Final = {
-    "sqlite:": "sqlite+aiosqlite:",
     "postgres:": "postgresql+psycopg:",
     "postgresql:": "postgresql+psycopg:",
 }
@@ -132,7 +131,7 @@ class Settings(BaseSettings):
         url = self.database_url or f"sqlite:///{self.home.absolute() / 'switchgear.db'}"
         scheme = url[: url.find(":") + 1]
         url = _DRIVERS.get(scheme, scheme) + url[len(scheme) :]
-        if not url.startswith(("sqlite+aiosqlite:///", "postgresql+psycopg://")):
+        if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("database_url must begin with sqlite:/// or postgresql://")
         object.__setattr__(self, "database_url", url)
         if not self.secrets_dirs:

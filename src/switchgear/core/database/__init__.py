@@ -12,6 +12,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -20,9 +21,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from switchgear.core.database import sqlite_dialect
 from switchgear.core.database.errors import DiskFull, ReadOnly, translate
 from switchgear.core.database.postgres import PostgresNarrow
-from switchgear.core.database.sqlite import SqliteNarrow
+from switchgear.core.database.sqlite import BUSY_MS, SqliteNarrow
 from switchgear.core.database.statements import Narrow, Refused, Result, Statement, Statements, UnitStatements
 from switchgear.domain.errors import DatabaseUnreachable
 
@@ -50,7 +52,7 @@ class Database:
     """One database: the ORM's engine and the narrow path, opened and closed together.
 
     Args:
-        url: SQLAlchemy URL, `sqlite+aiosqlite:///FILE` or `postgresql+psycopg://...`.
+        url: SQLAlchemy URL, `sqlite:///FILE` or `postgresql+psycopg://...`.
         clock: Microseconds UTC; on PostgreSQL only used when given (tests), else the database's own time.
         deadline_s: Longest wait for one call, in seconds.
         pool_size: Connections kept to PostgreSQL by each of the two ways.
@@ -153,9 +155,9 @@ class Database:
 
     def _make_engine(self, pool_size: int) -> AsyncEngine:
         if self.dialect == "sqlite":
-            engine = create_async_engine(self.url, connect_args={"timeout": self.deadline_s}, pool_size=pool_size)
+            engine = create_async_engine(self.url.set(drivername=sqlite_dialect.NAME), pool_size=pool_size)
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-            event.listen(engine.sync_engine, "begin", _begin_sqlite)
+            event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, self.deadline_s))
             return engine
         return create_async_engine(
             self.url,
@@ -170,14 +172,16 @@ class Database:
         )
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    cursor = connection.cursor()
-    for pragma in SqliteNarrow.PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
+    for pragma in (*SqliteNarrow.PRAGMAS, f"PRAGMA busy_timeout={BUSY_MS}"):
+        connection.execute(pragma)
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("switchgear_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _begin_sqlite(deadline_s: float, connection: Connection) -> None:
+    if connection.get_execution_options().get("switchgear_write", False):
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        sqlite_dialect.begin_immediate(driver, deadline_s)
+    else:
+        connection.exec_driver_sql("BEGIN")

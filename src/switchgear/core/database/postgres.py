@@ -70,6 +70,10 @@ class PostgresNarrow:
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
             raise unreachable(error) from error
 
+    async def scan(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
+        """See `Statements.scan`."""
+        return await self.query(sql, parameters)
+
     async def _execute(self, connection: psycopg.AsyncConnection[Row], statement: Statement) -> Result:
         sql = for_postgres(statement.sql, self._clock() if self._clock else None)
         async with connection.cursor() as cursor:

@@ -25,10 +25,12 @@ from switchgear.core.database.statements import (
 )
 
 _MAX_GROUP: Final = 64
+#: How long a reader in the loop waits while another process opens or repairs the file, in milliseconds.
+BUSY_MS: Final = 250
 
 
 class SqliteNarrow:
-    """One writer thread that commits waiting groups together, and a few readers.
+    """One writer thread that commits waiting groups together; what an index finds is read without a thread.
 
     On a disk where a sync is slow, committing together is worth a factor of ten (DESIGN 7).
     """
@@ -50,6 +52,7 @@ class SqliteNarrow:
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="database-reader")
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
+        self._here: sqlite3.Connection | None = None  #: used in the loop's thread only
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
@@ -72,6 +75,9 @@ class SqliteNarrow:
         await asyncio.to_thread(self._readers.shutdown)
         while self._opened:
             self._opened.pop().close()
+        if self._here is not None:
+            self._here.close()
+            self._here = None
 
     async def run(self, *statements: Statement) -> list[Result]:
         """See `Statements.run`."""
@@ -87,18 +93,29 @@ class SqliteNarrow:
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.query`."""
+        if self._here is None:
+            self._here = self._connect(busy_ms=BUSY_MS)
+        try:
+            return self._here.execute(sql, parameters or {}).fetchall()
+        except sqlite3.Error as error:
+            raise unreachable(error) from error
+
+    async def scan(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
+        """See `Statements.scan`."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._readers, self._read, sql, parameters or {})
         except sqlite3.Error as error:
             raise unreachable(error) from error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, busy_ms: int | None = None) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=self._deadline_s, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         for pragma in self.PRAGMAS:
             connection.execute(pragma)
+        if busy_ms is not None:
+            connection.execute(f"PRAGMA busy_timeout={busy_ms}")
         connection.create_function("now_us", 0, self._clock)
         connection.create_function("lease_us", 0, boot_time_us)
         return connection

@@ -74,7 +74,10 @@ class Statements(Protocol):
         """Run the group in one transaction; all or nothing. Raises `Refused` and `DatabaseUnreachable`."""
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
-        """Read rows."""
+        """Read rows that an index finds; on SQLite that happens where it is asked for."""
+
+    async def scan(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
+        """Read rows for which many may have to be gone through; nobody else waits for that."""
 
 
 class Narrow(Statements, Protocol):
@@ -150,6 +153,10 @@ class UnitStatements:
         """See `Statements.query`."""
         results = await self.run(Statement(sql, parameters or {}, fetch=True))
         return results[0].rows
+
+    async def scan(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
+        """See `Statements.scan`."""
+        return await self.query(sql, parameters)
 
     def _timed(self, sql: str) -> str:
         if self.dialect == "postgresql":

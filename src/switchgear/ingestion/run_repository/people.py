@@ -72,7 +72,7 @@ class People(Reading):
         conditions = "".join(f" AND {_WANTED[name]}" for name in values)
         if wanted.status is not None:
             values["status"] = str(wanted.status)
-        rows = await self._statements.query(
+        rows = await self._statements.scan(
             f"{_RETRYABLE}{conditions} ORDER BY r.id LIMIT :limit", {**values, "limit": limit}
         )
         return [run_of(row) for row in rows]

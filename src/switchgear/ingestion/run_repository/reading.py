@@ -117,11 +117,11 @@ class Reading(RepositoryPart):
 
     async def counts(self) -> Counts:
         """Return how many runs stand where, and how long the oldest queued one has waited."""
-        statuses = await self._statements.query("SELECT status, count(*) FROM runs GROUP BY status")
-        parked = await self._statements.query(
+        statuses = await self._statements.scan("SELECT status, count(*) FROM runs GROUP BY status")
+        parked = await self._statements.scan(
             "SELECT why_code, count(*) FROM runs WHERE status = 'parked' GROUP BY why_code"
         )
-        oldest = await self._statements.query(
+        oldest = await self._statements.scan(
             "SELECT now_us() - min(available_at) FROM runs WHERE status = 'queued' AND available_at <= now_us()"
         )
         waited_us = oldest[0][0] or 0
@@ -133,7 +133,7 @@ class Reading(RepositoryPart):
 
     async def counts_of(self, configuration_id: str) -> RunsOfVersion:
         """Return how the runs that hold a configuration stand."""
-        rows = await self._statements.query(
+        rows = await self._statements.scan(
             "SELECT status, degraded, count(*) FROM runs WHERE configuration_id = :configuration "
             "GROUP BY status, degraded",
             {"configuration": configuration_id},
@@ -157,7 +157,7 @@ class Reading(RepositoryPart):
             clauses.append(f"{key} < :cursor")
             parameters["cursor"] = cursor
         where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
-        return await self._statements.query(
+        return await self._statements.scan(
             f"{select}{where} ORDER BY {key} DESC LIMIT :limit", {**parameters, "limit": limit + 1}
         )
 

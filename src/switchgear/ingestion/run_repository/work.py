@@ -65,7 +65,7 @@ class Work(RepositoryPart):
 
     async def count_held(self, statements: Statements) -> int:
         """How many queued runs have no version yet: a drain holds their first claims."""
-        rows = await statements.query(_COUNT_HELD)
+        rows = await statements.scan(_COUNT_HELD)
         return int(rows[0][0])
 
     async def blocking(self, statements: Statements, limit: int) -> list[BlockingRun]:
@@ -104,7 +104,7 @@ class Work(RepositoryPart):
         if not run_ids:
             return {}
         wanted = ", ".join(f":r{number}" for number in range(len(run_ids)))
-        rows = await self._statements.query(
+        rows = await self._statements.scan(
             f"""SELECT id, ahead FROM (
                 SELECT id, row_number() OVER (ORDER BY {CLAIM_ORDER}) - 1 AS ahead FROM runs
                 WHERE {CLAIMABLE} AND available_at <= (SELECT max(available_at) FROM runs WHERE id IN ({wanted}))
