@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -761,6 +763,57 @@ async def test_modules_after_the_result_see_earlier_results_with_the_same_identi
 
     seen = [[item.result["number"] for item in call.earlier] for name, call in plant.pools.calls if name == "deliver-a"]
     assert seen == [[], ["A1"], []]
+
+
+@pytest.mark.parametrize("second_ends_first", [False, True])
+async def test_of_two_results_with_the_same_identity_at_work_together_the_second_sees_the_first(
+    plant: Plant, second_ends_first: bool
+) -> None:
+    is_there, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(call: Call) -> AttemptResult:
+        is_there.set()
+        await goes_on.wait()
+        return await receipt(call)
+
+    plant.pools.answers["deliver-a"] = deque([waits, receipt])
+    await plant.submit(b"one")
+    await plant.submit(b"two")
+    first = asyncio.create_task(plant.carry())
+    async with asyncio.timeout(30):
+        await is_there.wait()
+    second = asyncio.create_task(plant.carry())
+    if second_ends_first:
+        await second
+    goes_on.set()
+    await asyncio.gather(first, second)
+
+    seen = [len(call.earlier) for name, call in plant.pools.calls if name == "deliver-a"]
+    assert seen == [0, 1]
+
+
+async def test_a_stage_after_the_result_costs_one_commit_when_the_pipeline_has_an_identity(plant: Plant) -> None:
+    plant.checkpoint_after_ms = 1e6
+    commits: list[str | None] = []
+    repository = plant.room.repository
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(repository, name)
+
+        async def checkpoint(self, claim: ClaimedRun, **values: Any) -> bool:
+            commits.append(values.get("identity"))
+            return await repository.checkpoint(claim, **values)
+
+    plant.repository = Counting()
+    plant.pipeline = replace(PIPELINE, identity=())
+    await plant.submit(b"one")
+    await plant.carry()
+    plant.pipeline = PIPELINE
+    await plant.submit(b"two")
+    await plant.carry()
+
+    assert [identity is not None for identity in commits] == [False, True]  # deliver commits what is before it anyway
 
 
 async def test_the_same_result_has_the_same_delivery_key_and_a_changed_one_another(plant: Plant) -> None:

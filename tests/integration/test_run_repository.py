@@ -486,9 +486,9 @@ async def test_earlier_results_are_those_of_other_documents_with_the_same_identi
     await room.repository.end(
         claim, status=RunStatus.SUCCEEDED, outputs=[output("extract", '{"text":"new"}')], identity="same"
     )
-    rows = await room.repository.earlier("same", "doc_new")
+    rows = await room.repository.earlier("same", "doc_new", "run_new")
     assert [(row.document_id, row.value) for row in rows] == [(first, '{"text":"new"}'), (second, '{"text":"b"}')]
-    assert [row.document_id for row in await room.repository.earlier("same", first)] == [second]
+    assert [row.document_id for row in await room.repository.earlier("same", first, claim.run_id)] == [second]
 
 
 async def test_workers_register_live_and_leave(room: Room) -> None:

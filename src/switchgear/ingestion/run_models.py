@@ -54,6 +54,7 @@ class Run(Base):
     retry_of: Mapped[str | None] = mapped_column(String(40))
     actor: Mapped[str] = mapped_column(String(128))  #: token id of who asked for it
     identity: Mapped[str | None] = mapped_column(String(64))  #: digest of the result's identity fields
+    identity_place: Mapped[int | None] = mapped_column(Integer)  #: among runs with this identity, by their commits
     decision: Mapped[str | None] = mapped_column(Text)
     why: Mapped[str | None] = mapped_column(Text)
     why_code: Mapped[str | None] = mapped_column(String(64))

@@ -64,7 +64,10 @@ class Context(WarmContext, Protocol):
 
     @property
     def earlier(self) -> Sequence[Earlier]:
-        """Earlier results with the same identity, newest first."""
+        """Earlier results with the same identity, newest first: accepted ones, and those of runs under way.
+
+        Of two documents that are processed at the same time one sees the other. Empty before the result.
+        """
 
     def remaining_s(self) -> float:
         """Seconds left until the deadline; negative when it is over."""

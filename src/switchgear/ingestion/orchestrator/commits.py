@@ -74,13 +74,16 @@ class Commits:
 
     # --- the three writes ---
 
-    async def checkpoint(self, next_stage_id: str) -> bool:
-        """Make finished stages durable; returns whether a cancel was requested. Raises `Refused`."""
+    async def checkpoint(self, next_stage_id: str, identity: str | None = None) -> bool:
+        """Make finished stages, and the result's identity, durable; returns whether a cancel was requested.
+
+        Raises `Refused`.
+        """
         attempts, outputs = await self.ask(self._rows)
 
         async def write() -> bool:
             return await self._runs.checkpoint(
-                self._claim, attempts=attempts, outputs=outputs, next_stage_id=next_stage_id
+                self._claim, attempts=attempts, outputs=outputs, next_stage_id=next_stage_id, identity=identity
             )
 
         async def is_written() -> bool | None:

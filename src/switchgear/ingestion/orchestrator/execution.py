@@ -109,7 +109,7 @@ class Execution:
         elif time.monotonic() >= self._deadline:
             end = self._too_late()
         else:
-            if stage.stage.contract.effects == "external" and await self._commits.checkpoint(stage.stage.id):
+            if await self._checkpoint_before(work, stage):
                 return await self._commits.end(RunStatus.CANCELLED, work, stage_id=self._claim.at_stage_id)
             call = work.call(stage, self._deadline, await self._earlier_results(work))
             end = await self._runner.run(work.plan, stage, call, self._commits.attempts)
@@ -118,6 +118,16 @@ class Execution:
         work.accept(stage, end)
         self._commits.add(stage, end)
         return await self._checkpoint_if_due(work, stage)
+
+    async def _checkpoint_before(self, work: RunWork, stage: StagePlan) -> bool:
+        """Commit what must be durable before this stage is called; returns whether a cancel was requested.
+
+        The identity is committed before the others' are read: of two runs at work together one sees the other.
+        """
+        identity = work.identity if work.result is not None and self._earlier is None else None
+        if identity is None and stage.stage.contract.effects != "external":
+            return False
+        return await self._commits.checkpoint(stage.stage.id, identity)
 
     async def _checkpoint_if_due(self, work: RunWork, stage: StagePlan) -> RunEnd | None:
         following = work.next_stage()
@@ -160,7 +170,8 @@ class Execution:
 
     async def _read_earlier(self, identity: str) -> Sequence[Earlier]:
         found = []
-        for row in await self._commits.ask(lambda: self._runs.earlier(identity, self._claim.document_id)):
+        claim = self._claim
+        for row in await self._commits.ask(lambda: self._runs.earlier(identity, claim.document_id, claim.run_id)):
             text: str | bytes | None = row.value
             if row.artifact_sha256 is not None:
                 try:

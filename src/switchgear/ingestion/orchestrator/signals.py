@@ -122,9 +122,15 @@ class Runs(Protocol):
     """What the orchestrator asks of the run repository."""
 
     async def checkpoint(
-        self, claim: ClaimedRun, *, attempts: Sequence[AttemptRow], outputs: Sequence[OutputRow], next_stage_id: str
+        self,
+        claim: ClaimedRun,
+        *,
+        attempts: Sequence[AttemptRow],
+        outputs: Sequence[OutputRow],
+        next_stage_id: str,
+        identity: str | None = None,
     ) -> bool:
-        """Make finished stages durable; returns whether a cancel was requested."""
+        """Make finished stages, and the result's identity, durable; returns whether a cancel was requested."""
 
     async def end(
         self,
@@ -163,5 +169,5 @@ class Runs(Protocol):
     async def attempts(self, run_id: str) -> Sequence[StoredAttempt]:
         """Its attempts."""
 
-    async def earlier(self, identity: str, document_id: str) -> Sequence[ResultRow]:
-        """Earlier results with the same identity, of other documents, newest first."""
+    async def earlier(self, identity: str, document_id: str, run_id: str) -> Sequence[ResultRow]:
+        """Earlier results with the same identity, of other documents, newest first; asked after its checkpoint."""

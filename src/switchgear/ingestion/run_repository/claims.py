@@ -68,6 +68,15 @@ _HELD: Final = "id = :run AND fencing_token = :token AND status = 'running'"
 _FREED: Final = "claimed_by = NULL, lease_expires_at = NULL, lease_boot_id = NULL, running_us = :running_us"
 _CHECKPOINT: Final = f"""
 UPDATE runs SET stage_id = :stage, running_us = :running_us WHERE {_HELD} RETURNING cancel_requested"""  # noqa: S608
+#: Its place comes after those of all runs with the same identity, and stays as long as the run is under way: a run that
+#: ended without success has no identity any more. Writers must follow each other, or two would take one place.
+_WANTED: Final = "CAST(:identity AS VARCHAR)"  # PostgreSQL wants one type wherever the parameter stands
+_CHECKPOINT_IDENTITY: Final = f"""
+UPDATE runs SET stage_id = :stage, running_us = :running_us, identity = :identity,
+    identity_place = CASE WHEN identity = {_WANTED} AND identity_place IS NOT NULL THEN identity_place ELSE
+        (SELECT COALESCE(max(o.identity_place), 0) + 1 FROM runs o WHERE o.identity = {_WANTED}) END
+WHERE {_HELD} RETURNING cancel_requested"""  # noqa: S608
+_IDENTITY_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:identity, 0))"
 #: A run that a person cancels ends with its claim: it is neither put on hold nor queued again.
 _OPEN: Final = """status = CASE WHEN :open AND cancel_requested THEN 'cancelled' ELSE :status END,
     why = CASE WHEN :open AND cancel_requested THEN NULL ELSE :why END,
@@ -139,17 +148,32 @@ class Claims(RepositoryPart):
         return Heartbeat(lost, frozenset(run for run, cancelled in held.items() if cancelled))
 
     async def checkpoint(
-        self, claim: ClaimedRun, *, attempts: Sequence[AttemptRow], outputs: Sequence[OutputRow], next_stage_id: str
+        self,
+        claim: ClaimedRun,
+        *,
+        attempts: Sequence[AttemptRow],
+        outputs: Sequence[OutputRow],
+        next_stage_id: str,
+        identity: str | None = None,
     ) -> bool:
         """Make finished stages durable; the run goes on at *next_stage_id*. Returns whether a cancel was requested.
+
+        With *identity*, the digest of the result's identity fields, others with the same one see this run from now on.
 
         Raises:
             Refused: Another worker holds the run; nothing was written.
         """
         parameters = {**_key(claim), "stage": next_stage_id}
-        held = Statement(_CHECKPOINT, parameters, expect=1, fetch=True)
-        results = await self._statements.run(held, *_records(claim, attempts, outputs))
-        return bool(results[0].rows[0][0])
+        first: list[Statement] = []
+        sql = _CHECKPOINT
+        if identity is not None:
+            sql = _CHECKPOINT_IDENTITY
+            parameters["identity"] = identity
+            if self._statements.dialect == "postgresql":  # SQLite has one writer at a time
+                first = [Statement(_IDENTITY_LOCK, {"identity": identity})]
+        held = Statement(sql, parameters, expect=1, fetch=True)
+        results = await self._statements.run(*first, held, *_records(claim, attempts, outputs))
+        return bool(results[len(first)].rows[0][0])
 
     async def end(
         self,

@@ -71,14 +71,21 @@ class Results(RepositoryPart):
         )
         return [_result_of(row) for row in rows]
 
-    async def earlier(self, identity: str, document_id: str) -> Sequence[ResultRow]:
-        """Return accepted results of other documents with the same identity, newest first, one per document."""
+    async def earlier(self, identity: str, document_id: str, run_id: str) -> Sequence[ResultRow]:
+        """Return results of other documents with the same identity, newest first, one per document.
+
+        Those that were accepted, and those under way that committed this identity before the run *run_id* did. To be
+        asked after `checkpoint` with the identity: of two runs at work together exactly one sees the other then.
+        """
         rows = await self._statements.query(
-            f"""{_RESULTS} WHERE r.identity = :identity AND r.document_id <> :document AND r.status = 'succeeded'
-            ORDER BY r.ended_at DESC, r.id DESC LIMIT :limit""",
+            f"""{_RESULTS} WHERE r.identity = :identity AND r.document_id <> :document
+            AND (r.status = 'succeeded' OR (r.status IN ('queued', 'running')
+                AND r.identity_place < (SELECT own.identity_place FROM runs own WHERE own.id = :run)))
+            ORDER BY r.ended_at IS NULL DESC, r.ended_at DESC, r.id DESC LIMIT :limit""",  # noqa: S608 - only constants
             {
                 "identity": identity,
                 "document": document_id,
+                "run": run_id,
                 "result_stage": self.result_stage,
                 "rejected": _REJECTED,
                 "limit": 10 * _MAX_EARLIER,

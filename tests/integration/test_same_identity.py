@@ -1,0 +1,154 @@
+"""Documents with one identity at the same time: of two, exactly one sees the other, whatever the order of the commits.
+
+Each side commits its own identity and only then reads the others' (DESIGN 4, the race).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from factories.runs import Room, output
+from switchgear.core.database import Database
+from switchgear.domain.run import RunStatus
+from switchgear.ingestion.run_repository import ClaimedRun
+
+pytestmark = pytest.mark.anyio
+
+#: What each of two runs does; the tests pause after each step, in every order.
+STEPS = ("commit", "read", "end")
+ORDERS = sorted(set(itertools.permutations([0] * len(STEPS) + [1] * len(STEPS))))
+
+
+class Pair:
+    """Runs with one identity that are at work together."""
+
+    def __init__(self, room: Room, *claims: ClaimedRun) -> None:
+        self.room = room
+        self.claims = claims
+        self.seen: list[set[int]] = [set() for _ in claims]
+
+    async def commit(self, number: int) -> None:
+        claim = self.claims[number]
+        outputs = [] if claim.losses else [output("extract")]
+        await self.room.repository.checkpoint(
+            claim, attempts=[], outputs=outputs, next_stage_id="deliver", identity="same"
+        )
+
+    async def read(self, number: int) -> None:
+        claim = self.claims[number]
+        rows = await self.room.repository.earlier("same", claim.document_id, claim.run_id)
+        documents = [claim.document_id for claim in self.claims]
+        self.seen[number] = {documents.index(row.document_id) for row in rows}
+
+    async def end(self, number: int, status: RunStatus = RunStatus.SUCCEEDED) -> None:
+        identity = "same" if status is RunStatus.SUCCEEDED else None
+        await self.room.repository.end(self.claims[number], status=status, identity=identity)
+
+    async def again(self, number: int) -> None:
+        """The worker of this run is lost, and another one claims it."""
+        await self.room.lose(self.claims[number])
+        claims = list(self.claims)
+        claims[number] = await self.room.held("wrk_2")
+        self.claims = tuple(claims)
+
+
+@pytest.fixture
+async def room(database: Database) -> Room:
+    return await Room(database).prepare()
+
+
+async def at_work(room: Room, count: int = 2) -> Pair:
+    for number in range(count):
+        await room.submit(f"document {number}")
+    return Pair(room, *[await room.held() for _ in range(count)])
+
+
+async def retried(room: Room, claim: ClaimedRun) -> ClaimedRun:
+    await room.repository.retry(await room.repository.get(claim.run_id), stage_id="deliver")
+    return await room.held()
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join("ab"[number] for number in order))
+async def test_in_every_order_of_commits_one_run_is_new_and_the_other_one_sees_it(
+    room: Room, order: Sequence[int]
+) -> None:
+    pair = await at_work(room)
+    steps = [iter(STEPS), iter(STEPS)]
+
+    for number in order:
+        await getattr(pair, next(steps[number]))(number)
+
+    first = order[0]  # who committed first is the earlier one
+    other = 1 - first
+    places = [[place for place, number in enumerate(order) if number == side] for side in (0, 1)]
+    other_is_done = places[other][STEPS.index("end")] < places[first][STEPS.index("read")]
+    assert pair.seen[other] == {first}
+    assert pair.seen[first] == ({other} if other_is_done else set())  # nobody is kept from seeing what is done
+
+
+async def test_many_that_commit_at_the_same_moment_are_in_one_order(room: Room) -> None:
+    pair = await at_work(room, 8)
+
+    await asyncio.gather(*(pair.commit(number) for number in range(8)))
+    await asyncio.gather(*(pair.read(number) for number in range(8)))
+
+    assert sorted(len(seen) for seen in pair.seen) == list(range(8))
+    assert all((a in pair.seen[b]) != (b in pair.seen[a]) for a, b in itertools.combinations(range(8), 2))
+
+
+async def test_a_run_that_lost_its_worker_keeps_its_place(room: Room) -> None:
+    pair = await at_work(room)
+    await pair.commit(0)
+    await pair.commit(1)
+    await pair.again(0)
+
+    await pair.commit(0)
+    await pair.read(0)
+    await pair.read(1)
+
+    assert pair.seen == [set(), {0}]
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.PARKED, RunStatus.CANCELLED])
+async def test_a_run_that_came_to_nothing_holds_nobody_back(room: Room, status: RunStatus) -> None:
+    pair = await at_work(room)
+    await pair.commit(0)
+    await pair.end(0, status)
+
+    await pair.commit(1)
+    await pair.read(1)
+
+    assert pair.seen[1] == set()
+
+
+async def test_a_run_whose_workers_were_all_lost_holds_nobody_back(room: Room) -> None:
+    pair = await at_work(room)
+    await pair.commit(0)
+    await pair.again(0)
+    await pair.again(0)
+    await pair.room.lose(pair.claims[0])
+
+    await pair.commit(1)
+    await pair.read(1)
+
+    assert (await room.repository.get(pair.claims[0].run_id)).status is RunStatus.PARKED
+    assert pair.seen[1] == set()
+
+
+async def test_whoever_comes_back_after_a_failure_comes_after_those_who_did_not_see_it(room: Room) -> None:
+    pair = await at_work(room)
+    await pair.commit(0)
+    await pair.end(0, RunStatus.FAILED)
+    await pair.commit(1)
+    await pair.read(1)
+    claim = await retried(room, pair.claims[0])
+
+    await room.repository.checkpoint(claim, attempts=[], outputs=[], next_stage_id="deliver", identity="same")
+    rows = await room.repository.earlier("same", claim.document_id, claim.run_id)
+
+    assert pair.seen[1] == set()
+    assert [row.document_id for row in rows] == [pair.claims[1].document_id]
