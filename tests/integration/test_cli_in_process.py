@@ -116,6 +116,20 @@ def test_without_waiting_a_document_is_stored_and_says_what_it_waits_for(switchg
     assert switchgear.json("runs", "why", run["id"])["why"]["code"] == "waiting.worker"
 
 
+def test_a_module_that_cannot_work_while_it_runs_tells_the_repair_by_rest_and_by_command(switchgear: Commands) -> None:
+    (name,) = write(switchgear.folder, one="first words")
+    broken = ("upper=upper-faulty", "upper.settings.mode=unavailable", "upper.fallback=")
+    switchgear("config", "set", *broken, "-m", "Break", "--activate")
+    (sent,) = switchgear.json("ingest", name, "--wait", expect=3)
+    run = switchgear.json("runs", "show", sent["run"]["id"])
+    shown = switchgear("runs", "why", run["id"])
+
+    repair = run["why"]["next_actions"][0]
+    assert (repair["label"], repair["role"], repair["cli"]) == ("Repair it", "maintainer", "renew-licence tiny")
+    assert "  Repair it: renew-licence tiny\n" in shown
+    assert "the licence ended. To repair it: renew-licence tiny" in shown
+
+
 def test_all_runs_that_failed_are_retried_at_once_after_a_look_at_which_they_are(switchgear: Commands) -> None:
     names = write(switchgear.folder, one="first words", two="second words")
     broken = ("upper=upper-faulty", "upper.settings.mode=raise", "upper.fallback=", "upper.then=fail")

@@ -12,7 +12,7 @@ from pydantic import Field
 from factories.core import version_of
 from factories.modules import FakePools, FakeRegistry
 from switchgear.domain.configuration import LockEntry, StoredConfiguration, content_from_json
-from switchgear.domain.errors import Code
+from switchgear.domain.errors import Code, NextAction
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, PipelineDescription, Snapshot
 from switchgear.ingestion.module_pool import Call, DocumentFile, StageValue
@@ -213,6 +213,33 @@ async def test_an_unavailable_module_is_not_called() -> None:
     assert (end.attempts[0].outcome, end.attempts[0].detail) == (Outcome.UNAVAILABLE, "module.missing_binary")
     assert "apt-get install tesseract-ocr" in end.attempts[0].message
     assert end.degraded
+
+
+_NO_LICENCE = failed(Outcome.UNAVAILABLE, "module.probe_failed", facts={"fix": "renew-licence"})
+_REPAIR = NextAction("Repair it", "maintainer", "renew-licence")
+
+
+async def test_a_module_that_says_while_it_runs_that_it_cannot_work_tells_the_line_that_repairs_it() -> None:
+    chain = {"module_id": "b", "on": ["unavailable"]}
+
+    served = await Bench(FakePools(a=[_NO_LICENCE], b=[value()])).run(configuration(chain))
+    parked = await Bench(FakePools(a=[_NO_LICENCE], b=[_NO_LICENCE])).run(configuration(chain))
+
+    for end, kind in ((served, StageEndKind.OUTPUT), (parked, StageEndKind.PARK)):
+        assert end.kind is kind
+        assert end.why is not None
+        assert tuple(end.why.next_actions) == (_REPAIR,)
+        assert end.attempts[0].message == "it was unavailable. To repair it: renew-licence"
+
+
+async def test_a_module_that_is_missing_tells_the_line_that_installs_it_in_the_reason_of_the_run_too() -> None:
+    lack = Lack(Code.MODULE_MISSING_BINARY, "tesseract is not there.", "apt-get install tesseract-ocr")
+    bench = Bench(FakePools(), FakeRegistry("b", a=ModuleDescription(id="a", lack=lack)))
+
+    end = await bench.run(configuration())
+
+    assert end.why is not None
+    assert [action.cli for action in end.why.next_actions] == ["apt-get install tesseract-ocr"]
 
 
 async def test_other_code_than_the_held_version_locks_is_unavailable() -> None:

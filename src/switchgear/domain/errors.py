@@ -120,6 +120,11 @@ class NextAction:
         return {key: value for key in NextAction.__slots__ if (value := getattr(self, key)) is not None}
 
 
+def repair(fix: str | None) -> tuple[NextAction, ...]:
+    """What can be done about a module that cannot be used: *fix* is the exact line; nothing without one."""
+    return (NextAction("Repair it", "maintainer", fix),) if fix else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Why:
     """Carried by whatever waits, fell back, is on hold or failed; the same on every surface. INTERFACES 1."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from switchgear.domain.configuration import Content, Terminal
-from switchgear.domain.errors import Code, Why
+from switchgear.domain.errors import Code, Why, repair
 from switchgear.domain.run import SHORT_BACKOFF_S, Outcome
 from switchgear.sdk.pipeline import StageLimits
 
@@ -136,7 +136,7 @@ def plan_for(content: Content, stage_id: str, *, defaults: Mapping[str, Any], re
 
 @dataclass(frozen=True, slots=True)
 class CandidateResult:
-    """What a candidate gave after all its tries. `unavailable` means that it was not called."""
+    """What a candidate gave after all its tries; *fix* is the line that repairs one that is `unavailable`."""
 
     candidate: int
     outcome: Outcome
@@ -144,6 +144,7 @@ class CandidateResult:
     message: str = ""
     confidence: float | None = None
     needs_review: bool = False
+    fix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +260,8 @@ def _end(
     }[terminal]
     summary = f"{consequence}: stage {plan.stage_id} got no output. {asked}.{reason}"
     facts = {"stage_id": plan.stage_id, "terminal": str(terminal), "explicit": plan.explicit_then}
-    return End(terminal, Why(code, summary, facts), not_matched)
+    repairs = dict.fromkeys(action for result in results for action in repair(result.fix))
+    return End(terminal, Why(code, summary, facts, next_actions=tuple(repairs)), not_matched)
 
 
 def _end_code(
@@ -315,7 +317,8 @@ def fallback_why(plan: FallbackPlan, results: Sequence[CandidateResult], served:
     if first.confidence is not None:
         facts["confidence"] = first.confidence
     summary = f"Stage {plan.stage_id}: {server} served instead of {wanted} ({reason}).{said}"
-    return Why(_FALLBACK_CODES.get(first.outcome, Code.FALLBACK_ERROR), summary, facts)
+    code = _FALLBACK_CODES.get(first.outcome, Code.FALLBACK_ERROR)
+    return Why(code, summary, facts, next_actions=repair(first.fix))
 
 
 def _outcome_words(result: CandidateResult) -> str:

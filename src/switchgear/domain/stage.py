@@ -102,6 +102,9 @@ class Lack:
     message: str
     fix: str | None = None
 
+    def __str__(self) -> str:
+        return self.message if self.fix is None else f"{self.message.rstrip('.')}. To repair it: {self.fix}"
+
 
 @dataclass(frozen=True, slots=True)
 class ModuleDescription:

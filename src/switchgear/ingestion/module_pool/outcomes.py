@@ -27,9 +27,8 @@ def _retryable(error: Any) -> AttemptResult:
 
 
 def _unavailable(error: Any) -> AttemptResult:
-    return AttemptResult(
-        Outcome.UNAVAILABLE, str(Code.MODULE_PROBE_FAILED), error.message, facts={"fix": error.fix} if error.fix else {}
-    )
+    fix = str(error.fix)[:_LONGEST_MESSAGE] if error.fix else None
+    return of_lack(Lack(Code.MODULE_PROBE_FAILED, error.message, fix))
 
 
 def _rejected(error: Any) -> AttemptResult:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -297,7 +298,7 @@ def with_next_actions(why: Why, claim: ClaimedRun) -> Why:
                 body={"configuration": "active"},
             ),
         )
-    return Why(why.code, why.summary, why.facts, why.blocking, actions)
+    return replace(why, next_actions=(*why.next_actions, *actions))
 
 
 def _action(label: str, cli: str, path: str) -> NextAction:

@@ -139,11 +139,19 @@ class StageWork:
             )
             if not again or not await self._pause(module, result, tries):
                 break
-        if result.outcome is Outcome.UNAVAILABLE:
-            self._report(module, result)
+        lack = _lack_of(result) if result.outcome is Outcome.UNAVAILABLE else None
+        if lack is not None:
+            self._attempts[-1].message = str(lack)
+            self._report(module, lack)
         self._results.append(
             CandidateResult(
-                index, result.outcome, result.detail, result.message, result.confidence, result.needs_review
+                index,
+                result.outcome,
+                result.detail,
+                result.message,
+                result.confidence,
+                result.needs_review,
+                fix=lack.fix if lack is not None else None,
             )
         )
         self._last = result
@@ -160,13 +168,15 @@ class StageWork:
                 code_digest=None,
                 outcome=Outcome.UNAVAILABLE,
                 detail=str(lack.code),
-                message=lack.message if lack.fix is None else f"{lack.message} To repair it: {lack.fix}",
+                message=str(lack),
                 limits=module.limits_json,
                 started_at=self._means.clock(),
                 duration_us=0,
             )
         )
-        self._results.append(CandidateResult(candidate.index, Outcome.UNAVAILABLE, str(lack.code), lack.message))
+        self._results.append(
+            CandidateResult(candidate.index, Outcome.UNAVAILABLE, str(lack.code), lack.message, fix=lack.fix)
+        )
 
     async def _attempt(self, module: PlannedModule, ready: Ready, tries: int) -> AttemptResult:
         attempt = self._started(module, ready, tries)
@@ -232,12 +242,7 @@ class StageWork:
         await self._means.sleep(delay_s)
         return True
 
-    def _report(self, module: PlannedModule, result: AttemptResult) -> None:
-        try:
-            code = Code(result.detail)
-        except ValueError:
-            code = Code.MODULE_PROBE_FAILED
-        lack = Lack(code, result.message, result.facts.get("fix"))
+    def _report(self, module: PlannedModule, lack: Lack) -> None:
         candidate = module.candidate
         self._means.registry.report_unavailable(candidate.module_id, module.settings_digest, lack, candidate.settings)
 
@@ -295,3 +300,9 @@ class StageWork:
             {"stage_id": self._fallback.stage_id, "sha256": self._call.document.sha256},
         )
         return StageEnd(StageEndKind.PARK, self._attempts, why=why)
+
+
+def _lack_of(result: AttemptResult) -> Lack:
+    """What a module that is `unavailable` says that it lacks."""
+    code = Code(result.detail) if result.detail in list(Code) else Code.MODULE_PROBE_FAILED
+    return Lack(code, result.message, result.facts.get("fix"))

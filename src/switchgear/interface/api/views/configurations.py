@@ -9,6 +9,7 @@ from switchgear.core.module_registry import StageAvailability
 from switchgear.domain import configuration as domain
 from switchgear.domain.activation import StoredActivation
 from switchgear.domain.configuration import Content, StoredConfiguration
+from switchgear.domain.errors import repair
 from switchgear.domain.run import RunStatus
 from switchgear.domain.stage import Lack
 from switchgear.ingestion.run_repository import RunsOfVersion
@@ -32,12 +33,11 @@ def why_of_lack(lack: Lack | None) -> WhyView | None:
     """Show why a module cannot be used, with the exact line that repairs it."""
     if lack is None:
         return None
-    actions = [NextActionView(label="Repair it", role="maintainer", cli=lack.fix)] if lack.fix else []
     return WhyView(
         code=str(lack.code),
         summary=lack.message,
         facts={"fix": lack.fix} if lack.fix else {},
-        next_actions=actions,
+        next_actions=[NextActionView(**action.as_json()) for action in repair(lack.fix)],
         help=f"/problems/{lack.code}",
     )
 
