@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from factories.plugin import MODULES, change_code, install, write_distribution
-from switchgear.sdk.describe import code_digest, secret_pointers
+from switchgear.sdk.describe import secret_pointers
+from switchgear.sdk.module_code import code_digest
 
 
 @pytest.fixture(scope="module")
@@ -175,4 +176,78 @@ def test_a_module_that_is_only_re_exported_counts_with_the_code_of_its_class(tmp
 
     roots = described(site, "fronted")["code_roots"]
 
-    assert roots == [str(site / "front.py"), str(site / "switchgear_tiny" / "upper_text")]
+    tiny = site / "switchgear_tiny"
+    assert roots == [
+        str(site / "front.py"),
+        *(str(tiny / name) for name in ("__init__.py", "contracts.py", "upper_text")),
+    ]
+
+
+def helped(folder: Path) -> Path:
+    """The plug-in, whose `upper_text` imports one helper at once and another one when it runs."""
+    site = install(folder)
+    tiny = site / "switchgear_tiny"
+    (tiny / "shared").mkdir()
+    (tiny / "shared" / "__init__.py").write_text("")
+    (tiny / "shared" / "capitals.py").write_text("from . import letters\n")
+    (tiny / "shared" / "letters.py").write_text("import json\n")
+    (tiny / "shared" / "later.py").write_text("x = 1\n")
+    (tiny / "shared" / "unused.py").write_text("x = 1\n")
+    file = tiny / "upper_text" / "__init__.py"
+    text = file.read_text().replace(
+        "return Upper", "from switchgear_tiny.shared import later\n\n        assert later.x\n        return Upper"
+    )
+    file.write_text(text.replace("from switchgear.sdk", "from ..shared import capitals\nfrom switchgear.sdk", 1))
+    return site
+
+
+@pytest.mark.parametrize("name", ["__init__", "capitals", "letters", "later"])
+def test_what_a_module_imports_from_its_distribution_counts_for_its_digest(tmp_path: Path, name: str) -> None:
+    site = helped(tmp_path)
+    before = {module: described(site, module)["code_digest"] for module in ("upper-text", "upper-other")}
+    file = site / "switchgear_tiny" / "shared" / f"{name}.py"
+    file.write_text(f"{file.read_text()}\ny = 2\n")
+    after = {module: described(site, module) for module in ("upper-text", "upper-other")}
+
+    assert after["upper-text"]["code_digest"] != before["upper-text"]
+    assert str(file) in after["upper-text"]["watched"]
+    assert after["upper-other"]["code_digest"] == before["upper-other"]
+
+
+def test_what_nobody_imports_and_where_the_package_is_do_not_count_for_the_digest(tmp_path: Path) -> None:
+    site, elsewhere = helped(tmp_path / "a"), helped(tmp_path / "b")
+    (elsewhere / "switchgear_tiny" / "shared" / "unused.py").write_text("x = 2\n")
+
+    digests = [described(place, "upper-text")["code_digest"] for place in (site, elsewhere)]
+
+    assert digests[0] == digests[1]
+
+
+def test_the_digest_does_not_depend_on_which_modules_were_described_before(tmp_path: Path) -> None:
+    site = helped(tmp_path)
+
+    answers = [describe(site, "module", *names) for names in (("upper-text", "load-text"), ("load-text", "upper-text"))]
+
+    digests = [{item["id"]: item["description"]["code_digest"] for item in answer} for answer in answers]
+    assert digests[0] == digests[1]
+
+
+def test_a_second_package_of_the_same_distribution_counts_for_the_digest(tmp_path: Path) -> None:
+    site = helped(tmp_path)
+    (site / "tiny_shared.py").write_text("x = 1\n")
+    file = site / "switchgear_tiny" / "upper_text" / "__init__.py"
+    file.write_text(f"{file.read_text()}\nimport tiny_shared\n")
+    assert str(site / "tiny_shared.py") not in described(site, "upper-text")["code_roots"]
+    info = next(site.glob("switchgear_tiny-*.dist-info"))
+
+    (info / "RECORD").write_text("switchgear_tiny/__init__.py,,\ntiny_shared.py,,\n")
+
+    assert str(site / "tiny_shared.py") in described(site, "upper-text")["code_roots"]
+
+
+def test_a_built_in_module_counts_with_what_it_shares_with_others_and_without_the_engine(site: Path) -> None:
+    roots = described(site, "read-pdfium")["code_roots"]
+
+    places = {root.rpartition("/switchgear/")[2] for root in roots}
+    assert {"modules/read_pdfium", "invoice/page_words.py", "invoice/types.py"} <= places
+    assert not [place for place in places if place.startswith(("sdk/", "core/")) or place == "__init__.py"]

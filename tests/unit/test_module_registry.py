@@ -292,6 +292,21 @@ async def test_a_snapshot_notices_changed_code_when_its_facts_are_older_than_ten
     assert (change.module_id, change.after) == ("upper-text", ModuleStatus.UNAVAILABLE)
 
 
+async def test_changed_code_that_a_module_imports_from_its_distribution_is_another_version(bench: Bench) -> None:
+    made = await bench.start()
+    lock = made.lock_of(["upper-text", "upper-other"])
+    shared = bench.site / "switchgear_tiny" / "contracts.py"
+    shared.write_text(f"{shared.read_text()}\n# changed\n")
+
+    bench.clock.now_us += 10 * SECOND
+    lack = (await made.snapshot()).modules["upper-text"].lack
+    anew = await bench.start()
+
+    assert lack is not None
+    assert lack.code is Code.MODULE_VERSION_CHANGED
+    assert anew.stale_entries(lock) == ["upper-other", "upper-text"]
+
+
 async def test_a_touched_file_with_the_same_bytes_is_no_change(bench: Bench) -> None:
     made = await bench.start()
     file = bench.site / "switchgear_tiny" / "upper_text" / "__init__.py"

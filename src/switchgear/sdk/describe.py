@@ -17,8 +17,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
@@ -27,11 +26,11 @@ from switchgear.sdk.errors import DeclarationError
 from switchgear.sdk.host import measures
 from switchgear.sdk.host.failures import failure_of
 from switchgear.sdk.module import Module, ModuleSpec
+from switchgear.sdk.module_code import code_digest, code_files, code_roots, packages_of
 from switchgear.sdk.pipeline import Pipeline, Stage
 
 #: The schema of `blob` inputs: the document itself, which never travels as JSON.
 BLOB_SCHEMA: Final = {"x-blob": True}
-_NOT_CODE: Final = ("__pycache__",)
 
 
 def describe_module(entry: importlib.metadata.EntryPoint) -> dict[str, Any]:
@@ -46,7 +45,7 @@ def describe_module(entry: importlib.metadata.EntryPoint) -> dict[str, Any]:
         raise DeclarationError(f"{entry.value} is no module: write @module(...) above the class.")
     spec = cls.spec
     settings_schema = cls.Settings.model_json_schema()
-    roots = [str(root) for root in code_roots(entry.module, cls.__module__)]
+    roots = [str(root) for root in code_roots(entry.module, cls.__module__, packages=packages_of(entry.dist))]
     return {
         "version": spec.version,
         "stage_id": spec.stage,
@@ -66,7 +65,12 @@ def describe_module(entry: importlib.metadata.EntryPoint) -> dict[str, Any]:
             for name, item in spec.inputs.items()
         },
         "output_schema": _schema("", spec.output, "serialization"),
-        "watched": _watched(entry.module, [spec.output, *(item.type for item in spec.inputs.values())]),
+        "watched": sorted(
+            {
+                *_watched(entry.module, [spec.output, *(item.type for item in spec.inputs.values())]),
+                *map(str, code_files(roots)),
+            }
+        ),
     }
 
 
@@ -155,48 +159,7 @@ def _secrets(root: Mapping[str, Any], node: Any, pointer: str, seen: tuple[str, 
         yield from _secrets(root, child, f"{pointer}/*", seen)
 
 
-# --- code ---
-
-
-def code_roots(*names: str) -> list[Path]:
-    """Return the files or folders that hold the code of imported modules: a package's own folder, else the folder
-    of the package around the file, else the file."""
-    roots: list[Path] = []
-    for name in names:
-        found = sys.modules[name]
-        if hasattr(found, "__path__"):
-            roots += [Path(folder) for folder in found.__path__]
-        elif "." in name:
-            roots += [Path(folder) for folder in sys.modules[name.rpartition(".")[0]].__path__]
-        elif found.__file__:
-            roots.append(Path(found.__file__))
-    return sorted(set(roots))
-
-
-def code_files(roots: Iterable[str | Path]) -> Iterator[tuple[str, Path]]:
-    """Yield (relative path, file) of everything that counts as code or data below *roots*, in a fixed order."""
-    for root in map(Path, roots):
-        if root.is_file():
-            yield root.name, root
-            continue
-        for folder, folders, files in os.walk(root):
-            folders[:] = sorted(name for name in folders if name not in _NOT_CODE)
-            for name in sorted(files):
-                if not name.endswith(".pyc"):
-                    path = Path(folder, name)
-                    yield f"{root.name}/{path.relative_to(root).as_posix()}", path
-
-
-def code_digest(roots: Iterable[str | Path]) -> str:
-    """SHA-256 over relative paths and bytes of a module's code and data files, hexadecimal; "" without files."""
-    digest = hashlib.sha256()
-    count = 0
-    for name, path in sorted(code_files(roots)):
-        data = path.read_bytes()
-        digest.update(f"{name}\0{len(data)}\0".encode())
-        digest.update(data)
-        count += 1
-    return digest.hexdigest() if count else ""
+# --- what a description depends on ---
 
 
 def _watched(module_name: str, types: Sequence[Any]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from switchgear.sdk.describe import code_files
+from switchgear.sdk.module_code import code_files
 
 MODULES: Final = "switchgear.modules"
 PIPELINES: Final = "switchgear.pipelines"
@@ -122,7 +122,7 @@ def signature_of(files: list[str]) -> Signature:
 
 def code_signature(roots: tuple[str, ...]) -> Signature:
     """State of all files of a module's code; changes when one is added, removed or written."""
-    return signature_of([str(path) for _, path in code_files(roots)])
+    return signature_of([str(path) for path in code_files(roots)])
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from switchgear.core.module_registry.discovery import Offer, Signature, code_signature
 from switchgear.domain.errors import Code
 from switchgear.domain.stage import Lack, ModuleDescription, ModuleStatus
-from switchgear.sdk.describe import code_digest
+from switchgear.sdk.module_code import code_digest
 
 FIRST_LOOK_US: Final = 30_000_000
 LONGEST_WAIT_US: Final = 300_000_000
