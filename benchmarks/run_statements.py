@@ -20,7 +20,7 @@ from benchmarks.tables import Figure, show  # before the factories: it makes the
 from factories.runs import Room, attempt, output
 from switchgear.core import migrations
 from switchgear.core.database import Database
-from switchgear.core.database.sqlite import SqliteNarrow
+from switchgear.core.database.sqlite import prepare
 from switchgear.domain.run import RunStatus
 from switchgear.ingestion.run_repository import claims
 
@@ -32,10 +32,7 @@ OUTPUTS = [output(stage) for stage in STAGES]
 def raw(path: Path, runs: int) -> tuple[float, float]:
     """Microseconds per run, by the wall clock and of CPU, with sqlite3 alone: two transactions of the same rows."""
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
-    for pragma in SqliteNarrow.PRAGMAS:
-        connection.execute(pragma)
-    connection.create_function("now_us", 0, lambda: time.time_ns() // 1000)
-    connection.create_function("lease_us", 0, lambda: time.monotonic_ns() // 1000)
+    prepare(connection, None, busy_ms=5000)
     parameters = {"worker": "wrk_1", "lease": 20_000_000, "boot": "", "pipeline": "tiny"}
     started_s, started_cpu_s = time.perf_counter(), time.process_time()
     for _ in range(runs):

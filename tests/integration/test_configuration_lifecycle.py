@@ -18,8 +18,7 @@ from factories.core import GONE, OPERATOR, Clock, Core, FakeRuns, content
 from switchgear.core import admission
 from switchgear.core.configuration_models import Base
 from switchgear.core.configuration_validation import Purpose, content_errors, validate
-from switchgear.core.database import Database
-from switchgear.core.database.sqlite import SqliteNarrow
+from switchgear.core.database import Database, sqlite
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.activation import ActivationRequest, Mode, OnExpiry, State
 from switchgear.domain.audit import AuditAction, Verifier
@@ -298,8 +297,8 @@ _UNHAPPY = frozenset({State.REJECTED, State.CANCELLED, State.EXPIRED})
 @pytest.fixture
 def bench(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Durability is not what this is about; thousands of commits are."""
-    quick = tuple(line.replace("synchronous=FULL", "synchronous=OFF") for line in SqliteNarrow.PRAGMAS)
-    monkeypatch.setattr(SqliteNarrow, "PRAGMAS", quick)
+    quick = tuple(line.replace("synchronous=FULL", "synchronous=OFF") for line in sqlite.PRAGMAS)
+    monkeypatch.setattr(sqlite, "PRAGMAS", quick)
     bench = Bench(database_url)
     yield bench
     bench.close()

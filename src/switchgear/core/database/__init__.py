@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from switchgear.core.database import sqlite_dialect
 from switchgear.core.database.errors import DiskFull, ReadOnly, translate
 from switchgear.core.database.postgres import PostgresNarrow
-from switchgear.core.database.sqlite import BUSY_MS, SqliteNarrow
+from switchgear.core.database.sqlite import BUSY_MS, SqliteNarrow, prepare
 from switchgear.core.database.statements import Narrow, Refused, Result, Statement, Statements, UnitStatements
 from switchgear.domain.errors import DatabaseUnreachable
 
@@ -156,7 +156,7 @@ class Database:
     def _make_engine(self, pool_size: int) -> AsyncEngine:
         if self.dialect == "sqlite":
             engine = create_async_engine(self.url.set(drivername=sqlite_dialect.NAME), pool_size=pool_size)
-            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, self.clock))
             event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, self.deadline_s))
             return engine
         return create_async_engine(
@@ -172,10 +172,9 @@ class Database:
         )
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+def _prepare_sqlite(clock: Clock | None, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in (*SqliteNarrow.PRAGMAS, f"PRAGMA busy_timeout={BUSY_MS}"):
-        connection.execute(pragma)
+    prepare(connection, clock, BUSY_MS)
 
 
 def _begin_sqlite(deadline_s: float, connection: Connection) -> None:

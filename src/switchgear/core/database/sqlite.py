@@ -24,9 +24,24 @@ from switchgear.core.database.statements import (
     wall_time_us,
 )
 
+PRAGMAS: Final = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 _MAX_GROUP: Final = 64
 #: How long a reader in the loop waits while another process opens or repairs the file, in milliseconds.
 BUSY_MS: Final = 250
+
+
+def prepare(connection: sqlite3.Connection, clock: Callable[[], int] | None, busy_ms: int) -> None:
+    """Make a new connection durable, and teach it the words of `statements.py`.
+
+    Args:
+        connection: A connection that begins no transaction by itself.
+        clock: Microseconds UTC; the machine's when None.
+        busy_ms: How long a statement waits for a lock, in milliseconds.
+    """
+    for pragma in (f"busy_timeout={busy_ms}", *PRAGMAS):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.create_function("now_us", 0, clock or wall_time_us)
+    connection.create_function("lease_us", 0, boot_time_us)
 
 
 class SqliteNarrow:
@@ -36,17 +51,10 @@ class SqliteNarrow:
     """
 
     dialect = "sqlite"
-    PRAGMAS: Final = (
-        "PRAGMA busy_timeout=5000",
-        "PRAGMA journal_mode=WAL",
-        "PRAGMA synchronous=FULL",
-        "PRAGMA foreign_keys=ON",
-    )
-
     def __init__(self, path: str, *, clock: Callable[[], int] | None = None, deadline_s: float = 5.0) -> None:
         self.boot_id = machine_boot_id()
         self._path = path
-        self._clock = clock or wall_time_us
+        self._clock = clock
         self._deadline_s = deadline_s
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="database-reader")
@@ -109,15 +117,8 @@ class SqliteNarrow:
             raise unreachable(error) from error
 
     def _connect(self, busy_ms: int | None = None) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=self._deadline_s, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-        for pragma in self.PRAGMAS:
-            connection.execute(pragma)
-        if busy_ms is not None:
-            connection.execute(f"PRAGMA busy_timeout={busy_ms}")
-        connection.create_function("now_us", 0, self._clock)
-        connection.create_function("lease_us", 0, boot_time_us)
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        prepare(connection, self._clock, int(self._deadline_s * 1000) if busy_ms is None else busy_ms)
         return connection
 
     def _read(self, sql: str, parameters: Parameters) -> list[Row]:

@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from switchgear.domain.errors import DomainError
@@ -141,8 +140,7 @@ class UnitStatements:
         """See `Statements.run`; the surrounding unit of work commits."""
         results = []
         for statement in statements:
-            prepared = text(self._timed(statement.sql))
-            cursor = await self._connection.execute(prepared, statement.parameters or {})
+            cursor = await self._connection.exec_driver_sql(self._worded(statement.sql), statement.parameters or None)
             rows = [tuple(row) for row in cursor.fetchall()] if statement.fetch else []
             changed = max(cursor.rowcount, len(rows))
             refuse(statement, changed)
@@ -158,9 +156,6 @@ class UnitStatements:
         """See `Statements.scan`."""
         return await self.query(sql, parameters)
 
-    def _timed(self, sql: str) -> str:
-        if self.dialect == "postgresql":
-            words = lease = _POSTGRES_NOW if self._clock is None else str(self._clock())
-        else:
-            words, lease = str((self._clock or wall_time_us)()), str(boot_time_us())
-        return sql.replace("now_us()", words).replace("lease_us()", lease)
+    def _worded(self, sql: str) -> str:
+        """The statement as the driver wants it; SQLite knows our two words itself."""
+        return sql if self.dialect == "sqlite" else for_postgres(sql, self._clock() if self._clock else None)

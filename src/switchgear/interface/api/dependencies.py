@@ -36,7 +36,12 @@ def _refusals_of(request: Request) -> Refusals:
     return cast(Refusals, request.app.state.refusals)
 
 
-App = Annotated[Services, Depends(services_of)]
+async def _app(request: Request) -> Services:
+    """As `services_of`; asynchronous, because FastAPI calls any other dependency in a thread."""
+    return services_of(request)
+
+
+App = Annotated[Services, Depends(_app)]
 
 
 class Requires:
@@ -140,7 +145,7 @@ class Paging:
         return None if position is None else base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
 
 
-def _paging(
+async def _paging(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many items")] = 50,
     cursor: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before")] = None,
 ) -> Paging:
