@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, exists, func, insert, null, select, text, type_coerce
+from sqlalchemy import ColumnElement, Select, exists, func, insert, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,6 +28,12 @@ from switchgear.domain.ids import new_id
 #: Key of PostgreSQL's transaction advisory lock for the end of the chain; taken after the switch lock, never before.
 AUDIT_LOCK: Final = 0x5357_4155
 _VERIFY_AT_ONCE: Final = 1000
+_TABLE: Final = table_of(ConfigurationChangeEvent)
+# Built once: putting a statement together costs more than running it.
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(:key)")
+_ANY: Final = text("SELECT 1")
+_INSERT: Final = insert(_TABLE)
+_LAST: Final = select(_TABLE.c.sequence, _TABLE.c.hash).order_by(_TABLE.c.sequence.desc()).limit(1)
 _COLUMNS: Final = tuple(getattr(ConfigurationChangeEvent, name) for name in AuditEvent.__slots__)
 
 
@@ -51,9 +57,9 @@ class AuditTrail:
         from their first statement on, so any statement will do.
         """
         if self._dialect == "postgresql":
-            await self._session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": AUDIT_LOCK})
+            await self._session.execute(_LOCK, {"key": AUDIT_LOCK})
         else:
-            await self._session.execute(text("SELECT 1"))
+            await self._session.execute(_ANY)
 
     async def append(
         self,
@@ -145,17 +151,14 @@ class AuditTrail:
         return verifier.result()
 
     async def _store(self, event: AuditEvent) -> AuditEvent:
-        row = {name: getattr(event, name) for name in AuditEvent.__slots__} | {"subjects": list(event.subjects)}
-        row |= {name: null() for name in ("before", "after") if row[name] is None}
-        await self._session.execute(insert(table_of(ConfigurationChangeEvent)).values(row))
+        values = {name: getattr(event, name) for name in AuditEvent.__slots__} | {"subjects": list(event.subjects)}
+        # What is left out is NULL; None would be the JSON value null.
+        await self._session.execute(_INSERT, {name: value for name, value in values.items() if value is not None})
         return event
 
     async def _end(self) -> tuple[int, str]:
         """Sequence and hash of the last entry."""
-        last = select(ConfigurationChangeEvent.sequence, ConfigurationChangeEvent.hash)
-        row = (
-            await self._session.execute(last.order_by(ConfigurationChangeEvent.sequence.desc()).limit(1))
-        ).one_or_none()
+        row = (await self._session.execute(_LAST)).one_or_none()
         return (row[0], row[1]) if row is not None else (0, GENESIS)
 
     async def _events(self, query: Select[Any]) -> Sequence[AuditEvent]:

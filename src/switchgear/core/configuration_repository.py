@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -43,6 +43,23 @@ _TABLE: Final = table_of(_CONFIGURATION)
 #: A line of the history, and with it what validation said last.
 _SUMMARY: Final = [_TABLE.c[field.name] for field in fields(ConfigurationSummary)]
 _VERSION_ROW: Final = [*_SUMMARY, _TABLE.c.findings]
+_NAMES: Final = [column.name for column in _VERSION_ROW]
+# Built once: putting a statement together costs more than running it.
+_VERSIONS: Final = select(*_VERSION_ROW).order_by(_TABLE.c.version.desc())
+_BY_NUMBER: Final = select(*_VERSION_ROW).where(_TABLE.c.version == bindparam("number"))
+_BY_ID: Final = select(*_VERSION_ROW).where(_TABLE.c.id == bindparam("id"))
+_ACTIVE: Final = select(*_VERSION_ROW).where(_TABLE.c.status == Status.ACTIVE)
+_BY_DIGEST: Final = _VERSIONS.where(_TABLE.c.digest == bindparam("digest"), _TABLE.c.status != Status.REJECTED).limit(1)
+_LEFT: Final = _VERSIONS.where(_TABLE.c.status.in_((Status.SUPERSEDED, Status.ROLLED_BACK)))
+_PREVIOUS: Final = _VERSIONS.where(
+    _TABLE.c.status == Status.SUPERSEDED,
+    _TABLE.c.digest != bindparam("digest"),
+    # A relock makes a second version of the same content: when that one was left, so was its twin.
+    _TABLE.c.digest.not_in(select(BlockedDigest.digest)),
+).limit(1)
+_HISTORY: Final = select(*_SUMMARY).order_by(_TABLE.c.version.desc()).limit(bindparam("limit"))
+_HISTORY_BEFORE: Final = _HISTORY.where(_TABLE.c.version < bindparam("before"))
+_LAST_VERSION: Final = select(func.coalesce(func.max(_TABLE.c.version), 0))
 #: Versions whose content a process keeps at hand.
 _MOST_KNOWN: Final = 64
 
@@ -85,62 +102,53 @@ class ConfigurationRepository:
         elif reference == "previous":
             found = await self.previous()
         elif match := _VERSION.fullmatch(reference):
-            found = await self._one(select(*_VERSION_ROW).where(_CONFIGURATION.version == int(match[1])))
+            found = await self._one(_BY_NUMBER, number=int(match[1]))
         else:
-            found = await self._one(select(*_VERSION_ROW).where(_CONFIGURATION.id == reference))
+            found = await self._one(_BY_ID, id=reference)
         if found is None:
             raise NotFound(_MISSING.get(reference, "There is no such configuration. Give an id, or a version as vN."))
         return found
 
     async def active(self) -> StoredConfiguration | None:
         """Return the active configuration, or None before the first one."""
-        return await self._one(select(*_VERSION_ROW).where(_CONFIGURATION.status == Status.ACTIVE))
+        return await self._one(_ACTIVE)
 
     async def previous(self) -> StoredConfiguration | None:
         """Return what a rollback without a target goes back to; see `get`."""
         active = await self.active()
         if active is None:
             return None
-        query = select(*_VERSION_ROW).where(
-            _CONFIGURATION.status == Status.SUPERSEDED,
-            _CONFIGURATION.digest != active.digest,
-            # A relock makes a second version of the same content: when that one was left, so was its twin.
-            _CONFIGURATION.digest.not_in(select(BlockedDigest.digest)),
-        )
-        return await self._one(query.order_by(_CONFIGURATION.version.desc()).limit(1))
+        return await self._one(_PREVIOUS, digest=active.digest)
 
     async def by_digest(self, digest: str) -> StoredConfiguration | None:
         """Return the newest version with this content that is not rejected."""
-        query = select(*_VERSION_ROW).where(_CONFIGURATION.digest == digest, _CONFIGURATION.status != Status.REJECTED)
-        return await self._one(query.order_by(_CONFIGURATION.version.desc()).limit(1))
+        return await self._one(_BY_DIGEST, digest=digest)
 
     async def list(self, limit: int, before_version: int | None = None) -> Sequence[ConfigurationSummary]:
         """Return versions, newest first, those before *before_version*."""
-        query = select(*_SUMMARY).order_by(_CONFIGURATION.version.desc()).limit(limit)
-        if before_version is not None:
-            query = query.where(_CONFIGURATION.version < before_version)
-        return [ConfigurationSummary(**_values(row)) for row in (await self._session.execute(query)).all()]
+        query = _HISTORY if before_version is None else _HISTORY_BEFORE
+        rows = await self._session.execute(query, {"limit": limit, "before": before_version})
+        return [ConfigurationSummary(**_values(row)) for row in rows.all()]
 
     async def once_active(self, limit: int) -> Sequence[StoredConfiguration]:
         """Return versions that were active before, newest first: what a rollback may go back to."""
-        query = select(*_VERSION_ROW).where(_CONFIGURATION.status.in_((Status.SUPERSEDED, Status.ROLLED_BACK)))
-        return await self._many(query.order_by(_CONFIGURATION.version.desc()).limit(limit))
+        return await self._many(_LEFT.limit(limit))
 
     async def next_version(self) -> int:
         """Return the number of the next version; hold the switch lock, so that nobody else takes it."""
-        return int(await self._session.scalar(select(func.coalesce(func.max(_CONFIGURATION.version), 0))) or 0) + 1
+        return int(await self._session.scalar(_LAST_VERSION) or 0) + 1
 
     async def other_pipeline(self, pipeline: str) -> str | None:
         """Return the name of another pipeline that configurations here belong to, or None."""
         query = select(_CONFIGURATION.pipeline).where(_CONFIGURATION.pipeline != pipeline).limit(1)
         return await self._session.scalar(query)
 
-    async def _one(self, query: Select[Any]) -> StoredConfiguration | None:
-        found = await self._many(query)
+    async def _one(self, query: Select[Any], **parameters: Any) -> StoredConfiguration | None:
+        found = await self._many(query, **parameters)
         return found[0] if found else None
 
-    async def _many(self, query: Select[Any]) -> Sequence[StoredConfiguration]:
-        rows = (await self._session.execute(query)).all()
+    async def _many(self, query: Select[Any], **parameters: Any) -> Sequence[StoredConfiguration]:
+        rows = (await self._session.execute(query, parameters)).all()
         contents = await self._contents([row.id for row in rows])
         return [
             StoredConfiguration(
@@ -270,7 +278,7 @@ def _policy_rows(configuration_id: str, policy: domain.FallbackPolicy) -> list[d
 
 def _values(row: Row[Any]) -> dict[str, Any]:
     """The columns of a row as fields of a version."""
-    values = dict(row._mapping)
+    values = dict(zip(_NAMES, row, strict=False))  # a line of the history has no findings
     values["status"] = Status(values["status"])
     if "findings" in values:
         values["findings"] = tuple(values["findings"])
