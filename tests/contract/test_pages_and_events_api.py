@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -153,3 +156,46 @@ def test_a_stream_shows_nothing_more_from_the_moment_its_token_opens_less(live: 
                 client.patch(path, json={"role": "ingest"}, headers=token | tag).raise_for_status()
 
             assert [data["action"] for name, _, data in events if name == "audit"] == []
+
+
+# --- methods ---
+
+
+def test_head_is_answered_on_every_route_as_get_is_but_without_a_body(live: LiveServer) -> None:
+    headers = {"Authorization": f"Bearer {live.token}"}
+    with httpx2.Client(base_url=live.url, headers=headers, timeout=20) as client:
+        document = client.post("/api/v1/documents", files={"file": ("a.txt", b"words", "text/plain")}).json()[
+            "document"
+        ]
+        known = {"document_id": document["id"], "ref": "active", "module_id": "load-text", "stage_id": "load"}
+        paths = [path for path, item in client.get("/openapi.json").json()["paths"].items() if "get" in item]
+        for path in [*paths, "/", "/nothing"]:
+            url = path.format_map(defaultdict(lambda: "none", known))
+            head = client.head(url)
+            with client.stream("GET", url) as got:
+                seen = (got.status_code, got.headers["content-type"], got.headers.get("content-disposition"))
+            assert (head.status_code, head.headers["content-type"], head.headers.get("content-disposition")) == seen
+            assert head.content == b""
+        file = client.head(f"/api/v1/documents/{document['id']}/file")
+        assert (file.status_code, file.headers["content-length"]) == (200, "5")
+        assert client.head("/api/v1/runs/none/cancel").status_code == 405
+        assert client.put("/api/v1/runs").headers["allow"] == "GET, HEAD"
+
+
+def test_a_method_that_is_none_is_a_problem_that_names_those_there_are(live: LiveServer) -> None:
+    address = urlsplit(live.url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
+        connection.sendall(b"BREW / HTTP/1.1\r\nHost: here\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    problem = json.loads(body)
+    assert first == "HTTP/1.1 405 Method Not Allowed"
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["allow"] == "delete, get, head, patch, post"
+    assert headers["content-length"] == str(len(body))
+    assert headers["connection"] == "close"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert problem["code"] == "request.method_not_allowed"
+    assert problem["request_id"].lower() == headers["x-request-id"]

@@ -11,6 +11,7 @@ import uvicorn
 
 from factories.instance import settings_for
 from switchgear.bootstrap import build
+from switchgear.interface.cli.server_process import http_protocol
 from switchgear.interface.server import create_server
 
 
@@ -30,7 +31,7 @@ class LiveServer:
         await application.start()
         self.token = (self._home / "admin.token").read_text().strip()
         configuration = uvicorn.Config(
-            create_server(application), host="127.0.0.1", port=0, log_level="error", ws="none"
+            create_server(application), host="127.0.0.1", port=0, log_level="error", ws="none", http=http_protocol()
         )
         self._server = uvicorn.Server(configuration)
         serving = asyncio.create_task(self._server.serve())

@@ -6,6 +6,7 @@ Plain ASGI, so that it costs little and streams pass through. Source: INTERFACES
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from fastapi.responses import Response
@@ -16,6 +17,7 @@ from switchgear.core.logging import get_logger, request_context
 from switchgear.core.observability import EventName
 from switchgear.domain.errors import Code
 from switchgear.domain.ids import new_id
+from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.problems import BodyTooLarge, answer_to, problem_answer
 from switchgear.sdk.errors import SwitchgearError
 
@@ -23,6 +25,7 @@ MAX_JSON_BYTES: Final = 1024 * 1024
 #: What a multipart body needs beside the document itself.
 _MULTIPART_EXTRA: Final = 64 * 1024
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_METHODS: Final = "DELETE, GET, HEAD, PATCH, POST"
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -53,7 +56,9 @@ class Frame:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, has_body=scope["method"] != "HEAD")
+        if scope["method"] == "HEAD":  # answered as GET is
+            scope = {**scope, "method": "GET"}
         with request_context(request_id):
             try:
                 await self._app(scope, self._limited(scope, receive), answer.send)
@@ -100,22 +105,45 @@ class Frame:
 class _Answer:
     """Adds the headers that every answer has, and remembers whether it began."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, *, has_body: bool) -> None:
         self._send = send
-        self._request_id = request_id.encode()
+        self._request_id = request_id
+        self._has_body = has_body
         self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            headers = list(message.get("headers", ()))
-            present = {name for name, _ in headers}
-            headers.append((b"x-request-id", self._request_id))
-            headers += [pair for pair in _HEADERS if pair[0] not in present]
-            if b"cache-control" not in present:
-                headers.append((b"cache-control", b"no-store" if b"etag" not in present else b"private, no-cache"))
-            message = {**message, "headers": headers}
+            message = {**message, "headers": _completed(message.get("headers", ()), self._request_id)}
+        elif not self._has_body:
+            await self._send({"type": "http.response.body"})
+            if message.get("more_body"):
+                raise ClientDisconnect  # whoever makes the rest, be it a stream without end, is to stop
+            return
         await self._send(message)
+
+
+def _completed(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """An answer's headers with those that every answer has."""
+    given = list(headers)
+    present = {name for name, _ in given}
+    given.append((b"x-request-id", request_id.encode()))
+    given += [pair for pair in _HEADERS if pair[0] not in present]
+    if b"cache-control" not in present:
+        given.append((b"cache-control", b"no-store" if b"etag" not in present else b"private, no-cache"))
+    return given
+
+
+def unknown_method() -> bytes:
+    """The whole answer to a method that HTTP does not have: a server refuses it before an application sees it."""
+    request_id = new_id("req")
+    with request_context(request_id):
+        entry = CATALOGUE[Code.REQUEST_METHOD_NOT_ALLOWED]
+        answer = problem_answer(
+            Code.REQUEST_METHOD_NOT_ALLOWED, 405, entry.meaning, headers={"Allow": _METHODS, "Connection": "close"}
+        )
+    lines = [name + b": " + value for name, value in _completed(answer.raw_headers, request_id)]
+    return b"\r\n".join([b"HTTP/1.1 405 Method Not Allowed", *lines, b"", bytes(answer.body)])
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:

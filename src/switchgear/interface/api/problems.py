@@ -272,7 +272,10 @@ def of_http(error: HTTPException) -> Response:
     """Render what the framework itself refuses: no route, wrong method, unreadable form."""
     status = 422 if error.status_code == 400 else error.status_code
     code = _CODE_OF_STATUS.get(status, Code.SYSTEM_ERROR if status >= 500 else Code.REQUEST_INVALID)
-    return problem_answer(code, status, CATALOGUE[code].meaning, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if "GET" in headers.get("Allow", ""):
+        headers["Allow"] += ", HEAD"  # the frame answers it wherever GET is answered
+    return problem_answer(code, status, CATALOGUE[code].meaning, headers=headers)
 
 
 def install_handlers(app: FastAPI) -> None:

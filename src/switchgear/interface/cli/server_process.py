@@ -176,8 +176,28 @@ def _server(app: Any) -> uvicorn.Server:
         server_header=False,
         timeout_graceful_shutdown=_CONNECTIONS_S,
         ws="none",
+        http=http_protocol(),
     )
     return Server(config)
+
+
+def http_protocol() -> Any:
+    """Return the class that reads HTTP: it refuses a method that HTTP does not have as a problem, like all else."""
+    import httptools
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from switchgear.interface.api.frame import unknown_method
+
+    class Protocol(HttpToolsProtocol):
+        def send_400_response(self, msg: str) -> None:
+            """Answer what the parser has just refused; the application is not asked."""
+            if not isinstance(sys.exception(), httptools.HttpParserInvalidMethodError):
+                super().send_400_response(msg)
+                return
+            self.transport.write(unknown_method())
+            self.transport.close()
+
+    return Protocol
 
 
 @contextlib.contextmanager
