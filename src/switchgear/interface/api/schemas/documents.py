@@ -66,13 +66,18 @@ class DocumentView(View):
     last_run_status: RunStatus | None = None
 
 
-class RunSummary(View):
-    """One run."""
+class NamedRun(View):
+    """Which run of which document, and how it stands."""
 
     id: str
     document_id: str
     document_name: str = ""
     status: RunStatus
+
+
+class RunSummary(NamedRun):
+    """One run."""
+
     degraded: bool
     configuration_id: str | None = Field(None, description="Held from the first claim on")
     configuration_version: int | None = None
@@ -144,27 +149,22 @@ class RunView(RunSummary):
     result: Any = Field(None, description="The pipeline's result so far; null when there is none or it is a file")
 
 
-class RetriedRun(View):
-    """A run that is retried, as it was before."""
+class StoppedRun(NamedRun):
+    """A run as it was when many were retried: where it stopped and why."""
 
-    id: str
-    document_id: str
-    document_name: str
-    status: RunStatus
     stage_id: str | None = None
     code: str | None = None
+
+
+class RetriedRun(StoppedRun):
+    """A run that is retried, as it was before."""
+
     retried_as: str | None = Field(None, description="The run that goes on: itself, or a new one; null in a dry run")
 
 
-class SkippedRun(View):
+class SkippedRun(StoppedRun):
     """A run that was left as it is."""
 
-    id: str
-    document_id: str
-    document_name: str
-    status: RunStatus
-    stage_id: str | None = None
-    code: str | None = None
     reason: str
 
 

@@ -47,13 +47,19 @@ def document_view(row: DocumentRow) -> DocumentView:
     )
 
 
-def _summary(row: RunRow, own: str | None) -> dict[str, Any]:
+def _named(row: RunRow, own: str | None = None) -> dict[str, Any]:
     is_hidden = own is not None and row.document_actor != own  # somebody else sent these bytes first
     return {
         "id": row.id,
         "document_id": row.document_id,
         "document_name": "" if is_hidden else shown_name(row.document_name),
         "status": row.status,
+    }
+
+
+def _summary(row: RunRow, own: str | None) -> dict[str, Any]:
+    return {
+        **_named(row, own),
         "degraded": row.degraded,
         "configuration_id": row.configuration_id,
         "configuration_version": row.configuration_version,
@@ -104,14 +110,7 @@ def retried_view(done: ManyRetried, *, dry_run: bool) -> RetriedView:
 
 
 def _was(run: RunRow) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "document_id": run.document_id,
-        "document_name": shown_name(run.document_name),
-        "status": run.status,
-        "stage_id": run.stage_id,
-        "code": run.why_code,
-    }
+    return {**_named(run), "stage_id": run.stage_id, "code": run.why_code}
 
 
 def _attempt(item: StoredAttempt) -> AttemptView:
