@@ -2,6 +2,10 @@
 
 import codecs
 import io
+import stat
+import struct
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -81,7 +85,7 @@ def test_an_owner_password_alone_keeps_nobody_from_reading() -> None:
         (b"<!DOCTYPE html><html/>", "unsupported"),
         (b"Dear customer,\nplease wait.\n", "unsupported"),
         (b"From: a@b.example\r\nTo: c@d.example\r\n\r\nhello", "container_unsupported"),
-        (archive(**{"../../etc/passwd": b"x"}), "container_unsupported"),
+        (archive(**{"readme.txt": b"x"}), "container_unsupported"),
         (archive(bomb=b"\0" * 60_000_000), "unpacked_size"),
         (archive(**{"[Content_Types].xml": b"<a/>", "word/document.xml": b"<a/>"}), "unsupported"),
         ((DEMO / "sheet-english.xlsx").read_bytes()[:3000], "truncated"),
@@ -128,6 +132,67 @@ def test_an_archive_that_is_not_opened_says_which_bound_it_exceeds() -> None:
         with pytest.raises(InputRejected, match=words) as caught:
             classify(data, limits)
         assert caught.value.reason_code == "unpacked_size"
+
+
+def listed(name: bytes, count: int, *, declared: int | None = None) -> bytes:
+    """An archive that is a list of *count* members of one name, and nothing of what they hold."""
+    entry = struct.pack("<4s4B4HL2L5H2L", b"PK\x01\x02", 20, 0, 20, 0, *[0] * 7, len(name), *[0] * 6) + name
+    number = min(count if declared is None else declared, 0xFFFF)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, number, number, len(entry) * count, 4, 0)
+    return b"PK\x03\x04" + entry * count + end
+
+
+@pytest.mark.parametrize("declared", [None, 1])
+def test_a_list_of_a_million_members_is_refused_before_it_is_read(declared: int | None) -> None:
+    data = listed(b"xl/workbook.xml", 1_000_000, declared=declared)
+    tracemalloc.start()
+    began = time.process_time()
+
+    with pytest.raises(InputRejected, match="it holds 1000000 files; the limit is 10000") as caught:
+        classify(data)
+
+    used_s, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert caught.value.reason_code == "unpacked_size"
+    assert used_s < 1
+    assert peak < 4_000_000
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/cron.d/x", "/etc/passwd", "xl/../../x", "..\\..\\x", "C:\\x", "C:x"], ids=str
+)
+@pytest.mark.parametrize("is_sheet", [True, False])
+def test_an_archive_that_names_a_place_outside_itself_is_refused(name: str, is_sheet: bool) -> None:
+    members = {"xl/workbook.xml": b"<a/>"} if is_sheet else {}
+
+    with pytest.raises(InputRejected, match="a file in it is to go to a place outside the archive") as caught:
+        classify(archive(**members, **{name: b"x"}))
+
+    assert caught.value.reason_code == "unsupported"
+
+
+def test_an_archive_with_a_link_is_refused() -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as file:
+        file.writestr("xl/workbook.xml", "<a/>")
+        link = zipfile.ZipInfo("xl/styles.xml")
+        link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        file.writestr(link, "/etc/passwd")
+
+    with pytest.raises(InputRejected, match="it holds a link to another place") as caught:
+        classify(made.getvalue())
+
+    assert caught.value.reason_code == "unsupported"
+
+
+def test_an_archive_in_an_archive_is_never_opened() -> None:
+    inner = archive(zeros=b"\0" * 60_000_000)
+    for _ in range(8):
+        inner = archive(inner=inner)
+    sheet = archive(**{"xl/workbook.xml": b"<a/>", "xl/embeddings/inner.zip": inner})
+
+    assert rejection(inner) == "container_unsupported"
+    assert classify(sheet).media is Media.SHEET
 
 
 def test_a_file_that_is_two_things_at_once_is_what_its_beginning_says() -> None:

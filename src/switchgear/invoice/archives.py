@@ -4,6 +4,8 @@ Source: INVOICES.md (classify), RELIABILITY (zip bombs).
 """
 
 import io
+import re
+import stat
 import zipfile
 import zlib
 from typing import Final
@@ -16,6 +18,10 @@ ODS: Final = "application/vnd.oasis.opendocument.spreadsheet"
 XLS: Final = "application/vnd.ms-excel"
 
 _MOST_MEMBERS: Final = 10_000
+#: How each entry of the list of members begins.
+_ENTRY: Final = b"PK\x01\x02"
+#: An absolute name, one with a drive, or one that climbs.
+_OUTSIDE: Final = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 #: Unpacked over packed size above which a large archive is taken for a bomb; sheets reach 50.
 _BOMB_RATIO: Final = 200
 _BOMB_BYTES: Final = 50 * 1024 * 1024
@@ -32,10 +38,12 @@ def inspect_archive(data: bytes, limits: Limits) -> Kind:
         InputRejected: `corrupt`, `truncated`, `encrypted`, `unpacked_size`, `unsupported`; `container_unsupported` for
             a plain archive.
     """
+    _refuse_long_list(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
             _refuse_bomb(members, len(data), limits)
+            _refuse_escape(members)
             return _spreadsheet(archive, {member.filename for member in members})
     except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeError) as error:
         raise InputRejected(
@@ -49,19 +57,37 @@ def inspect_archive(data: bytes, limits: Limits) -> Kind:
         raise InputRejected("encrypted", "The archive needs a password. Send a copy without a password.") from error
 
 
+def _refuse_long_list(data: bytes) -> None:
+    """Refuse an archive of too many members before their list is read: each becomes an object of half a kilobyte.
+
+    What the archive says of their number may be a lie; each entry of the list begins with its mark.
+    """
+    count = data.count(_ENTRY)
+    if count > _MOST_MEMBERS:
+        raise _not_opened("unpacked_size", f"it holds {count} files; the limit is {_MOST_MEMBERS}")
+
+
 def _refuse_bomb(members: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:
     unpacked = sum(member.file_size for member in members)
-    if len(members) > _MOST_MEMBERS:
-        why = f"it holds {len(members)} files; the limit is {_MOST_MEMBERS}"
-    elif unpacked > limits.max_unpacked_bytes:
+    if unpacked > limits.max_unpacked_bytes:
         why = f"it would unpack to {unpacked} bytes; the limit is {limits.max_unpacked_bytes}"
     elif unpacked > _BOMB_BYTES and unpacked > size * _BOMB_RATIO:
         why = f"it would unpack to {unpacked} bytes, more than {_BOMB_RATIO} times its size"
     else:
         return
-    raise InputRejected(
-        "unpacked_size", f"The archive (or office file) is not opened: {why}. Send what is in it as PDF."
-    )
+    raise _not_opened("unpacked_size", why)
+
+
+def _refuse_escape(members: list[zipfile.ZipInfo]) -> None:
+    """Refuse what no office program writes: nothing is unpacked to a path here, but whoever gets the file may do so."""
+    if any(_OUTSIDE.search(member.filename) for member in members):
+        raise _not_opened("unsupported", "a file in it is to go to a place outside the archive")
+    if any(stat.S_ISLNK(member.external_attr >> 16) for member in members):
+        raise _not_opened("unsupported", "it holds a link to another place")
+
+
+def _not_opened(code: str, why: str) -> InputRejected:
+    return InputRejected(code, f"The archive (or office file) is not opened: {why}. Send what is in it as PDF.")
 
 
 def _spreadsheet(archive: zipfile.ZipFile, names: set[str]) -> Kind:
