@@ -6,7 +6,6 @@ runs or an activation waits, and what the registry knows. Source: DESIGN 7 (hot 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,12 +45,20 @@ class Present:
         return startup_report(self.active.content if self.active else Content(()), self.snapshot)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """Bytes and their ETag; `serving` is the active configuration that they show, as `{id}.{generation}`."""
+
+    body: bytes
+    etag: str
+    serving: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     marker: tuple[Any, ...]
     modules: object  #: held, so that another object cannot get its identity
-    body: bytes
-    etag: str
+    rendering: Rendering
 
 
 class HotReads:
@@ -60,8 +67,8 @@ class HotReads:
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
 
-    async def get(self, app: Services, name: str, render: Callable[[Present], bytes]) -> tuple[bytes, str]:
-        """Return body and ETag of a rendering; *render* is called only when something has changed.
+    async def get(self, app: Services, name: str, render: Callable[[Present], bytes]) -> Rendering:
+        """Return a rendering; *render* is called only when something has changed.
 
         Raises:
             NotFound: Raised by *render*.
@@ -71,12 +78,11 @@ class HotReads:
         marker = await self._marker(app, snapshot)
         kept = self._kept.get(name)
         if kept is not None and kept.marker == marker and kept.modules is snapshot.modules:
-            return kept.body, kept.etag
-        body = render(await present(app, snapshot))
-        etag = etag_of(body)
+            return kept.rendering
+        rendering = _rendered(await present(app, snapshot), render)
         if marker[-1] is not True:  # while an activation waits, its state changes without a mark
-            self._kept[name] = _Kept(marker, snapshot.modules, body, etag)
-        return body, etag
+            self._kept[name] = _Kept(marker, snapshot.modules, rendering)
+        return rendering
 
     @staticmethod
     async def _marker(app: Services, snapshot: Snapshot) -> tuple[Any, ...]:
@@ -105,11 +111,8 @@ async def hot(
     request: Request, app: Services, name: str | None, render: Callable[[Present], bytes]
 ) -> tuple[bytes, str]:
     """Return body and ETag of a hot read of this application; without a name it is rendered each time."""
-    if name is None:
-        body = render(await present(app))
-        return body, etag_of(body)
-    reads: HotReads = request.app.state.hot_reads
-    return await reads.get(app, name, render)
+    rendering = await _rendering(request, app, name, render)
+    return rendering.body, rendering.etag
 
 
 async def active_configuration(request: Request, app: Services) -> tuple[bytes, str]:
@@ -118,9 +121,22 @@ async def active_configuration(request: Request, app: Services) -> tuple[bytes, 
     Raises:
         NotFound: None is active.
     """
-    body, etag = await hot(request, app, "active", _render_active)
-    shown = json.loads(body)
-    return body, f'"{shown["id"]}.{shown["generation"]}.{etag[1:-1]}"'
+    rendering = await _rendering(request, app, "active", _render_active)
+    return rendering.body, f'"{rendering.serving}.{rendering.etag[1:-1]}"'
+
+
+async def _rendering(
+    request: Request, app: Services, name: str | None, render: Callable[[Present], bytes]
+) -> Rendering:
+    if name is None:
+        return _rendered(await present(app), render)
+    reads: HotReads = request.app.state.hot_reads
+    return await reads.get(app, name, render)
+
+
+def _rendered(now: Present, render: Callable[[Present], bytes]) -> Rendering:
+    body = render(now)
+    return Rendering(body, etag_of(body), f"{now.active.id}.{now.generation}" if now.active else "")
 
 
 def _render_active(now: Present) -> bytes:
