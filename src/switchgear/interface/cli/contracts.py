@@ -114,6 +114,6 @@ def _finding(what: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> 
 def _fetch(api: Api, reference: str) -> dict[str, Any]:
     name, separator, version = reference.partition("@")
     if not separator or not version:
-        raise WrongUse(f"{reference!r} names no version. Write it as NAME@VERSION; See `switchgear contracts list`.")
+        raise WrongUse(f"{reference!r} names no version. Write it as NAME@VERSION, see `switchgear contracts list`.")
     answer: dict[str, Any] = api.get(f"/contracts/{name}/{version}")
     return answer
