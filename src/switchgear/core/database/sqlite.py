@@ -51,6 +51,7 @@ class SqliteNarrow:
     """
 
     dialect = "sqlite"
+
     def __init__(self, path: str, *, clock: Callable[[], int] | None = None, deadline_s: float = 5.0) -> None:
         self.boot_id = machine_boot_id()
         self._path = path
