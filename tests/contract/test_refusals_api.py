@@ -228,6 +228,24 @@ async def test_a_retry_of_many_by_what_was_never_known_is_refused_likewise(
     assert f"Did you mean '{meant}'?" in response.text
 
 
+@pytest.mark.parametrize("value", ["canary", "-7", "", "canary" * 500])
+async def test_no_parameter_of_any_route_is_refused_in_the_words_of_a_library_or_with_what_was_sent(
+    shared: Instance, value: str
+) -> None:
+    asked = 0
+    for path, item in shared.app.openapi()["paths"].items():
+        names = [each["name"] for each in item.get("get", {}).get("parameters", ()) if each["in"] == "query"]
+        for name in names:
+            url = path.removeprefix("/api/v1").replace("{ref}", "v1") if path.startswith("/api") else f"/{path}"
+            response = await shared.request("GET", url, params={name: value}, headers={"Last-Event-ID": "no number"})
+            if response.status_code >= 400:
+                problem_of(response)
+                asked += 1
+            assert "canary" not in response.text
+            assert not re.search(r"Input should|Value error|does not fit\.|pattern|regex|unable to", response.text)
+    assert asked > 10
+
+
 async def test_a_head_that_is_none_is_told_how_one_looks(shared: Instance) -> None:
     problem = problem_of(await shared.request("GET", "/audit/verify?head=canary", expect=422))
     [error] = problem["errors"]

@@ -17,7 +17,6 @@ from switchgear.core.logging import get_logger, request_context
 from switchgear.core.observability import EventName
 from switchgear.domain.errors import Code
 from switchgear.domain.ids import new_id
-from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.problems import BodyTooLarge, answer_to, problem_answer
 from switchgear.sdk.errors import SwitchgearError
 
@@ -138,10 +137,9 @@ def unknown_method() -> bytes:
     """The whole answer to a method that HTTP does not have: a server refuses it before an application sees it."""
     request_id = new_id("req")
     with request_context(request_id):
-        entry = CATALOGUE[Code.REQUEST_METHOD_NOT_ALLOWED]
-        answer = problem_answer(
-            Code.REQUEST_METHOD_NOT_ALLOWED, 405, entry.meaning, headers={"Allow": _METHODS, "Connection": "close"}
-        )
+        sentence = "There is no such method, so nothing was done. The header `Allow` names those that are used here."
+        headers = {"Allow": _METHODS, "Connection": "close"}
+        answer = problem_answer(Code.REQUEST_METHOD_NOT_ALLOWED, 405, sentence, headers=headers)
     lines = [name + b": " + value for name, value in _completed(answer.raw_headers, request_id)]
     return b"\r\n".join([b"HTTP/1.1 405 Method Not Allowed", *lines, b"", bytes(answer.body)])
 
