@@ -1,9 +1,11 @@
 """Hostile PDFs through the modules that open them, in processes of their own as the engine runs them. Fault 45."""
 
+import base64
 import hashlib
 import io
 import os
 import socket
+import zlib
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Final
@@ -81,6 +83,18 @@ def many_attachments(count: int, content: bytes) -> bytes:
     return pdf({1: catalogue, **named, **{number + 1: content for number in numbers}})
 
 
+def codes(count: int) -> bytes:
+    """Codes of LZW for *count* times 28,680 spaces; each code stands for one space more than the one before."""
+    block = [256, 32, *range(258, 496)]  # begins the table anew before a code needs more than nine bits
+    bits = "".join(f"{code:09b}" for code in block)
+    return int(bits, 2).to_bytes(len(bits) // 8) * count
+
+
+def runs(size: int, times: int) -> bytes:
+    """One byte *size* times over, packed in runs so many times; the byte says "128 of the following" itself."""
+    return b"\x81" * (size >> 6 * times)
+
+
 BLANKS: Final = b" " * (16 * MIB)
 PLAIN: Final = pdf()
 WITH_FORM: Final = PAGE.replace("/Font", "/XObject << /X 6 0 R >> /Font")
@@ -89,11 +103,21 @@ TEN_TIMES_TEN: Final = {
     number: "<< /Type /Pages /Kids [" + f"{number + 1} 0 R " * 10 + "] /Count 1000000000 >>" for number in range(10, 20)
 }
 
+LETTERS: Final = "/Filter [/ASCII85Decode /FlateDecode]"
+DIGITS: Final = "/DecodeParms [null null] /Filter[/AHx/FlateDecode] /Title (x)"
 #: Name -> document. Each breaks one thing.
 BOMBS: Final = {
     "packed a thousand times": pdf({4: packed(BLANKS)}),
     "packed twice over": pdf({4: packed(BLANKS, times=2)}),
     "packed four times over": pdf({4: packed(BLANKS, times=4)}),
+    "written in letters": pdf({4: stream(base64.a85encode(zlib.compress(BLANKS)) + b"~>", LETTERS)}),
+    "written in digits": pdf({4: stream(zlib.compress(BLANKS).hex().encode() + b">", DIGITS)}),
+    "written in letters, packed twice over": pdf(
+        {4: stream(base64.a85encode(zlib.compress(zlib.compress(BLANKS))) + b"~>", LETTERS.replace("]", "/Fl]"))}
+    ),
+    "a bomb whose packing is said elsewhere, behind one in letters": pdf(
+        {4: stream(zlib.compress(BLANKS), "/Filter 8 0 R"), 3: stream(b"~>", LETTERS), 8: "/FlateDecode"}
+    ),
     "a bomb in the font": pdf({5: FONT.replace(">>", "/ToUnicode 6 0 R >>"), 6: packed(BLANKS)}),
 }
 TREES: Final = {
@@ -248,12 +272,30 @@ async def test_a_page_is_read_whichever_corners_its_box_names(
     assert await reads(pools, module_id, tmp_path, boxed(box)) == ["Invoice", "17"]
 
 
-@pytest.mark.parametrize(("module_id", "name"), [("read-pdfium", "forms"), ("read-pdfplumber", "reference")])
+#: What a library fills its memory or its time with; no limit of ours sees it before.
+ENDLESS: Final = {
+    "forms": pdf({3: WITH_FORM, 4: stream(b"/X Do"), 6: form(b"/X Do /X Do")}),
+    "reference": SELF,
+    "codes": pdf({4: stream(zlib.compress(codes(29_000)), "/Filter [/FlateDecode /LZWDecode]")}),
+    "runs": pdf({4: stream(runs(1 << 32, 3), "/Filter [/RunLengthDecode /RunLengthDecode /RunLengthDecode]")}),
+}
+
+
+@pytest.mark.parametrize(
+    ("module_id", "name"),
+    [
+        ("read-pdfium", "forms"),
+        ("read-pdfium", "codes"),
+        ("read-pdfplumber", "reference"),
+        ("read-pdfplumber", "codes"),
+        ("read-pdfplumber", "runs"),
+    ],
+)
 async def test_what_fills_or_hangs_a_library_ends_its_process_and_nothing_else(
     pools: ModulePools, tmp_path: Path, module_id: str, name: str
 ) -> None:
     path = tmp_path / "document.pdf"
-    path.write_bytes(pdf({3: WITH_FORM, 4: stream(b"/X Do"), 6: form(b"/X Do /X Do")}) if name == "forms" else SELF)
+    path.write_bytes(ENDLESS[name])
     result = await call(pools, module_id, path, memory_mb=128, timeout_s=4)
     assert result.outcome in ("crash", "timeout")
     assert result.duration_us < 40_000_000
