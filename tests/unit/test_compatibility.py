@@ -6,45 +6,25 @@ from typing import Any
 
 import pytest
 
+from factories.schemas import (
+    BOOL,
+    CAT,
+    DOG,
+    INT,
+    MAYBE,
+    NO,
+    NULL,
+    NUM,
+    STR,
+    YES,
+    array,
+    model,
+    named,
+    text,
+    union,
+    whole,
+)
 from switchgear.domain.compatibility import Verdict, schema_within
-
-YES, NO, MAYBE = Verdict.COMPATIBLE, Verdict.INCOMPATIBLE, Verdict.UNKNOWN
-
-INT: dict[str, Any] = {"type": "integer"}
-NUM: dict[str, Any] = {"type": "number"}
-STR: dict[str, Any] = {"type": "string"}
-NULL: dict[str, Any] = {"type": "null"}
-BOOL: dict[str, Any] = {"type": "boolean"}
-
-
-def model(required: str = "", /, **properties: Any) -> dict[str, Any]:
-    """An object schema as Pydantic writes it for a model; *required* is a list of names in one string."""
-    return {"type": "object", "properties": properties, **({"required": required.split()} if required else {})}
-
-
-def array(items: Any, **more: Any) -> dict[str, Any]:
-    return {"type": "array", "items": items, **more}
-
-
-def union(*members: Any) -> dict[str, Any]:
-    return {"anyOf": list(members)}
-
-
-def text(**limits: Any) -> dict[str, Any]:
-    return {"type": "string", **limits}
-
-
-def whole(**limits: Any) -> dict[str, Any]:
-    return {"type": "integer", **limits}
-
-
-def named(**values: Any) -> dict[str, Any]:
-    """An object whose properties are named by patterns: `a` stands for names that begin with it."""
-    return {"type": "object", "patternProperties": {f"^{name}": node for name, node in values.items()}}
-
-
-CAT = model("kind", kind={"const": "cat"}, lives=INT)
-DOG = model("kind", kind={"const": "dog"}, tricks=array(STR))
 
 #: producer, consumer, verdict, pointer of the first reason
 TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [

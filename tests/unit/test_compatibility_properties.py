@@ -9,39 +9,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis_jsonschema import from_schema
 
+from factories.schemas import BOOL, INT, MAYBE, NO, NULL, NUM, STR, YES, array, model, union, whole
 from switchgear.domain.compatibility import Compatibility, Verdict, schema_within
 
 #: As many as the profile says, times what the part needs; see tests/conftest.py.
 EXAMPLES = settings().max_examples
-
-YES, NO, MAYBE = Verdict.COMPATIBLE, Verdict.INCOMPATIBLE, Verdict.UNKNOWN
-
-INT: dict[str, Any] = {"type": "integer"}
-NUM: dict[str, Any] = {"type": "number"}
-STR: dict[str, Any] = {"type": "string"}
-NULL: dict[str, Any] = {"type": "null"}
-BOOL: dict[str, Any] = {"type": "boolean"}
-
-
-def model(required: str = "", /, **properties: Any) -> dict[str, Any]:
-    """An object schema as Pydantic writes it for a model; *required* is a list of names in one string."""
-    return {"type": "object", "properties": properties, **({"required": required.split()} if required else {})}
-
-
-def array(items: Any, **more: Any) -> dict[str, Any]:
-    return {"type": "array", "items": items, **more}
-
-
-def union(*members: Any) -> dict[str, Any]:
-    return {"anyOf": list(members)}
-
-
-def text(**limits: Any) -> dict[str, Any]:
-    return {"type": "string", **limits}
-
-
-def whole(**limits: Any) -> dict[str, Any]:
-    return {"type": "integer", **limits}
 
 
 def test_a_huge_pair_is_answered_with_unknown() -> None:
