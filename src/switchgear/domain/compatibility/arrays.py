@@ -46,8 +46,10 @@ def array_fits(checker: Checker, shape: Shape, consumer: Reading) -> Iterator[Co
     most, least = longest(checker, shape), shape.largest("minItems") or 0
     if most is not None and most < least:
         return  # no array is that short and that long
-    yield from _length_fits(least, most, consumer)
-    if consumer.usable.get("uniqueItems") and True not in shape.all("uniqueItems") and (most is None or most > 1):
+    unique = True in shape.all("uniqueItems")
+    for result in _length_fits(least, most, consumer):
+        yield result.doubted() if unique else result  # there may be few different items
+    if consumer.usable.get("uniqueItems") and not unique and (most is None or most > 1):
         message = "The producer may send an array with equal items; the consumer accepts only unique items."
         yield unknown(message) if shape.all("prefixItems") else incompatible(message)
     prefix, items = consumer.usable.get("prefixItems", ()), consumer.usable.get("items", True)

@@ -61,7 +61,7 @@ def schema_within(
         return unknown(f"The schemas are too large to be compared within {COMPARISON_LIMIT} comparisons.")
     except RecursionError:
         return unknown("The schemas are nested too deeply to be compared.")
-    except ValueError:  # a number with more digits than Python converts to text
+    except (ValueError, OverflowError):  # a number with more digits than Python converts to text or to a float
         return unknown("The schemas hold a value that cannot be compared.")
 
 

@@ -64,8 +64,8 @@ class Sent:
             return None
         if self.closed and name not in self.names and not self._under_a_pattern(name):
             return None
-        nodes = [node for reading in shape.readings for node in children_of(document, reading.usable, name)[0]]
-        return None if any(node is False for node in nodes) else tuple(nodes)
+        nodes = tuple(node for reading in shape.readings for node in children_of(document, reading.usable, name)[0])
+        return None if self._checker.sends_nothing(nodes) else nodes
 
     def _under_a_pattern(self, name: str) -> bool:
         for pattern in self.patterns:
@@ -154,7 +154,7 @@ def _names_fit(checker: Checker, sent: Sent, consumer: Reading) -> Iterator[Comp
 def _property_fits(checker: Checker, name: str, nodes: Conjunction, consumer: Reading) -> Iterator[Compatibility]:
     children, sure = children_of(checker.consumer, consumer.usable, name)
     for child in children:
-        if child is False and not checker.sends_nothing(nodes):
+        if child is False:
             yield incompatible(
                 f"The producer may send {shown(name)}; the consumer accepts no property of that name."
             ).under(name)

@@ -20,13 +20,26 @@ def number_fits(shape: Shape, consumer: Reading) -> Iterator[Compatibility]:
     if accepted.low is not None:
         reach = sent.low is None or (sent.low, sent.low_open) < (accepted.low, accepted.low_open)
         if reach:
-            yield _bound("from", (sent.low, sent.low_open), (accepted.low, accepted.low_open))
+            refusal = _bound("from", (sent.low, sent.low_open), (accepted.low, accepted.low_open))
+            yield refusal if _is_reached(shape, sent.low, sent.low_open, accepted.low) else refusal.doubted()
     if accepted.high is not None:
         reach = sent.high is None or (sent.high, not sent.high_open) > (accepted.high, not accepted.high_open)
         if reach:
-            yield _bound("up to", (sent.high, sent.high_open), (accepted.high, accepted.high_open))
+            refusal = _bound("up to", (sent.high, sent.high_open), (accepted.high, accepted.high_open))
+            yield refusal if _is_reached(shape, sent.high, sent.high_open, accepted.high) else refusal.doubted()
     if "multipleOf" in consumer.usable:
         yield from _multiple_fits(shape, consumer.usable["multipleOf"])
+
+
+def _is_reached(shape: Shape, bound: Any, excluded: bool, accepted: Any) -> bool:
+    """Whether *shape*, which goes to *bound*, surely has a number beyond *accepted*: multiples may end before."""
+    divisors = shape.all("multipleOf")
+    if bound is None or not divisors:
+        return True
+    if len(divisors) > 1 or (shape.kind is Kind.INTEGER and not is_integer(divisors[0])):
+        return False
+    room = abs(Fraction(bound) - Fraction(accepted))
+    return room > Fraction(divisors[0]) or (not excluded and is_multiple(bound, divisors[0]) is True)
 
 
 def _bound(word: str, sent: tuple[Any, bool], accepted: tuple[Any, bool]) -> Compatibility:
@@ -56,8 +69,8 @@ def _multiple_fits(shape: Shape, divisor: Any) -> Iterator[Compatibility]:
         return
     may_send = f"multiples of {shown(sent[0])}" if declared else "any number"
     refusal = incompatible(f"The producer may send {may_send}; the consumer accepts multiples of {shown(divisor)}.")
-    # two divisors together may make a multiple of the consumer's
-    yield refusal.doubted() if declared > 1 else refusal
+    # two divisors together may make a multiple of the consumer's, and so may being whole and a fraction's multiple
+    yield refusal.doubted() if max(declared, len(sent)) > 1 else refusal
 
 
 #: Longest text made up to show that a pattern refuses something.

@@ -194,19 +194,17 @@ class Unfolder:
         listed += [(r.usable["const"],) for r in readings if "const" in r.usable]
         if listed:
             shortest = min(listed, key=len)
-            yield from self._values(facets, readings, exact, tuple(shortest))
+            yield from self._values(facets, readings, tuple(shortest))
             return
         few = ((None,) if "null" in atoms else ()) + ((False, True) if "boolean" in atoms else ())
-        yield from self._values(facets, readings, exact, few)
+        yield from self._values(facets, readings, few)
         if "integer" in atoms:
             yield from self._numbers(facets, readings, exact, whole="fraction" not in atoms)
         for kind in (Kind.STRING, Kind.ARRAY, Kind.OBJECT):
             if kind in atoms:
                 yield from self._containers(Shape(kind, facets, readings, exact))
 
-    def _values(
-        self, facets: Conjunction, readings: tuple[Reading, ...], exact: bool, values: tuple[Any, ...]
-    ) -> Iterator[Shape]:
+    def _values(self, facets: Conjunction, readings: tuple[Reading, ...], values: tuple[Any, ...]) -> Iterator[Shape]:
         sure: list[Any] = []
         unsure: list[Any] = []
         for value in values:
@@ -227,16 +225,15 @@ class Unfolder:
         if bounds.empty:
             return
         bounded = bounds.low is not None and bounds.high is not None
-        if whole and bounded:
-            step = max((int(divisor) for divisor in divisors if is_integer(divisor)), default=1)
+        step = max((int(divisor) for divisor in divisors if is_integer(divisor)), default=1)
+        if whole and bounded and (bounds.high - bounds.low) // step < _RANGE_LIMIT:
             steps = range(-(-bounds.low // step) * step, bounds.high + 1, step)
-            if len(range(0, bounds.high - bounds.low + 1, step)) <= _RANGE_LIMIT:
-                yield from self._values(facets, readings, exact, tuple(steps))
-                return
-        if bounded and bounds.low == bounds.high:
-            yield from self._values(facets, readings, exact, (bounds.low,))
+            yield from self._values(facets, readings, tuple(steps))
             return
-        sparse = bool(divisors) and not whole and bounded
+        if bounded and bounds.low == bounds.high:
+            yield from self._values(facets, readings, (bounds.low,))
+            return
+        sparse = bounded and any(divisor != step for divisor in divisors)  # perhaps none lies in it
         yield Shape(Kind.INTEGER if whole else Kind.NUMBER, facets, readings, exact and not sparse)
 
     def _containers(self, shape: Shape) -> Iterator[Shape]:
@@ -245,7 +242,7 @@ class Unfolder:
         if least is not None and most is not None and least > most:
             return
         if most == 0:
-            yield from self._values(shape.nodes, shape.readings, shape.exact, (nothing,))
+            yield from self._values(shape.nodes, shape.readings, (nothing,))
         else:
             yield shape
 
