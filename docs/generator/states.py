@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from generator.markdown import code, comments_of, table
-from switchgear.domain import activation, configuration, run
+from switchgear.domain import activation, breaker, configuration, run
 from switchgear.domain.fallback import TRIGGERS
 from switchgear.domain.stage import ModuleStatus
 
@@ -43,6 +43,7 @@ _OUTCOMES: Mapping[str, str] = {
     "timeout": "no answer within the time; the process was ended",
     "crash": "the process ended: `signal:...`, `exit:...`, `memory_limit`",
     "contract_violation": "wrong shape, too large, or `guarantee:<name>`",
+    "breaker_open": "not called: it failed too often of late, or a person opened its breaker",
     "unavailable": "not called: missing, disabled, or other code than the locked one",
     "low_confidence": "an output with less confidence than the next module's threshold",
     "bad_input": "the document is at fault: `encrypted`, `corrupt`, ...",
@@ -112,7 +113,19 @@ A fallback policy may name these as triggers: {triggers}.
 {table(("action", "means"), [(code(each), _TERMINALS[str(each)]) for each in configuration.Terminal])}
 ## Module
 
-{_meanings(ModuleStatus, _MODULE_STATES)}"""
+{_meanings(ModuleStatus, _MODULE_STATES)}
+## Breaker of a module
+
+{_meanings(breaker.BreakerState, comments_of(breaker.BreakerState))}
+{_transitions(breaker.TRANSITIONS)}
+It opens when at least half of the last {breaker.WINDOW_CALLS} calls of the last {_minutes(breaker.WINDOW_US)} failed, \
+of {breaker.MINIMUM_CALLS} or more; first for {breaker.FIRST_PAUSE_US // 1_000_000} s, and twice as long after each \
+failed probe, at most {_minutes(breaker.LONGEST_PAUSE_US)}. {breaker.PROBES} good probes in a row close it. Errors, \
+timeouts, crashes and broken contracts count; a document that is at fault itself does not."""
+
+
+def _minutes(microseconds: int) -> str:
+    return f"{microseconds // 60_000_000} minutes"
 
 
 _TERMINALS: Mapping[str, str] = {

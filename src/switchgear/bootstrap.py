@@ -17,6 +17,7 @@ from typing import Any, Final
 from switchgear.core import migrations
 from switchgear.core.access_service import AccessService
 from switchgear.core.activation_queue import ActivationQueue
+from switchgear.core.breaker_service import Breakers
 from switchgear.core.configuration_service import ConfigurationService
 from switchgear.core.configuration_validation import ValidationOptions
 from switchgear.core.database import Database
@@ -115,6 +116,7 @@ class Application:
             environment=self._environment,
         )
         self.modules = ModuleService(self.units, self.registry)
+        self.breakers = Breakers(self.units, self.clock, self.metrics)
         self.pools = ModulePools(
             folder=home / "scratch",
             limits=Limits(),
@@ -165,7 +167,7 @@ class Application:
         )
         self.orchestrator = Orchestrator(
             plans=self.plans,
-            runner=StageRunner(self.pools, self.registry, clock=self.clock),
+            runner=StageRunner(self.pools, self.registry, self.breakers, clock=self.clock),
             runs=self.repository,
             artifacts=self.artifacts,
             metrics=self.metrics,
@@ -247,7 +249,8 @@ class Application:
             self._run(self.worker.run_forever(self._stop), "worker")
 
     async def _follow(self) -> None:
-        """Take over what happened to modules through other processes."""
+        """Take over what happened to modules and their breakers through other processes."""
+        await self.breakers.follow()
         await self.configurations.record_module_changes(await self.modules.follow())
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:

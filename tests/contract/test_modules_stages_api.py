@@ -137,3 +137,40 @@ async def test_a_rescan_answers_what_changed_and_is_audited(instance: Instance) 
     assert answer["changes"] == []
     assert answer["modules"] > 20
     assert (await instance.audit("module.rescanned"))[0]["actor"] == "test-admin"
+
+
+async def test_a_breaker_opened_by_hand_stops_a_module_and_everybody_sees_it(instance: Instance) -> None:
+    before = (await instance.request("GET", "/modules?limit=200")).headers["etag"]
+    body = {"state": "forced_open", "message": "Wrong totals"}
+    set_to = await instance.post("/modules/upper-text/breaker", body, role="maintainer")
+    assert (set_to["breaker"], set_to["status"]) == ("forced_open", "available")
+    [one] = set_to["breakers"]
+    assert (one["state"], one["settings_digest"], one["why"]) == ("forced_open", None, "Wrong totals")
+    listed = await instance.request("GET", "/modules?limit=200")
+    assert listed.headers["etag"] != before
+    assert {m["id"] for m in listed.json()["items"] if m["breaker"] != "closed"} == {"upper-text"}
+    active = await instance.get("/configurations/active")
+    assert [stage["stage_id"] for stage in active["degraded"]] == ["upper"]
+    warnings = (await instance.get("/status"))["warnings"]
+    assert any("opened the breaker of upper-text: Wrong totals" in warning for warning in warnings)
+
+    closed = await instance.post("/modules/upper-text/breaker", {"state": "closed"}, role="maintainer")
+    assert (closed["breaker"], closed["breakers"]) == ("closed", [])
+    trail = (await instance.get("/audit?action=breaker.set"))["items"]
+    assert [(event["message"], event["subjects"]) for event in trail] == [
+        ("", ["upper-text"]),
+        ("Wrong totals", ["upper-text"]),
+    ]
+
+
+@pytest.mark.parametrize("body", [{"state": "open"}, {"state": "half_open"}, {}, {"state": "closed", "who": "me"}])
+async def test_a_breaker_is_set_to_what_a_person_may_say_and_nothing_else(
+    instance: Instance, body: dict[str, str]
+) -> None:
+    answer = await instance.request("POST", "/modules/upper-text/breaker", json=body, role="maintainer", expect=422)
+    assert problem_of(answer)["code"] == "request.invalid"
+
+
+async def test_the_breaker_of_a_module_that_is_not_installed_cannot_be_set(instance: Instance) -> None:
+    answer = await instance.request("POST", "/modules/nobody/breaker", json={"state": "closed"}, expect=404)
+    assert "modules list" in problem_of(answer)["detail"]

@@ -80,13 +80,14 @@ TABLE: Final[Mapping[str, tuple[str, ...]]] = {
         ),
         ("operator", "maintainer", "admin"),
     ),
-    **dict.fromkeys(("set_module", "rescan_modules"), ("maintainer", "admin")),
+    **dict.fromkeys(("set_module", "set_breaker", "rescan_modules"), ("maintainer", "admin")),
     **dict.fromkeys(("list_tokens", "create_token", "get_token", "change_token", "revoke_token"), ("admin",)),
 }
 _ROUTES: Final = {route.name: route for route in api_routes()}
 _BODIES: Final[Mapping[str, Any]] = {
     "create_token": {"name": "made-by-a-test", "role": "viewer"},
     "set_module": {"enabled": True},
+    "set_breaker": {"state": "closed"},
     "release_document": {"message": "fine"},
     "reject_document": {"message": "no"},
     "validate_content": {"selections": []},

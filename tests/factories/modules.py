@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from switchgear.domain.run import AttemptResult
+from switchgear.core.breaker_service import Admission
+from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, PipelineDescription, Snapshot
 from switchgear.ingestion.module_pool import Call, ModuleUse
 
@@ -45,6 +46,23 @@ class FakePools:
     def called(self) -> list[str]:
         """Which modules were called, in order."""
         return [name for name, _ in self.calls]
+
+
+class FakeBreakers:
+    """Lets every call pass, but for the modules in `lacks`; remembers how calls ended."""
+
+    def __init__(self) -> None:
+        self.lacks: dict[str, Lack] = {}
+        self.probing: set[str] = set()
+        self.recorded: list[tuple[str, bool, Outcome]] = []
+
+    async def admit(self, module_id: str, settings_digest: str, *, timeout_s: float) -> Admission:
+        return Admission(self.lacks.get(module_id), is_probe=module_id in self.probing)
+
+    async def record(
+        self, module_id: str, settings_digest: str, admission: Admission, outcome: Outcome, detail: str, message: str
+    ) -> None:
+        self.recorded.append((module_id, admission.is_probe, outcome))
 
 
 class FakeRegistry:

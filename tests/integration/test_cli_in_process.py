@@ -243,6 +243,11 @@ def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchge
     assert "fallback upper-other" in switchgear("status")
     assert "available" in switchgear("modules", "enable", "upper-text")
     assert "modules are installed" in switchgear("modules", "rescan", "-m", "After the upgrade")
+    assert "breaker forced_open" in switchgear("modules", "breaker", "upper-text", "forced_open", "-m", "Wrong totals")
+    assert "available, breaker forced_open" in switchgear("modules", "list")
+    assert "breaker forced_open by local-admin since" in switchgear("modules", "show", "upper-text")
+    assert "breaker closed" in switchgear("modules", "breaker", "upper-text", "closed")
+    switchgear("modules", "breaker", "upper-text", "open", expect=2)
     (rescan,) = switchgear.json("audit", "list", "--action", "module.rescanned")
     assert rescan["message"] == "After the upgrade"
 

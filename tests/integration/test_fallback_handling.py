@@ -16,11 +16,14 @@ import pytest
 from factories.core import version_of
 from factories.plugin import MODULES, change_code, install
 from factories.runs import Room
+from switchgear.core.breaker_service import Breakers
 from switchgear.core.database import Database
 from switchgear.core.database.statements import wall_time_us
 from switchgear.core.module_registry import ModuleRegistry
 from switchgear.core.observability import Metrics
+from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import SYSTEM
+from switchgear.domain.breaker import MINIMUM_CALLS
 from switchgear.domain.configuration import StoredConfiguration, content_from_json
 from switchgear.domain.run import RunStatus
 from switchgear.domain.stage import IsolationReport
@@ -74,15 +77,17 @@ class Plant:
     versions: dict[str, StoredConfiguration] = field(default_factory=dict)
     orchestrator: Orchestrator = field(init=False)
     plans: Plans = field(init=False)
+    breakers: Breakers = field(init=False)
 
     def __post_init__(self) -> None:
+        self.breakers = Breakers(Units(self.room.database, wall_time_us), wall_time_us, self.metrics)
         pipeline = load_pipeline("tiny")
         self.plans = Plans(
             pipeline=pipeline, find=self._find, registry=self.registry, pools=self.pools, allow_inline=True
         )
         self.orchestrator = Orchestrator(
             plans=self.plans,
-            runner=StageRunner(self.pools, self.registry, clock=wall_time_us),
+            runner=StageRunner(self.pools, self.registry, self.breakers, clock=wall_time_us),
             runs=self.room.repository,
             artifacts=self.artifacts,
             metrics=self.metrics,
@@ -444,3 +449,39 @@ async def test_warming_makes_the_selection_ready_or_its_fallback(plant: Plant) -
     assert why is not None
     assert why.code == "activation.worker_refused"
     assert "upper-faulty" in why.summary
+
+
+async def test_a_module_that_fails_every_time_is_not_called_any_more_and_its_fallback_serves_at_once(
+    plant: Plant,
+) -> None:
+    plant.configure(chain(on=[*FAULTS, "breaker_open"]), settings={"mode": "raise"})
+    failing = [await plant.ingest(f"document {number}") for number in range(MINIMUM_CALLS)]
+    assert {(await plant.upper(run_id))[0][1] for run_id, _ in failing} == {"error"}
+
+    run_id, end = await plant.ingest("one more")
+
+    assert (end.status, end.degraded) == (RunStatus.SUCCEEDED, True)
+    assert await plant.upper(run_id) == [
+        ("upper-faulty", "breaker_open", "module.breaker_open"),
+        ("upper-other", "succeeded", ""),
+    ]
+    skipped = next(item for item in await plant.room.repository.attempts(run_id) if item.outcome == "breaker_open")
+    assert skipped.duration_us == 0
+    assert f"{MINIMUM_CALLS} of its last {MINIMUM_CALLS} calls failed" in skipped.message
+    output = next(item for item in await plant.room.repository.outputs(run_id) if item.stage_id == "upper")
+    assert output.why is not None
+    assert output.why["code"] == "fallback.breaker_open"
+
+
+@ON_SQLITE
+async def test_without_a_fallback_runs_wait_on_hold_while_the_breaker_is_open(plant: Plant) -> None:
+    plant.configure({"stage_id": "upper", "chain": [], "then": None}, settings={"mode": "raise"})
+    for number in range(MINIMUM_CALLS):
+        assert (await plant.ingest(f"document {number}"))[1].status is RunStatus.FAILED
+
+    _, end = await plant.ingest("one more")
+
+    assert end.status is RunStatus.PARKED
+    assert end.why is not None
+    assert end.why.code == "parked.nothing_available"
+    assert "switchgear modules breaker upper-faulty closed -m WHY" in [action.cli for action in end.why.next_actions]

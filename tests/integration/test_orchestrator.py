@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from factories.core import version_of
-from factories.modules import FakePools, FakeRegistry
+from factories.modules import FakeBreakers, FakePools, FakeRegistry
 from factories.runs import Room, attempt, output
 from switchgear.core.database import Database, Statement
 from switchgear.core.observability import Metrics
@@ -140,7 +140,7 @@ class Plant:
         plans = Plans(pipeline=self.pipeline, find=self._find, registry=self.registry, pools=self.pools)
         return Orchestrator(
             plans=plans,
-            runner=StageRunner(self.pools, self.registry, clock=self._clock, sleep=self._sleep),
+            runner=StageRunner(self.pools, self.registry, FakeBreakers(), clock=self._clock, sleep=self._sleep),
             runs=self.repository,
             artifacts=self.artifacts,
             metrics=self.metrics,

@@ -20,14 +20,14 @@ COMMANDS = {
     "documents": "list show get invoice release reject",
     "config": "list show create validate diff set activate rollback history export",
     "activations": "list watch cancel switch",
-    "modules": "list show enable disable rescan try",
+    "modules": "list show enable disable rescan breaker try",
     "stages": "list show",
     "contracts": "list show compare",
     "runs": "list show why retry cancel",
     "audit": "list tail export verify",
     "tokens": "create list revoke",
 }
-LEFT_OUT = ("worker", "backup", "restore", "prune", "modules breaker", "modules new", "documents correct", "runs prune")
+LEFT_OUT = ("worker", "backup", "restore", "prune", "modules new", "documents correct", "runs prune")
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

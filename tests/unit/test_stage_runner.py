@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 
 from factories.core import version_of
-from factories.modules import FakePools, FakeRegistry
+from factories.modules import FakeBreakers, FakePools, FakeRegistry
 from switchgear.domain.configuration import LockEntry, StoredConfiguration, content_from_json
 from switchgear.domain.errors import Code, NextAction
 from switchgear.domain.run import AttemptResult, Outcome
@@ -79,8 +79,11 @@ class Bench:
     def __init__(self, pools: FakePools, registry: FakeRegistry | None = None) -> None:
         self.pools = pools
         self.registry = registry or FakeRegistry("a", "b", "c")
+        self.breakers = FakeBreakers()
         self.slept: list[float] = []
-        self.runner = StageRunner(pools, self.registry, clock=lambda: 1_000_000, sleep=self._sleep, jitter=lambda: 1.0)
+        self.runner = StageRunner(
+            pools, self.registry, self.breakers, clock=lambda: 1_000_000, sleep=self._sleep, jitter=lambda: 1.0
+        )
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -480,3 +483,60 @@ def test_the_level_follows_trust() -> None:
     assert level(make(id="a", min_isolation="L0", distribution="other"), allow_inline=False) == "L1"
     assert level(make(id="a", min_isolation="L0", distribution="other"), allow_inline=True) == "L0"
     assert level(make(id="a", min_isolation="L1", distribution="switchgear"), allow_inline=True) == "L1"
+
+
+# --- breakers ---
+
+OPEN = Lack(Code.MODULE_BREAKER_OPEN, "The breaker of a is open for another 20 s.", "close it")
+
+
+async def test_a_module_whose_breaker_is_open_is_not_called_and_its_fallback_serves() -> None:
+    bench = Bench(FakePools(b=[value()]))
+    bench.breakers.lacks["a"] = OPEN
+
+    end = await bench.run(configuration({"module_id": "b", "on": ["breaker_open"]}))
+
+    assert (end.module_id, end.degraded) == ("b", True)
+    assert bench.pools.called() == ["b"]
+    assert seen(end) == [("a", 1, "breaker_open"), ("b", 1, "succeeded")]
+    assert (end.attempts[0].detail, end.attempts[0].duration_us) == ("module.breaker_open", 0)
+    assert end.why is not None
+    assert end.why.code is Code.FALLBACK_BREAKER_OPEN
+    assert end.why.summary.endswith("The breaker of a is open for another 20 s.")
+
+
+async def test_a_chain_that_does_not_name_an_open_breaker_is_not_used_and_the_run_waits() -> None:
+    bench = Bench(FakePools())
+    bench.breakers.lacks["a"] = OPEN
+
+    end = await bench.run(configuration({"module_id": "b", "on": ["error"]}))
+
+    assert end.kind is StageEndKind.PARK  # nothing was tried
+    assert end.why is not None
+    assert end.why.code is Code.PARKED_NOTHING_AVAILABLE
+
+
+async def test_what_came_of_each_candidate_is_told_to_the_breakers_once() -> None:
+    bench = Bench(FakePools(a=[failed(Outcome.ERROR), failed(Outcome.CRASH)], b=[value()]))
+
+    await bench.run(configuration({"module_id": "b", "on": ALL}, limits={"retries": 1}))
+
+    assert bench.breakers.recorded == [("a", False, Outcome.CRASH), ("b", False, Outcome.SUCCEEDED)]
+
+
+async def test_what_breaks_the_contract_counts_as_a_failure_of_the_module() -> None:
+    bench = Bench(FakePools(a=[value("quiet")], b=[value()]))
+
+    await bench.run(configuration({"module_id": "b", "on": ALL}))
+
+    assert bench.breakers.recorded[0] == ("a", False, Outcome.CONTRACT_VIOLATION)
+
+
+async def test_a_module_that_asks_for_a_long_pause_has_failed_for_its_breaker() -> None:
+    bench = Bench(FakePools(a=[failed(Outcome.ERROR, retryable=True, after_s=60.0)]))
+    bench.breakers.probing.add("a")
+
+    end = await bench.run(configuration())
+
+    assert end.kind is StageEndKind.BACK_OFF
+    assert bench.breakers.recorded == [("a", True, Outcome.ERROR)]

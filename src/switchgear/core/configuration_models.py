@@ -92,6 +92,24 @@ class Module(Base):
     changed_at: Mapped[int]
 
 
+class Breaker(Base):
+    """A breaker that is not closed, as all processes share it; `settings_digest` is empty for one set by hand."""
+
+    __tablename__ = "breakers"
+
+    module_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    settings_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    pause_us: Mapped[int]
+    until: Mapped[int | None]
+    good_probes: Mapped[int] = mapped_column(Integer)
+    why: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(64))
+    changed_at: Mapped[int]
+
+    __table_args__ = (CheckConstraint("state IN ('open', 'half_open', 'forced_open', 'disabled')", name="state"),)
+
+
 class ModuleConfiguration(Base):
     """An immutable numbered version. Only `status` and its times change."""
 

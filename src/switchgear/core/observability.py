@@ -43,6 +43,7 @@ class EventName(StrEnum):
     MODULE_BECAME_UNAVAILABLE = "module.became_unavailable"
     MODULE_SET = "module.set"
     MODULE_SAID = "module.said"
+    BREAKER_MOVED = "breaker.moved"
     MODULES_RESCANNED = "modules.rescanned"
     MODULE_WORKER_RECYCLED = "module_worker.recycled"
     DOCUMENT_ACCEPTED = "document.accepted"
@@ -219,6 +220,11 @@ class Metrics:
         self._recycled(module, reason).inc()
         log.info(EventName.MODULE_WORKER_RECYCLED, module=module, reason=reason)
 
+    def record_breaker(self, *, module: str, before: str, after: str, why: str) -> None:
+        """Count that a module's breaker moved, and say why in the log."""
+        self._breaker_moves(module, before, after).inc()
+        log.warning(EventName.BREAKER_MOVED, module=module, before=before, after=after, summary=why or None)
+
     def set_selections(self, selections: Iterable[tuple[str, str, str]]) -> None:
         """Show the active configuration's (stage, module, module version), and nothing of the one before."""
         self._selection_info.clear()
@@ -278,6 +284,13 @@ class Metrics:
         recycled = Counter(
             "switchgear_module_workers_recycled", "Replaced module processes.", ["module", "reason"], registry=registry
         )
+        moves = Counter(
+            "switchgear_breaker_transitions",
+            "Moves of modules' breakers.",
+            ["module", "from_state", "to_state"],
+            registry=registry,
+        )
+        self._breaker_moves = cache(moves.labels)
         self._runs_ended = cache(runs.labels)
         self._attempts = cache(attempts.labels)
         self._fallbacks = cache(fallbacks.labels)

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from switchgear.core.access_repository import AccessRepository
 from switchgear.core.activation_repository import ActivationRepository
 from switchgear.core.audit_trail import AuditTrail
+from switchgear.core.breaker_repository import BreakerRepository
 from switchgear.core.catalogue_repository import CatalogueRepository
 from switchgear.core.configuration_repository import ConfigurationRepository, Unchanging
 from switchgear.core.database import Database, Statements, UnitStatements
@@ -59,6 +60,11 @@ class UnitOfWork:
     def catalogue(self) -> CatalogueRepository:
         """What is kept of stages, contracts and modules."""
         return CatalogueRepository(self.session)
+
+    @cached_property
+    def breakers(self) -> BreakerRepository:
+        """Breakers that are not closed."""
+        return BreakerRepository(self.session)
 
     @cached_property
     def activations(self) -> ActivationRepository:

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from switchgear.domain.configuration import Content, Terminal
 from switchgear.domain.errors import Code, Why, repair
-from switchgear.domain.run import SHORT_BACKOFF_S, Outcome
+from switchgear.domain.run import NO_FREE_WORKER, SHORT_BACKOFF_S, Outcome
 from switchgear.sdk.pipeline import StageLimits
 
-#: Outcomes that a policy may name. `breaker_open` comes with the breakers.
+#: Outcomes that a policy may name.
 TRIGGERS: Final = frozenset(
     {
         Outcome.ERROR,
@@ -23,10 +23,13 @@ TRIGGERS: Final = frozenset(
         Outcome.CRASH,
         Outcome.CONTRACT_VIOLATION,
         Outcome.UNAVAILABLE,
+        Outcome.BREAKER_OPEN,
         Outcome.LOW_CONFIDENCE,
         Outcome.BAD_INPUT,
     }
 )
+#: The module was not asked at all.
+_NOT_TRIED: Final = frozenset({Outcome.UNAVAILABLE, Outcome.BREAKER_OPEN})
 #: A stage's budget without an own one: so many times the longest timeout of its candidates.
 BUDGET_FACTOR: Final = 3.0
 #: Further tries after `Retryable` when the limits ask for fewer.
@@ -246,7 +249,7 @@ def _sureness(result: CandidateResult) -> float:
 def _end(
     plan: FallbackPlan, results: Sequence[CandidateResult], not_matched: tuple[Rule, ...], *, over_budget: bool
 ) -> End:
-    tried = [result for result in results if result.outcome is not Outcome.UNAVAILABLE]
+    tried = [result for result in results if result.outcome not in _NOT_TRIED]
     if tried and tried[-1].outcome is Outcome.BAD_INPUT and not over_budget:
         return End(Terminal.FAIL, _input_rejected(plan, tried[-1]), not_matched)
     terminal = plan.terminal(was_tried=bool(tried))
@@ -293,6 +296,7 @@ _FALLBACK_CODES: Final[Mapping[Outcome, Code]] = {
     Outcome.CRASH: Code.FALLBACK_CRASH,
     Outcome.CONTRACT_VIOLATION: Code.FALLBACK_CONTRACT_VIOLATION,
     Outcome.UNAVAILABLE: Code.FALLBACK_UNAVAILABLE,
+    Outcome.BREAKER_OPEN: Code.FALLBACK_BREAKER_OPEN,
     Outcome.LOW_CONFIDENCE: Code.FALLBACK_LOW_CONFIDENCE,
     Outcome.SUCCEEDED: Code.FALLBACK_LOW_CONFIDENCE,
     Outcome.BAD_INPUT: Code.FALLBACK_BAD_INPUT,
@@ -344,7 +348,7 @@ def may_retry(
     retries = limits.retries
     if retryable:
         retries = max(retries, RETRYABLE_RETRIES)
-    if has_effects and outcome in _PERHAPS_DONE and detail != "no_free_worker":
+    if has_effects and outcome in _PERHAPS_DONE and detail != NO_FREE_WORKER:
         retries = max(retries, 1)
     return tries <= retries
 

@@ -14,6 +14,8 @@ from switchgear.domain.errors import Code, DomainError
 
 #: After this many lost workers a run is parked instead of tried again. RELIABILITY I18
 MAX_LOSSES: Final = 3
+#: Detail of a timeout in the queue of a module's own pool: the module was not asked.
+NO_FREE_WORKER: Final = "no_free_worker"
 #: A back-off of at most this many seconds keeps the lease and is part of running. DESIGN 4
 SHORT_BACKOFF_S: Final = 10.0
 
@@ -110,6 +112,7 @@ class Outcome(StrEnum):
     CRASH = "crash"
     CONTRACT_VIOLATION = "contract_violation"
     UNAVAILABLE = "unavailable"
+    BREAKER_OPEN = "breaker_open"
     LOW_CONFIDENCE = "low_confidence"
     BAD_INPUT = "bad_input"
     LOST = "lost"

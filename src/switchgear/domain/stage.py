@@ -6,7 +6,7 @@ Source: DESIGN 3, T007, T010.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -185,6 +185,13 @@ class Snapshot:
         if module_id not in self.modules:
             raise not_installed(module_id)
         return self.modules[module_id]
+
+    def with_lacks(self, lacks: Mapping[tuple[str, str], Lack]) -> Snapshot:
+        """The same with further modules that cannot be used; an empty settings digest means with any settings."""
+        probes = {key: ProbeAnswer(*key, lack) for key, lack in lacks.items() if key[1]}
+        alike = {module_id: lack for (module_id, digest), lack in lacks.items() if not digest}
+        modules = {name: replace(self.modules[name], lack=lack) for name, lack in alike.items() if name in self.modules}
+        return replace(self, probes={**self.probes, **probes}, modules={**self.modules, **modules}) if lacks else self
 
     def lack_of(self, module_id: str, settings_digest: str) -> Lack | None:
         """Why this module with these settings cannot be used, or None."""

@@ -6,7 +6,7 @@ from switchgear.invoice import contracts
 from switchgear.sdk import Pipeline, Stage, StageLimits
 
 #: What makes a fallback serve: every way in which a module, not the document, can be at fault.
-FAULTS: Final = ("error", "timeout", "crash", "contract_violation", "unavailable")
+FAULTS: Final = ("error", "timeout", "crash", "contract_violation", "unavailable", "breaker_open")
 
 #: Below this confidence of `extract` the fallback is asked too, and the better value wins.
 LOW_CONFIDENCE: Final = 0.5

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from switchgear.domain.configuration import Content, FallbackPolicy, Terminal, sha256_of
 from switchgear.domain.errors import Code
+from switchgear.domain.run import Outcome
 from switchgear.domain.stage import Lack, Snapshot, StageDescription
 
 
@@ -70,8 +71,10 @@ def _stage(stage: StageDescription, content: Content, snapshot: Snapshot) -> Sta
         return StageAvailability(
             stage.id, selection.module_id, Serves.SELECTED, selection.module_id, None, None, message
         )
+    is_breaker = lack_or_none.code is Code.MODULE_BREAKER_OPEN
+    trigger = Outcome.BREAKER_OPEN if is_breaker else Outcome.UNAVAILABLE
     for step in policy.chain:
-        if "unavailable" in step.on and snapshot.lack_of(step.module_id, sha256_of(step.settings)) is None:
+        if trigger in step.on and snapshot.lack_of(step.module_id, sha256_of(step.settings)) is None:
             message = f"Stage {stage.id}: fallback {step.module_id} serves. {lack_or_none.message}"
             return StageAvailability(
                 stage.id, selection.module_id, Serves.FALLBACK, step.module_id, lack_or_none, None, message

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from switchgear.domain.run import AttemptResult, Outcome
+from switchgear.domain.run import NO_FREE_WORKER, AttemptResult, Outcome
 from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import outcomes
 from switchgear.ingestion.module_pool.crew import REPORT_S, Crew
@@ -104,7 +104,7 @@ class Pool:
     def _no_worker(self, call: Call, began: float) -> AttemptResult:
         message = f"No process of the module was free within {call.timeout_s:g} s."
         return AttemptResult(
-            Outcome.TIMEOUT, "no_free_worker", message, duration_us=int((time.monotonic() - began) * 1e6)
+            Outcome.TIMEOUT, NO_FREE_WORKER, message, duration_us=int((time.monotonic() - began) * 1e6)
         )
 
     async def _take(self, deadline: float) -> WorkerProcess | None:

@@ -1,7 +1,7 @@
 """Runs one stage of one run: candidates in order, tries with deadline, contract enforcement, one decision.
 
-`budget( for each candidate: available? -> retry with jitter( attempt with deadline ) )`; the concurrency limit is the
-module's pool. What to do after each outcome is decided by `domain/fallback.py`. Source: DESIGN 5, T034.
+`budget( for each candidate: available? -> breaker -> retry with jitter( attempt with deadline ) )`; the concurrency
+limit is the module's pool. What to do after each outcome is decided by `domain/fallback.py`. Source: DESIGN 5, T034.
 """
 
 from __future__ import annotations
@@ -11,10 +11,17 @@ import random
 from collections.abc import Awaitable, Callable
 
 from switchgear.ingestion.plan import ExecutionPlan, Installed, StagePlan
-from switchgear.ingestion.stage_runner.values import Attempt, ModuleCalls, StageCall, StageEnd, StageEndKind
+from switchgear.ingestion.stage_runner.values import (
+    Attempt,
+    ModuleBreakers,
+    ModuleCalls,
+    StageCall,
+    StageEnd,
+    StageEndKind,
+)
 from switchgear.ingestion.stage_runner.work import Means, StageWork
 
-__all__ = ["Attempt", "ModuleCalls", "StageCall", "StageEnd", "StageEndKind", "StageRunner"]
+__all__ = ["Attempt", "ModuleBreakers", "ModuleCalls", "StageCall", "StageEnd", "StageEndKind", "StageRunner"]
 
 
 class StageRunner:
@@ -23,6 +30,7 @@ class StageRunner:
     Args:
         pools: The module processes.
         registry: What can be used now.
+        breakers: Which modules failed too often to be called now.
         clock: Microseconds UTC.
         sleep: Waits so many seconds between tries.
         jitter: Gives numbers from 0 to 1.
@@ -32,12 +40,13 @@ class StageRunner:
         self,
         pools: ModuleCalls,
         registry: Installed,
+        breakers: ModuleBreakers,
         *,
         clock: Callable[[], int],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._means = Means(pools, registry, clock, sleep, jitter)
+        self._means = Means(pools, registry, breakers, clock, sleep, jitter)
 
     async def run(
         self, plan: ExecutionPlan, stage: StagePlan, call: StageCall, attempts: list[Attempt] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from switchgear.core.breaker_service import Admission
 from switchgear.domain.errors import Why
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModuleUse, StageValue
@@ -18,6 +19,18 @@ class ModuleCalls(Protocol):
 
     async def call(self, use: ModuleUse, call: Call) -> AttemptResult:
         """Run one attempt."""
+
+
+class ModuleBreakers(Protocol):
+    """What the runner asks the breakers."""
+
+    async def admit(self, module_id: str, settings_digest: str, *, timeout_s: float) -> Admission:
+        """Whether a module may be called now."""
+
+    async def record(
+        self, module_id: str, settings_digest: str, admission: Admission, outcome: Outcome, detail: str, message: str
+    ) -> None:
+        """Count how a call ended."""
 
 
 @dataclass(slots=True)

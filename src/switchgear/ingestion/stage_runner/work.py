@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from switchgear.core.breaker_service import Admission
 from switchgear.domain.configuration import Terminal
 from switchgear.domain.errors import Code, Why
 from switchgear.domain.fallback import (
@@ -27,7 +28,14 @@ from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import Call, StageValue
 from switchgear.ingestion.plan import ExecutionPlan, Installed, PlannedModule, Ready, StagePlan
 from switchgear.ingestion.stage_runner.enforcement import enforce
-from switchgear.ingestion.stage_runner.values import Attempt, ModuleCalls, StageCall, StageEnd, StageEndKind
+from switchgear.ingestion.stage_runner.values import (
+    Attempt,
+    ModuleBreakers,
+    ModuleCalls,
+    StageCall,
+    StageEnd,
+    StageEndKind,
+)
 
 #: A module cannot ask for a longer pause than this, in seconds.
 LONGEST_BACKOFF_S: Final = 24 * 3600.0
@@ -39,15 +47,17 @@ class Means:
 
     pools: ModuleCalls
     registry: Installed
+    breakers: ModuleBreakers
     clock: Callable[[], int]
     sleep: Callable[[float], Awaitable[object]]
     jitter: Callable[[], float]
 
 
 class _BackOff(Exception):
-    def __init__(self, module_id: str, message: str, delay_s: float) -> None:
-        super().__init__(message)
+    def __init__(self, module_id: str, result: AttemptResult, delay_s: float) -> None:
+        super().__init__(result.message)
         self.module_id = module_id
+        self.result = result
         self.delay_s = delay_s
 
 
@@ -122,23 +132,20 @@ class StageWork:
         index = module.candidate.index
         ready = self._plan.ready(module, self._means.registry.current())
         if isinstance(ready, Lack):
-            self._unavailable(module, ready)
+            self._not_asked(module, ready, Outcome.UNAVAILABLE)
             return
-        tries = self._call.tries_before.get(index, 0)
-        has_effects = self._stage.stage.contract.effects != "none"
-        while True:
-            tries += 1
-            result = await self._attempt(module, ready, tries)
-            again = may_retry(
-                result.outcome,
-                retryable=result.retryable,
-                tries=tries,
-                limits=module.candidate.limits,
-                has_effects=has_effects,
-                detail=result.detail,
-            )
-            if not again or not await self._pause(module, result, tries):
-                break
+        admission = await self._means.breakers.admit(
+            module.candidate.module_id, module.settings_digest, timeout_s=self._fallback.budget_s
+        )
+        if admission.lack is not None:
+            self._not_asked(module, admission.lack, Outcome.BREAKER_OPEN)
+            return
+        try:
+            result = await self._tries(module, ready)
+        except _BackOff as pause:
+            await self._count(module, admission, pause.result)
+            raise
+        await self._count(module, admission, result)
         lack = _lack_of(result) if result.outcome is Outcome.UNAVAILABLE else None
         if lack is not None:
             self._attempts[-1].message = str(lack)
@@ -156,7 +163,29 @@ class StageWork:
         )
         self._last = result
 
-    def _unavailable(self, module: PlannedModule, lack: Lack) -> None:
+    async def _tries(self, module: PlannedModule, ready: Ready) -> AttemptResult:
+        tries = self._call.tries_before.get(module.candidate.index, 0)
+        has_effects = self._stage.stage.contract.effects != "none"
+        while True:
+            tries += 1
+            result = await self._attempt(module, ready, tries)
+            again = may_retry(
+                result.outcome,
+                retryable=result.retryable,
+                tries=tries,
+                limits=module.candidate.limits,
+                has_effects=has_effects,
+                detail=result.detail,
+            )
+            if not again or not await self._pause(module, result, tries):
+                return result
+
+    async def _count(self, module: PlannedModule, admission: Admission, result: AttemptResult) -> None:
+        """Tell the breaker what came of a candidate, all its tries together."""
+        name, settings = module.candidate.module_id, module.settings_digest
+        await self._means.breakers.record(name, settings, admission, result.outcome, result.detail, result.message)
+
+    def _not_asked(self, module: PlannedModule, lack: Lack, outcome: Outcome) -> None:
         candidate = module.candidate
         self._attempts.append(
             Attempt(
@@ -166,7 +195,7 @@ class StageWork:
                 module_id=candidate.module_id,
                 module_version=None,
                 code_digest=None,
-                outcome=Outcome.UNAVAILABLE,
+                outcome=outcome,
                 detail=str(lack.code),
                 message=str(lack),
                 limits=module.limits_json,
@@ -174,9 +203,7 @@ class StageWork:
                 duration_us=0,
             )
         )
-        self._results.append(
-            CandidateResult(candidate.index, Outcome.UNAVAILABLE, str(lack.code), lack.message, fix=lack.fix)
-        )
+        self._results.append(CandidateResult(candidate.index, outcome, str(lack.code), lack.message, fix=lack.fix))
 
     async def _attempt(self, module: PlannedModule, ready: Ready, tries: int) -> AttemptResult:
         attempt = self._started(module, ready, tries)
@@ -235,7 +262,7 @@ class StageWork:
         """Wait before the next try; returns False when neither budget nor deadline leave time for it."""
         delay_s = retry_delay_s(tries, result.after_s, self._means.jitter)
         if delay_s > SHORT_BACKOFF_S:
-            raise _BackOff(module.candidate.module_id, result.message, min(delay_s, LONGEST_BACKOFF_S))
+            raise _BackOff(module.candidate.module_id, result, min(delay_s, LONGEST_BACKOFF_S))
         over = self._elapsed_s() + delay_s >= self._fallback.budget_s
         if over or time.monotonic() + delay_s >= self._call.deadline:
             return False

@@ -13,8 +13,10 @@ from typing import Any
 from fastapi import Request
 
 from switchgear.core import admission
+from switchgear.core.breaker_service import lack_of
 from switchgear.core.module_registry import StageAvailability, startup_report
 from switchgear.domain.activation import StoredActivation
+from switchgear.domain.breaker import Breaker
 from switchgear.domain.configuration import Content, StoredConfiguration
 from switchgear.domain.errors import NotFound
 from switchgear.domain.stage import Snapshot
@@ -33,16 +35,19 @@ class Present:
         active: The active configuration, or None.
         generation: Number of switches so far.
         pending: The activation that waits, or None.
+        breakers: Breakers of modules that are not closed.
     """
 
     snapshot: Snapshot
     active: StoredConfiguration | None
     generation: int
     pending: StoredActivation | None
+    breakers: tuple[Breaker, ...] = ()
 
     def stages(self) -> Sequence[StageAvailability]:
         """Who serves each stage now."""
-        return startup_report(self.active.content if self.active else Content(()), self.snapshot)
+        open_ones = {(one.module_id, one.settings_digest): lack_of(one) for one in self.breakers if one.is_open()}
+        return startup_report(self.active.content if self.active else Content(()), self.snapshot.with_lacks(open_ones))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ class HotReads:
             state.generation,
             state.held_by,
             troubles,
+            app.breakers.changes,
             await RunRepository(app.database.narrow, app.settings.pipeline).is_activation_pending(),
         )
 
@@ -104,7 +110,7 @@ async def present(app: Services, snapshot: Snapshot | None = None) -> Present:
         active = await unit.configurations.active()
         pending = await unit.activations.pending()
         state = await admission.read(unit.statements, app.settings.pipeline)
-    return Present(snapshot or app.registry.current(), active, state.generation, pending)
+    return Present(snapshot or app.registry.current(), active, state.generation, pending, app.breakers.all())
 
 
 async def hot(

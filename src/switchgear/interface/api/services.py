@@ -6,6 +6,7 @@ from typing import Protocol
 
 from switchgear.core.access_service import AccessService
 from switchgear.core.activation_queue import ActivationQueue
+from switchgear.core.breaker_service import Breakers
 from switchgear.core.configuration_service import ConfigurationService
 from switchgear.core.database import Clock, Database
 from switchgear.core.idempotency import Idempotency
@@ -30,6 +31,7 @@ class Services(Protocol):
     units: Units
     registry: ModuleRegistry
     modules: ModuleService
+    breakers: Breakers
     configurations: ConfigurationService
     activations: ActivationQueue
     runs: RunService

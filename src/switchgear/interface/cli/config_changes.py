@@ -14,7 +14,7 @@ from typing import Any, Final
 from switchgear.interface.cli.errors import WrongUse
 
 #: What leads to a fallback when the command names a module only: every way in which a module can be at fault.
-FAULTS: Final = ("error", "timeout", "crash", "contract_violation", "unavailable")
+FAULTS: Final = ("error", "timeout", "crash", "contract_violation", "unavailable", "breaker_open")
 _HOW: Final = (
     "Write STAGE=MODULE, STAGE.settings.NAME=VALUE, STAGE.limits.NAME=VALUE, STAGE.fallback=MODULE,MODULE, "
     "STAGE.then=park or STAGE.budget_s=60."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,7 @@ from switchgear.interface.cli.runs import decision_lines, status_words
 
 app = typer.Typer()
 
+BreakerWord = Literal["forced_open", "disabled", "closed"]
 ModuleId = Annotated[str, typer.Argument(metavar="MODULE", help="Its id.")]
 
 
@@ -40,11 +41,16 @@ def list_modules(
         return
     show_table(
         ("module", "stage", "version", "status", "used as", "does"),
-        [(one["id"], one["stage_id"], one["version"], one["status"], used_as(one), one["title"]) for one in modules],
+        [(one["id"], one["stage_id"], one["version"], status_of(one), used_as(one), one["title"]) for one in modules],
         empty="No module is installed for that.",
     )
     for one in modules:
         show_why(one.get("why"), f"{one['id']}: ")
+
+
+def status_of(module: dict[str, Any]) -> str:
+    """Return a module's status, and its breaker's unless that is closed."""
+    return module["status"] if module["breaker"] == "closed" else f"{module['status']}, breaker {module['breaker']}"
 
 
 def used_as(module: dict[str, Any]) -> str:
@@ -66,7 +72,7 @@ def show_module(module_id: ModuleId, as_json: AsJson = False) -> None:
         {
             "module": module["id"],
             "does": module["title"],
-            "status": module["status"],
+            "status": status_of(module),
             "version": module["version"],
             "stage": module["stage_id"],
             "contract": module["contract"],
@@ -79,6 +85,9 @@ def show_module(module_id: ModuleId, as_json: AsJson = False) -> None:
         }
     )
     show_why(module.get("why"))
+    for one in module["breakers"]:
+        since = f"since {written(one['changed_at'])}"
+        show(f"breaker {one['state']} by {one['actor']} {since}: {one['why'] or 'no reason given'}")
     rows = setting_rows(module["settings_schema"])
     if rows:
         show()
@@ -119,6 +128,27 @@ def _switch(module_id: str, enabled: bool, message: str, *, as_json: bool) -> No
         return
     show(f"{module['id']}: {module['status']}")
     show_why(module.get("why"))
+
+
+@app.command("breaker", epilog='Example: switchgear modules breaker ocr-tesseract forced_open -m "Wrong totals"')
+def breaker(
+    module_id: ModuleId,
+    state: Annotated[BreakerWord, typer.Argument(help="forced_open, disabled or closed.")],
+    message: Message = "",
+    as_json: AsJson = False,
+) -> None:
+    """Open a module's breaker by hand, keep it from ever opening, or close it.
+
+    A module that keeps failing is left alone by itself: its breaker opens after 5 or more calls of which half failed,
+    first for 30 s; then single calls try whether it works again. forced_open does so until you say closed; disabled
+    calls it however often it fails.
+    """
+    with connect() as api:
+        module = api.post(f"/modules/{module_id}/breaker", {"state": state, "message": message})
+    if as_json:
+        print_json(module)
+        return
+    show(f"{module['id']}: breaker {module['breaker']}")
 
 
 @app.command("rescan", epilog="Example: switchgear modules rescan")

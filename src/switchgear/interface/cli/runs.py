@@ -40,6 +40,7 @@ _OUTCOMES: Final[Mapping[str, str]] = {
     "timeout": "did not answer in time",
     "crash": "crashed",
     "contract_violation": "broke its contract",
+    "breaker_open": "was left alone, because its breaker is open",
     "unavailable": "was not available",
     "low_confidence": "was not sure enough",
     "bad_input": "rejected the document",

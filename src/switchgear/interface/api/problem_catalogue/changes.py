@@ -63,6 +63,14 @@ MODULES: Final[Mapping[Code, Entry]] = {
         "Something that it uses does not answer or refuses the credentials.",
         "Follow the module's message. It is asked again by itself, with growing pauses.",
     ),
+    Code.MODULE_BREAKER_OPEN: Entry(
+        "The module's breaker is open",
+        "Of the module's last calls at least half failed, or a person opened its breaker; it is left alone and its "
+        "fallback serves.",
+        "The module, or something that it uses, is broken; its attempts in `switchgear runs show` say how.",
+        "Mend it. After a pause single calls try whether it works, and two good ones close the breaker; `switchgear "
+        "modules breaker ID closed` does it now. Runs that were put on hold: `switchgear runs retry --parked`.",
+    ),
     Code.MODULE_VERSION_CHANGED: Entry(
         "The module's code is not the locked one",
         "The installed code differs from what the configuration's module lock names.",

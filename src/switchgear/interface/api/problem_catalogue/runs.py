@@ -75,6 +75,13 @@ RUNS: Final[Mapping[Code, Entry]] = {
         "Something that it needs is missing, or its code was changed since the version was made.",
         "`switchgear modules show` has the reason and the exact line that repairs it.",
     ),
+    Code.FALLBACK_BREAKER_OPEN: Entry(
+        "Fallback because the module's breaker is open",
+        "The selected module was not called: it failed too often of late, or a person opened its breaker.",
+        "`switchgear modules show` says what failed, or who opened it and why.",
+        "It is tried again by itself, unless a person opened it. `switchgear modules breaker ID closed` when it is "
+        "mended.",
+    ),
     Code.FALLBACK_LOW_CONFIDENCE: Entry(
         "Fallback because of low confidence",
         "The selected module was less sure than the policy's threshold, so the next module was asked too.",

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from pydantic import TypeAdapter
 
+from switchgear.domain.breaker import BreakerState
 from switchgear.domain.stage import ModuleStatus
 from switchgear.domain.wanted_values import check_known
 from switchgear.interface.api.dependencies import App, Maintainer, PageOf, Paging, Reader, answer_bytes
@@ -14,7 +15,14 @@ from switchgear.interface.api.documentation import problems
 from switchgear.interface.api.hot_reads import Present, hot, present
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.schemas.common import Page
-from switchgear.interface.api.schemas.modules import ModulePatch, ModuleSummary, ModuleView, RescanBody, RescanView
+from switchgear.interface.api.schemas.modules import (
+    BreakerBody,
+    ModulePatch,
+    ModuleSummary,
+    ModuleView,
+    RescanBody,
+    RescanView,
+)
 from switchgear.interface.api.views.modules import change_view, module_summary, module_view
 
 router = guarded_router("modules")
@@ -53,7 +61,7 @@ def _listed(now: Present, page: Paging, stage_id: str | None, status: ModuleStat
         and stage_id in (None, module.stage_id)
         and status in (None, module.status)
     ]
-    items = [module_summary(module, now.active) for module in wanted[: page.limit]]
+    items = [module_summary(module, now.active, now.breakers) for module in wanted[: page.limit]]
     return Page(items=items, next_cursor=page.next(items[-1].id) if len(wanted) > page.limit else None)
 
 
@@ -64,13 +72,25 @@ async def get_module(app: App, by: Reader, request: Request, module_id: str) -> 
 
 
 def _one(now: Present, module_id: str) -> ModuleView:
-    return module_view(now.snapshot.module(module_id), now.active)
+    return module_view(now.snapshot.module(module_id), now.active, now.breakers)
 
 
 @router.patch("/modules/{module_id}")
 async def set_module(app: App, by: Maintainer, module_id: str, body: ModulePatch) -> ModuleView:
     """Enable or disable a module. A disabled one is used by nobody; its fallback serves."""
     await app.modules.set_enabled(module_id, body.enabled, by=by, message=body.message)
+    return _one(await present(app), module_id)
+
+
+@router.post("/modules/{module_id}/breaker")
+async def set_breaker(app: App, by: Maintainer, module_id: str, body: BreakerBody) -> ModuleView:
+    """Open a module's breaker by hand, keep it from opening, or close it; whatever its settings.
+
+    `forced_open`: nobody calls the module, its fallback serves. `disabled`: it is called however often it fails.
+    `closed`: back to counting; what had opened by itself is closed as well.
+    """
+    app.registry.current().module(module_id)
+    await app.breakers.set(module_id, BreakerState(body.state), by=by, message=body.message)
     return _one(await present(app), module_id)
 
 

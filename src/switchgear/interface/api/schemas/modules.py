@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from switchgear.domain.breaker import BreakerState
 from switchgear.domain.configuration import Terminal
 from switchgear.domain.stage import ModuleStatus
-from switchgear.interface.api.schemas.common import Message, Request, View, WhyView
+from switchgear.interface.api.schemas.common import Message, Request, Time, View, WhyView
 from switchgear.interface.api.schemas.configurations import FallbackPolicyView, SelectionView
 
 
@@ -23,6 +24,26 @@ class RescanBody(Request):
     """Look for modules again."""
 
     message: Message = ""
+
+
+class BreakerBody(Request):
+    """Set a module's breaker by hand."""
+
+    state: Literal["forced_open", "disabled", "closed"] = Field(
+        description="Call the module no more; never stop calling it; back to counting failures"
+    )
+    message: Message = ""
+
+
+class BreakerView(View):
+    """A breaker that is not closed."""
+
+    state: BreakerState
+    settings_digest: str | None = Field(description="Digest of the settings that it belongs to; null: set by hand")
+    until: Time | None = Field(None, description="When the next try, or the present one's time, is due")
+    why: str = ""
+    actor: str
+    changed_at: Time
 
 
 class UseView(View):
@@ -42,6 +63,7 @@ class ModuleSummary(View):
     stage_id: str
     contract: str
     status: ModuleStatus
+    breaker: BreakerState = Field(description="Of its breakers the one that stops most; `breakers` has all")
     enabled: bool
     why: WhyView | None = Field(None, description="Why it is unavailable, and the exact line that repairs it")
     is_selected: bool
@@ -62,6 +84,7 @@ class ModuleView(ModuleSummary):
     code_digest: str
     contract_digest: str
     settings_schema: dict[str, Any]
+    breakers: list[BreakerView] = Field(description="Those that are not closed")
     secret_pointers: list[str] = Field(description="JSON pointers of settings that hold a secret reference")
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
 from switchgear.core.module_registry import ModuleChange, StageAvailability
+from switchgear.domain.breaker import Breaker, BreakerState
 from switchgear.domain.configuration import StoredConfiguration
 from switchgear.domain.stage import ContractDescription, ModuleDescription, PipelineDescription, StageDescription
+from switchgear.interface.api.schemas.common import time_of
 from switchgear.interface.api.schemas.modules import (
+    BreakerView,
     CandidateView,
     ContractView,
     InputView,
@@ -19,6 +22,9 @@ from switchgear.interface.api.schemas.modules import (
     UseView,
 )
 from switchgear.interface.api.views.configurations import policy_views, selection_views, why_of_lack
+
+#: States of breakers, what stops most first.
+_STOPPING: Final = (BreakerState.FORCED_OPEN, BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.DISABLED)
 
 Answer = Literal["compatible", "incompatible", "unknown"]
 
@@ -35,7 +41,10 @@ def uses_of(module_id: str, active: StoredConfiguration | None) -> Iterator[UseV
             yield UseView(configuration=active.label, stage_id=policy.stage_id, role="fallback")
 
 
-def _summary(module: ModuleDescription, active: StoredConfiguration | None) -> dict[str, Any]:
+def _summary(
+    module: ModuleDescription, active: StoredConfiguration | None, breakers: Sequence[Breaker]
+) -> dict[str, Any]:
+    states = {breaker.state for breaker in breakers if breaker.module_id == module.id}
     uses = list(uses_of(module.id, active))
     return {
         "id": module.id,
@@ -44,6 +53,7 @@ def _summary(module: ModuleDescription, active: StoredConfiguration | None) -> d
         "stage_id": module.stage_id,
         "contract": module.contract,
         "status": module.status,
+        "breaker": next((state for state in _STOPPING if state in states), BreakerState.CLOSED),
         "enabled": module.enabled,
         "why": why_of_lack(module.lack),
         "is_selected": any(use.role == "selection" for use in uses),
@@ -55,15 +65,20 @@ def _summary(module: ModuleDescription, active: StoredConfiguration | None) -> d
     }
 
 
-def module_summary(module: ModuleDescription, active: StoredConfiguration | None) -> ModuleSummary:
+def module_summary(
+    module: ModuleDescription, active: StoredConfiguration | None, breakers: Sequence[Breaker]
+) -> ModuleSummary:
     """One line of the list of modules."""
-    return ModuleSummary(**_summary(module, active))
+    return ModuleSummary(**_summary(module, active, breakers))
 
 
-def module_view(module: ModuleDescription, active: StoredConfiguration | None) -> ModuleView:
+def module_view(
+    module: ModuleDescription, active: StoredConfiguration | None, breakers: Sequence[Breaker]
+) -> ModuleView:
     """Everything about a module."""
     return ModuleView(
-        **_summary(module, active),
+        **_summary(module, active, breakers),
+        breakers=[_breaker_view(breaker) for breaker in breakers if breaker.module_id == module.id],
         guarantees=sorted(module.guarantees),
         requires=dict(module.requires),
         min_isolation=module.min_isolation,
@@ -72,6 +87,17 @@ def module_view(module: ModuleDescription, active: StoredConfiguration | None) -
         contract_digest=module.contract_digest,
         settings_schema=dict(module.settings_schema),
         secret_pointers=list(module.secret_pointers),
+    )
+
+
+def _breaker_view(breaker: Breaker) -> BreakerView:
+    return BreakerView(
+        state=breaker.state,
+        settings_digest=breaker.settings_digest or None,
+        until=time_of(breaker.until),
+        why=breaker.why,
+        actor=breaker.actor,
+        changed_at=time_of(breaker.changed_at),
     )
 
 
