@@ -34,8 +34,8 @@ def array(items: Any, **more: Any) -> dict[str, Any]:
     return {"type": "array", "items": items, **more}
 
 
-def row(*items: Any, **more: Any) -> dict[str, Any]:
-    """An array whose first items are each of a type of their own."""
+def tuple_of(*items: Any, **more: Any) -> dict[str, Any]:
+    """An array schema as Pydantic writes it for a `tuple`, without its length."""
     return {"type": "array", "prefixItems": list(items), **more}
 
 

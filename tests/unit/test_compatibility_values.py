@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,11 @@ TABLE: list[tuple[Any, Any, bool | None]] = [
     ({"const": 1}, 2, NO),
     ({"enum": ["a", "b"]}, "b", YES),
     ({"enum": ["a", "b"]}, "c", NO),
+    ({"type": "integer"}, 1.5, NO),
+    ({"type": "boolean"}, True, YES),
+    ({"const": {"a": 1, "b": 2}}, {"b": 2, "a": 1}, YES),
+    ({"const": {"a": 1}}, {"b": 1}, NO),
+    ({"const": [1]}, [2], NO),
     # bounds
     ({"minimum": 2}, 2, YES),
     ({"minimum": 2}, 1, NO),
@@ -47,7 +53,10 @@ TABLE: list[tuple[Any, Any, bool | None]] = [
     ({"format": "path"}, "anything", YES),
     ({"format": "iban"}, "anything", MAYBE),
     ({"contentEncoding": "base64"}, "QQ==", MAYBE),
+    ({"contentMediaType": "text/csv"}, "a", MAYBE),
+    ({"contentSchema": True}, "a", MAYBE),
     # arrays
+    ({"type": "array"}, [], YES),
     ({"minItems": 1}, [1], YES),
     ({"minItems": 1}, [], NO),
     ({"maxItems": 1}, [1], YES),
@@ -126,4 +135,49 @@ def test_a_pattern_that_could_take_for_ever_is_not_tried() -> None:
     assert matches("(a+)+$", "a" * 10) is True
     assert matches("a+$", "a" * 64) is True
     assert matches("a+$", "a" * 65) is None
+    assert matches("a" * 1000, "a") is False
     assert matches("a" * 1001, "a") is None
+
+
+def _deep(levels: int, wrap: Callable[[Any], Any], innermost: Any) -> Any:
+    for _ in range(levels):
+        innermost = wrap(innermost)
+    return innermost
+
+
+#: How a schema holds another one, and how a value that reaches the inner one is made.
+LEVELS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "allOf": (lambda node: {"allOf": [node]}, lambda value: value),
+    "anyOf": (lambda node: {"anyOf": [node]}, lambda value: value),
+    "oneOf": (lambda node: {"oneOf": [node]}, lambda value: value),
+    "not": (lambda node: {"not": node}, lambda value: value),
+    "items": (lambda node: {"items": node}, lambda value: [value]),
+    "prefixItems": (lambda node: {"prefixItems": [node]}, lambda value: [value]),
+    "properties": (lambda node: {"properties": {"a": node}}, lambda value: {"a": value}),
+    "additionalProperties": (lambda node: {"additionalProperties": node}, lambda value: {"a": value}),
+}
+
+
+@pytest.mark.parametrize(("levels", "answer"), [(24, YES), (26, MAYBE)])
+@pytest.mark.parametrize("keyword", LEVELS)
+def test_a_value_is_followed_down_to_twenty_four_levels(keyword: str, levels: int, answer: bool | None) -> None:
+    wrap, hold = LEVELS[keyword]
+    document = Document(_deep(levels, wrap, {"const": 1}), Budget(10_000))
+
+    assert accepts(document, document.root, _deep(levels, hold, 1)) is answer
+
+
+@pytest.mark.parametrize(("levels", "answer"), [(24, YES), (25, MAYBE)])
+def test_references_are_followed_down_to_twenty_four_levels(levels: int, answer: bool | None) -> None:
+    nodes = {str(place): {"$ref": f"#/$defs/{place + 1}"} for place in range(levels)}
+    document = Document({"$defs": {**nodes, str(levels): {"const": 1}}, **nodes["0"]}, Budget(10_000))
+
+    assert accepts(document, document.root, 1) is answer
+
+
+@pytest.mark.parametrize(("levels", "answer"), [(23, YES), (24, MAYBE)])
+def test_names_are_one_level_further_down(levels: int, answer: bool | None) -> None:
+    names = _deep(levels, lambda node: {"allOf": [node]}, {"const": "a"})
+    document = Document({"propertyNames": names}, Budget(10_000))
+
+    assert accepts(document, document.root, {"a": 1}) is answer
