@@ -286,6 +286,15 @@ def test_settings_and_limits_of_every_module_come_back_from_json() -> None:
     assert bare.policies == (FallbackPolicy("read"), FallbackPolicy("ocr", (FallbackStep("b", ()),)))
 
 
+@pytest.mark.parametrize("budget_s", [None, 30.0])
+def test_a_policy_comes_back_from_json_with_what_was_said_and_no_more(budget_s: float | None) -> None:
+    made = Content((), (FallbackPolicy("read", budget_s=budget_s),))
+
+    assert content_from_json(made.as_json()) == made
+    assert ("budget_s" in made.as_json()["fallback_policies"][0]) is (budget_s is not None)
+    assert made.policy("check") == FallbackPolicy("check")
+
+
 def test_equal_content_is_the_same_text_whatever_the_order_of_its_names() -> None:
     assert canonical_json({"b": 1, "a": [1, {"d": "ü", "c": None}]}) == '{"a":[1,{"c":null,"d":"ü"}],"b":1}'
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -399,6 +399,40 @@ def test_a_fallback_carries_who_was_wanted_who_served_and_why(first: CandidateRe
     assert first.message in why.summary
 
 
+@pytest.mark.parametrize(
+    ("then", "summary"),
+    [
+        (Terminal.FAIL, "The run failed: stage extract got no output. m0: crash (signal:SEGV), m1: error."),
+        (Terminal.PARK, "The run is on hold: stage extract got no output. m0: crash (signal:SEGV), m1: error."),
+        (Terminal.SKIP, "The stage was skipped: stage extract got no output. m0: crash (signal:SEGV), m1: error."),
+    ],
+)
+def test_an_end_tells_what_follows_and_what_each_module_said(then: Terminal, summary: str) -> None:
+    results = [CandidateResult(0, Outcome.CRASH, "signal:SEGV"), CandidateResult(1, Outcome.ERROR)]
+
+    step = next_step(plan(FAULTS, then=then, required=then is not Terminal.SKIP), results)
+
+    assert isinstance(step, End)
+    assert step.why.summary == summary
+
+
+@pytest.mark.parametrize(
+    ("first", "summary"),
+    [
+        (CandidateResult(0, Outcome.CRASH), "Stage extract: m1 served instead of m0 (crash)."),
+        (
+            gave(0, Outcome.SUCCEEDED, 0.25),
+            "Stage extract: m1 served instead of m0 (low_confidence). m0 said succeeded",
+        ),
+    ],
+)
+def test_a_fallback_says_no_more_than_there_is_to_say(first: CandidateResult, summary: str) -> None:
+    why = fallback_why(plan((*FAULTS, "low_confidence")), [first, gave(1, Outcome.SUCCEEDED)], 1)
+
+    assert why is not None
+    assert why.summary == summary
+
+
 @pytest.mark.parametrize("outcome", sorted(TRIGGERS))
 def test_each_trigger_has_a_reason_code_of_its_own(outcome: Outcome) -> None:
     why = fallback_why(plan(FAULTS), [gave(0, outcome), gave(1, Outcome.SUCCEEDED)], 1)

@@ -27,3 +27,9 @@ def test_ids_of_the_same_moment_differ() -> None:
     ids = {new_id("doc", clock_ns=lambda: 1) for _ in range(1000)}
     assert len(ids) == 1000
     assert make_id("doc", 5, b"a" * RANDOM_BYTES) != make_id("doc", 5, b"b" * RANDOM_BYTES)
+
+
+def test_a_new_id_is_of_its_microsecond() -> None:
+    made = new_id("run", clock_ns=lambda: 1_700_000_000_123_456_789, random=lambda size: b"a" * size)
+
+    assert made == make_id("run", 1_700_000_000_123_456, b"a" * RANDOM_BYTES)

@@ -73,6 +73,28 @@ def test_a_refused_step_of_a_configuration_says_what_is_allowed() -> None:
     assert caught.value.fields == {"status": "validated", "action": "roll_back"}
 
 
+@pytest.mark.parametrize(
+    ("status", "action", "advice"),
+    [
+        ("draft", "activate", "Validate it first: that accepts or rejects it."),
+        ("rejected", "activate", "Make another version without what its findings name."),
+        ("active", "activate", "Allowed now: supersede, roll_back."),
+        ("draft", "roll_back", "Allowed now: accept, reject."),
+        ("rejected", "accept", "Allowed now: nothing."),
+    ],
+)
+def test_a_refused_step_of_a_configuration_ends_with_what_to_do_instead(status: str, action: str, advice: str) -> None:
+    with pytest.raises(configuration.IllegalTransition) as caught:
+        configuration.transition(configuration.Status(status), configuration.Action(action))
+    assert caught.value.message.endswith(f" {advice}")
+
+
+def test_a_refused_step_of_a_run_that_nobody_asks_for_is_named_by_its_event() -> None:
+    with pytest.raises(RunTransitionRefused) as caught:
+        run.transition(RunStatus.QUEUED, RunEvent.SUCCEED)
+    assert caught.value.message == "A run that is queued cannot succeed; those that are running can."
+
+
 def test_a_refused_step_of_an_activation_says_where_it_stands() -> None:
     with pytest.raises(activation.NotPending) as caught:
         activation.transition(activation.State.APPLIED, activation.Event.CANCEL)
