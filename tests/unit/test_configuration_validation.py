@@ -186,8 +186,8 @@ BAD: dict[str, tuple[Callable[[], Content], Code, str]] = {
         Code.REQUEST_INVALID,
         "/fallback_policies/0/chain/0/on/0",
     ),
-    "breakers do not exist yet": (
-        lambda: with_policy(step("extract-b", "breaker_open")),
+    "an outcome that leads to no fallback": (
+        lambda: with_policy(step("extract-b", "cancelled")),
         Code.REQUEST_INVALID,
         "/fallback_policies/0/chain/0/on/0",
     ),

@@ -88,7 +88,15 @@ def canonical_json(value: Any) -> str:
 
 def sha256_of(value: Any) -> str:
     """SHA-256 over the canonical JSON of *value*, hexadecimal."""
+    return _EMPTY_SHA256 if value == {} else _sha256(value)
+
+
+def _sha256(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+#: Most settings are empty, and each call of a module is known by the digest of its settings.
+_EMPTY_SHA256: Final = _sha256({})
 
 
 class Terminal(StrEnum):

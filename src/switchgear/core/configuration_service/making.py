@@ -100,12 +100,13 @@ class Making(Reading):
         *,
         draft: bool,
     ) -> Created:
-        known = await unit.configurations.by_digest(content.digest)
+        digest = content.digest
+        known = await unit.configurations.by_digest(digest)
         if known is not None:
             if known.status is Status.DRAFT and findings.is_valid and not draft:
                 known = await self._decide_draft(unit, known, findings, by, message)
             return Created(known, False, findings)
-        stored = await self._new(unit, content, snapshot, findings, origin, message, by, draft=draft)
+        stored = await self._new(unit, content, digest, snapshot, findings, origin, message, by, draft=draft)
         await unit.configurations.add(stored)
         after = {"version": stored.version, "status": str(stored.status), "digest": stored.digest}
         await unit.audit.append(
@@ -121,6 +122,7 @@ class Making(Reading):
     async def _new(
         unit: UnitOfWork,
         content: Content,
+        digest: str,
         snapshot: Snapshot,
         findings: Findings,
         origin: StoredConfiguration | None,
@@ -137,7 +139,7 @@ class Making(Reading):
             status=Status.DRAFT if draft else Status.VALIDATED,
             content=ordered(content),
             lock=lock,
-            digest=content.digest,
+            digest=digest,
             lock_digest=sha256_of({name: entry.as_json() for name, entry in lock.items()}),
             base_id=origin.id if origin is not None else None,
             message=message,

@@ -18,12 +18,14 @@ from switchgear.sdk.errors import DeclarationError
 _BLOB: Final = "blob"
 _FITS: Final = Compatibility(Verdict.COMPATIBLE)
 _compared: Final[IdentityCache[Compatibility]] = IdentityCache()
+_disagreed: Final[IdentityCache[tuple[tuple[Verdict, str], ...]]] = IdentityCache()
+_linked: Final[IdentityCache[tuple[tuple[str, Verdict, str], ...]]] = IdentityCache()
 
 
 def check_contract(use: Use, module: ModuleDescription, collector: Collector) -> None:
     """Report where a module does not, or may not, fulfil its stage's contract."""
     where = use.pointer + "/module_id"
-    for verdict, message in disagreements(module, use.stage):
+    for verdict, message in _disagreed.get(module, use.stage, make=lambda: tuple(disagreements(module, use.stage))):
         code = Code.CONTRACT_INCOMPATIBLE if verdict is Verdict.INCOMPATIBLE else Code.CONTRACT_UNPROVEN
         kind = Kind.CONTENT if verdict is Verdict.INCOMPATIBLE else Kind.NOTICE
         collector.add(kind, Finding(code, where, use.stage.id, message))
@@ -66,6 +68,13 @@ def disagreements(module: ModuleDescription, stage: StageDescription) -> Iterato
 
 def check_pipeline(pipeline: PipelineDescription, collector: Collector) -> None:
     """Report where a stage's output is not what a later stage takes; so every chain holds by transitivity."""
+    for stage_id, verdict, message in _linked.get(pipeline, make=lambda: tuple(_loose_links(pipeline))):
+        kind = Kind.CONTENT if verdict is Verdict.INCOMPATIBLE else Kind.NOTICE
+        code = Code.CONTRACT_INCOMPATIBLE if verdict is Verdict.INCOMPATIBLE else Code.CONTRACT_UNPROVEN
+        collector.add(kind, Finding(code, "/selections", stage_id, message))
+
+
+def _loose_links(pipeline: PipelineDescription) -> Iterator[tuple[str, Verdict, str]]:
     outputs: dict[str, StageDescription] = {}
     for stage in pipeline.stages:
         for name, taken in stage.contract.inputs.items():
@@ -75,9 +84,7 @@ def check_pipeline(pipeline: PipelineDescription, collector: Collector) -> None:
             answer = within(producer.contract.output_sent_schema, taken.schema)
             text = f"The output of stage {producer.id} does not fit the input {name} of stage {stage.id}"
             for verdict, message in _told(answer, text):
-                kind = Kind.CONTENT if verdict is Verdict.INCOMPATIBLE else Kind.NOTICE
-                code = Code.CONTRACT_INCOMPATIBLE if verdict is Verdict.INCOMPATIBLE else Code.CONTRACT_UNPROVEN
-                collector.add(kind, Finding(code, "/selections", stage.id, message))
+                yield stage.id, verdict, message
         outputs[stage.contract.output_name] = stage
 
 

@@ -27,7 +27,7 @@ def microseconds_of(moment: datetime | None) -> int | None:
 
 
 def _written(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 #: RFC 3339 in UTC with microseconds: texts of it sort like the times.
