@@ -9,8 +9,12 @@ import pytest
 import yaml
 
 from factories.instance import ON_BOTH, Instance, problem_of
+from switchgear.domain.access import Actor, Role
+from switchgear.domain.audit import AuditAction
 
 pytestmark = [pytest.mark.anyio, ON_BOTH]
+
+HOUR_US = 3_600_000_000
 
 FULL = [
     {"stage_id": "load", "module_id": "load-inline"},
@@ -237,3 +241,29 @@ async def test_the_same_idempotency_key_gives_the_same_answer_and_one_version(in
     problem = problem_of(await instance.request("POST", "/configurations", json=other, headers=headers, expect=422))
     assert problem["code"] == "request.idempotency_mismatch"
     assert len((await instance.get("/configurations"))["items"]) == 2
+
+
+async def test_a_request_whose_answer_was_lost_with_its_server_is_not_done_again(instance: Instance) -> None:
+    application, body = instance.application, b'{"message": "Once"}'
+    by = Actor("test-operator", Role.OPERATOR, instance.ids["operator"])
+    route = "POST /api/v1/configurations/v1/activate?"
+    assert await application.idempotency.reserve(by, "lost", route, body) is None
+    with application.idempotency.at_work(by, "lost"):
+        async with application.units() as unit:
+            await unit.audit.append(AuditAction.ACTIVATION_QUEUED, actor=by)
+            await unit.commit()
+    async with application.units() as unit:  # long ago
+        await unit.access.change_key(instance.ids["operator"], "lost", expires_at=application.clock() + HOUR_US)
+        await unit.commit()
+
+    answer = await instance.request(
+        "POST",
+        "/configurations/v1/activate",
+        content=body,
+        headers={"Idempotency-Key": "lost", "Content-Type": "application/json"},
+        role="operator",
+        expect=409,
+    )
+
+    assert problem_of(answer)["code"] == "request.answer_lost"
+    assert "took effect" in problem_of(answer)["detail"]

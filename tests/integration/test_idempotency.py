@@ -8,10 +8,20 @@ from dataclasses import dataclass
 
 import pytest
 
+from factories.runs import Room
 from switchgear.core.database import Database
-from switchgear.core.idempotency import KEPT_US, RESERVED_US, Idempotency, IdempotencyMismatch, Replay, StillAtWork
+from switchgear.core.idempotency import (
+    KEPT_US,
+    RESERVED_US,
+    AnswerLost,
+    Idempotency,
+    IdempotencyMismatch,
+    Replay,
+    StillAtWork,
+)
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import Actor, Role
+from switchgear.domain.audit import AuditAction
 from switchgear.domain.errors import InvalidRequest
 
 pytestmark = pytest.mark.anyio
@@ -131,3 +141,73 @@ async def test_of_many_that_take_over_at_once_one_does_the_work(keys: Idempotenc
 async def test_a_malformed_key_is_refused(keys: Idempotency, key: str) -> None:
     with pytest.raises(InvalidRequest, match="Idempotency-Key"):
         await keys.reserve(ANNA, key, ROUTE, b"{}")
+
+
+# --- a process that dies between the effect and its answer (RELIABILITY 27) ---
+
+
+async def change_something(keys: Idempotency) -> None:
+    async with keys.units() as unit:
+        await unit.audit.append(AuditAction.RUN_CANCELLED, actor=ANNA)
+        await unit.commit()
+
+
+async def test_what_took_effect_is_not_done_again_when_its_answer_was_lost(keys: Idempotency, clock: Clock) -> None:
+    await keys.reserve(ANNA, "k", ROUTE, b"{}")
+    with keys.at_work(ANNA, "k"):
+        await change_something(keys)
+
+    with pytest.raises(StillAtWork):  # it may be writing its answer in this moment
+        await keys.reserve(ANNA, "k", ROUTE, b"{}")
+    clock.now_us += RESERVED_US
+    with pytest.raises(AnswerLost) as caught:
+        await keys.reserve(ANNA, "k", ROUTE, b"{}")
+    assert caught.value.code == "request.answer_lost"
+    assert "took effect" in str(caught.value)
+    with pytest.raises(IdempotencyMismatch):
+        await keys.reserve(ANNA, "k", ROUTE, b"other")
+    clock.now_us += KEPT_US
+    assert await keys.reserve(ANNA, "k", ROUTE, b"{}") is None
+
+
+async def test_an_effect_that_was_not_committed_marks_no_key(keys: Idempotency, clock: Clock) -> None:
+    await keys.reserve(ANNA, "k", ROUTE, b"{}")
+    with keys.at_work(ANNA, "k"):
+        async with keys.units() as unit:
+            await unit.audit.append(AuditAction.RUN_CANCELLED, actor=ANNA)
+    clock.now_us += RESERVED_US
+    assert await keys.reserve(ANNA, "k", ROUTE, b"{}") is None
+
+
+async def test_a_document_that_was_stored_marks_its_key(keys: Idempotency, clock: Clock) -> None:
+    room = await Room(keys.units.database).prepare()
+    await keys.reserve(ANNA, "k", ROUTE, b"{}")
+    with keys.at_work(ANNA, "k"):
+        await room.submit("hello")
+    clock.now_us += RESERVED_US
+    with pytest.raises(AnswerLost):
+        await keys.reserve(ANNA, "k", ROUTE, b"{}")
+
+
+async def test_a_marked_key_gets_its_answer_and_a_refusal_frees_it(keys: Idempotency) -> None:
+    for key in ("answered", "refused", "failed"):
+        await keys.reserve(ANNA, key, ROUTE, b"{}")
+        with keys.at_work(ANNA, key):
+            await change_something(keys)
+    await answer(keys, "answered")
+    await keys.release(ANNA, "refused")
+    await keys.release(ANNA, "failed", unless_done=True)
+
+    assert await keys.reserve(ANNA, "answered", ROUTE, b"{}") == ANSWER
+    assert await keys.reserve(ANNA, "refused", ROUTE, b"{}") is None
+    with pytest.raises(StillAtWork):
+        await keys.reserve(ANNA, "failed", ROUTE, b"{}")
+
+
+async def test_other_requests_of_the_process_mark_nothing(keys: Idempotency, clock: Clock) -> None:
+    await keys.reserve(ANNA, "k", ROUTE, b"{}")
+    with keys.at_work(ANNA, "k"):
+        pass
+    await change_something(keys)
+    clock.now_us += RESERVED_US
+    assert await keys.reserve(ANNA, "k", ROUTE, b"{}") is None

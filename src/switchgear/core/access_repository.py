@@ -115,11 +115,12 @@ class AccessRepository:
             values["headers"] = null()
         await self._session.execute(statement.values(**values))
 
-    async def drop_key(self, actor: str, key: str) -> None:
-        """Forget a key."""
-        await self._session.execute(
-            delete(IdempotencyKey).where(IdempotencyKey.actor == actor, IdempotencyKey.key == key)
-        )
+    async def drop_key(self, actor: str, key: str, *, but_not: int | None = None) -> None:
+        """Forget a key, unless its status is *but_not*."""
+        gone = delete(IdempotencyKey).where(IdempotencyKey.actor == actor, IdempotencyKey.key == key)
+        if but_not is not None:
+            gone = gone.where(IdempotencyKey.status.is_distinct_from(but_not))
+        await self._session.execute(gone)
 
     async def drop_expired_keys(self, now_us: int) -> int:
         """Forget keys past their time; returns how many."""

@@ -24,7 +24,7 @@ from switchgear.core.breaker_repository import BreakerRepository
 from switchgear.core.catalogue_repository import CatalogueRepository
 from switchgear.core.configuration_repository import ConfigurationRepository, Unchanging
 from switchgear.core.database import Database, Statements, UnitStatements
-from switchgear.core.database.statements import wall_time_us
+from switchgear.core.database.statements import riders_var, wall_time_us
 
 
 class UnitOfWork:
@@ -88,6 +88,9 @@ class UnitOfWork:
     async def commit(self) -> None:
         """Make everything durable."""
         await self.session.flush()
+        riders = riders_var.get()
+        if riders:
+            await self.statements.run(*riders)
         await self._connection.commit()
 
 

@@ -93,6 +93,7 @@ class Code(StrEnum):
     REQUEST_UNSUPPORTED_MEDIA_TYPE = "request.unsupported_media_type"
     REQUEST_PRECONDITION_REQUIRED = "request.precondition_required"
     REQUEST_PRECONDITION_FAILED = "request.precondition_failed"
+    REQUEST_ANSWER_LOST = "request.answer_lost"
     REQUEST_IDEMPOTENCY_MISMATCH = "request.idempotency_mismatch"
     REQUEST_RATE_LIMITED = "request.rate_limited"
     ACCESS_UNAUTHENTICATED = "access.unauthenticated"

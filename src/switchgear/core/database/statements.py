@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -56,6 +57,10 @@ class Result:
 
     rows: list[Row]
     changed: int
+
+
+#: Statements that go with every group of the present request that changes something: all or nothing.
+riders_var: ContextVar[tuple[Statement, ...]] = ContextVar("riders", default=())
 
 
 class Statements(Protocol):

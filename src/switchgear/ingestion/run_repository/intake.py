@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from switchgear.core.database import Statement
+from switchgear.core.database.statements import riders_var
 from switchgear.domain.ids import new_id
 from switchgear.ingestion.run_repository.base import to_json_or_none
 from switchgear.ingestion.run_repository.reading import DOCUMENT_COLUMNS, RUN_COLUMNS, Reading, document_of, run_of
@@ -78,6 +79,7 @@ class Intake(Reading):
             Statement(_FIRST_RUN, run),
             Statement(_KNOWN, {"sha256": sha256}, fetch=True),
             Statement(_LAST_RUN, {"sha256": sha256}, fetch=True),
+            *riders_var.get(),
         )
         known = document_of(results[2].rows[0])
         return AcceptedDocument(known, run_of(results[3].rows[0]), duplicate=known.id != document_id)

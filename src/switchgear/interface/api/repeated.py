@@ -13,7 +13,9 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from switchgear.domain.access import Actor
+from switchgear.domain.errors import DatabaseUnreachable
 from switchgear.interface.api.dependencies import services_of
+from switchgear.sdk.errors import SwitchgearError
 
 HEADER: Final = "idempotency-key"
 _KEPT_HEADERS: Final = ("location", "etag", "content-type")
@@ -55,6 +57,7 @@ async def answer_once(
         InvalidRequest: The key is empty or too long.
         IdempotencyMismatch: It was used for another request.
         StillAtWork: The first request has not been answered yet.
+        AnswerLost: It took effect, and its answer is not known.
     """
     key = request.headers.get(HEADER)
     if key is None:
@@ -66,9 +69,11 @@ async def answer_once(
         headers = {**earlier.headers, "Idempotency-Replayed": "true"}
         return Response(earlier.response, status_code=earlier.status, headers=headers)
     try:
-        response = await answer(request)
-    except BaseException:
-        await keys.release(actor, key)
+        with keys.at_work(actor, key):
+            response = await answer(request)
+    except BaseException as error:
+        is_refusal = isinstance(error, SwitchgearError) and not isinstance(error, DatabaseUnreachable)
+        await keys.release(actor, key, unless_done=not is_refusal)
         raise
     if not 200 <= response.status_code < 300:
         await keys.release(actor, key)

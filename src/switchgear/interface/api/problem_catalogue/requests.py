@@ -57,6 +57,13 @@ REQUESTS: Final[Mapping[Code, Entry]] = {
         "Somebody else changed the resource, or the active configuration, in between.",
         "Read it again and decide anew.",
     ),
+    Code.REQUEST_ANSWER_LOST: Entry(
+        "The answer of the first request was lost",
+        "A request with this Idempotency-Key took effect; then the process died before it had stored the answer.",
+        "The server was killed or the machine failed in that moment.",
+        "Nothing is done again under this key. Look at what is there, such as `switchgear audit list`; send a new key "
+        "to do it once more.",
+    ),
     Code.REQUEST_IDEMPOTENCY_MISMATCH: Entry(
         "The Idempotency-Key was used for another request",
         "The same key came with another body, another route, or while the first request is still at work.",
