@@ -269,6 +269,20 @@ _odd = st.recursive(
 )
 
 
+_steps = st.sampled_from([0.5, 1, 1.5, 2, 2.5, 3])
+_ranges = st.one_of(*(_typed(name, multipleOf=_steps, **_bounds) for name in ("integer", "number")))
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=_slow)
+@given(pair=_ranges.flatmap(lambda schema: st.tuples(st.just(schema), st.one_of(_ranges, widened(schema)))))
+def test_ranges_and_multiples_are_judged_as_a_count_of_their_numbers_does(pair: tuple[Any, Any]) -> None:
+    producer, consumer = pair
+    near = [place / 8 for place in range(-120, 121)]  # bounds lie within 4, and halves, so a refusal shows within 15
+    is_refused = any(valid(producer, value) and not valid(consumer, value) for value in near)
+
+    assert _judged(producer, consumer) in ((NO, MAYBE) if is_refused else (YES, MAYBE))
+
+
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=_slow)
 @given(producer=_odd, consumer=_odd, open_world=st.booleans())
 def test_no_json_value_makes_it_raise(producer: Any, consumer: Any, open_world: bool) -> None:

@@ -102,3 +102,21 @@ def test_a_module_lacks_the_first_thing_that_stands_in_its_way(
 def test_a_lack_is_told_with_the_line_that_repairs_it() -> None:
     assert str(_NO_KEY) == "The key was refused."
     assert str(_BROKEN) == "tesseract is not there. To repair it: apt-get install tesseract-ocr"
+
+
+def test_further_lacks_lie_over_what_is_known_of_modules_and_their_settings() -> None:
+    known = snapshot(a=ModuleDescription("a"), b=ModuleDescription("b"))
+
+    found = known.with_lacks({("a", "others"): _BROKEN, ("b", ""): _NO_KEY, ("gone", ""): _BROKEN})
+
+    assert [found.lack_of("a", digest) for digest in ("others", "refused", "")] == [_BROKEN, _NO_KEY, None]
+    assert found.lack_of("b", "others") == _NO_KEY
+    assert found.modules.keys() == {"a", "b"}
+    assert found.probes[("a", "others")] == ProbeAnswer("a", "others", _BROKEN)
+    assert ("b", "") not in found.probes
+
+
+def test_without_further_lacks_a_snapshot_stays_the_very_same() -> None:
+    known = snapshot(a=ModuleDescription("a"))
+
+    assert known.with_lacks({}) is known
