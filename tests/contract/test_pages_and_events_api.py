@@ -58,9 +58,19 @@ async def test_the_documentation_and_the_runbook_load_nothing_from_elsewhere(sha
         assert "http" not in response.text.replace("https://fastapi", "")
     documentation = (await shared.request("GET", "//docs", role=None, expect=200)).text
     assert "<code>Idempotency-Key</code>" in documentation
-    assert "<td>operator or the scope ingest</td>" in documentation
+    assert '<td data-head="Needs">operator or the scope ingest</td>' in documentation
     entry = await shared.get("//problems/parked.review", role=None, headers={"Accept": "application/json"})
     assert entry["code"] == "parked.review"
+
+
+@pytest.mark.parametrize("path", ["//docs", "//problems"])
+async def test_on_a_narrow_screen_the_cells_of_a_table_stand_below_each_other(shared: Instance, path: str) -> None:
+    text = (await shared.request("GET", path, role=None, expect=200)).text
+    narrow = text.partition("@media(max-width:40rem){")[2]
+    assert narrow.startswith("thead{display:none}tr,td{display:block}")
+    assert "td::before{content:attr(data-head)" in narrow  # each with the head of its column
+    assert "overflow-wrap:anywhere" in narrow
+    assert text.count("<td data-head=") == text.count("<td") > 0
 
 
 async def test_metrics_show_the_present_state(shared: Instance) -> None:

@@ -18,6 +18,9 @@ _STYLE: Final = (
     "h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}.bad{color:#b3261e}.warn{color:#8a5000}"
     ".good{color:#146c2e}@media(prefers-color-scheme:dark){body{background:#141414;color:#eee}a{color:#8ab4f8}"
     ".bad{color:#f2b8b5}.warn{color:#f6c26b}.good{color:#7fd69a}}"
+    "@media(max-width:40rem){thead{display:none}tr,td{display:block}tr{padding:.5rem 0;border-bottom:1px solid #8884}"
+    "td{border:0;padding:0;overflow-wrap:anywhere}td:empty{display:none}"
+    'td::before{content:attr(data-head) ": ";opacity:.7}}'
 )
 
 
@@ -33,7 +36,12 @@ def page(title: str, body: str) -> str:
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; cells are HTML already."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    lines = "".join(
+        "<tr>"
+        + "".join(f'<td data-head="{escape(name)}">{cell}</td>' for name, cell in zip(heads, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
 
 
