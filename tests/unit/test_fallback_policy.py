@@ -416,6 +416,15 @@ def test_an_end_tells_what_follows_and_what_each_module_said(then: Terminal, sum
     assert step.why.summary == summary
 
 
+def test_an_end_repeats_in_words_what_was_wrong_with_the_last_answer() -> None:
+    results = [gave(0, Outcome.CRASH), CandidateResult(1, Outcome.ERROR, message="No field was found.")]
+
+    step = next_step(plan(FAULTS), results)
+
+    assert isinstance(step, End)
+    assert step.why.summary.endswith(", m1: error. No field was found.")
+
+
 @pytest.mark.parametrize(
     ("first", "summary"),
     [

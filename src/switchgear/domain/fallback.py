@@ -261,7 +261,8 @@ def _end(
         Terminal.PARK: "The run is on hold",
         Terminal.SKIP: "The stage was skipped",
     }[terminal]
-    summary = f"{consequence}: stage {plan.stage_id} got no output. {asked}.{reason}"
+    said = f" {results[-1].message}" if results[-1].message else ""
+    summary = f"{consequence}: stage {plan.stage_id} got no output. {asked}.{reason}{said}"
     facts = {"stage_id": plan.stage_id, "terminal": str(terminal), "explicit": plan.explicit_then}
     repairs = dict.fromkeys(action for result in results for action in repair(result.fix))
     return End(terminal, Why(code, summary, facts, next_actions=tuple(repairs)), not_matched)
