@@ -93,6 +93,8 @@ def test_documents_go_through_while_one_waits_and_are_known_afterwards(switchgea
     again = switchgear("ingest", names[0])
     assert f"already known: {sent[0]['document']['id']}, last run succeeded" in again
     assert len(switchgear.json("runs", "list")) == 2
+    (switchgear.folder / "copy.txt").write_text("first words")
+    assert "\ncopy.txt " in switchgear("ingest", "copy.txt")  # the file that was sent, not its first name
     (new,) = switchgear.json("ingest", names[0], "--again", "--wait")
     told = switchgear("ingest", names[0], "--again")
     assert "already known" not in told

@@ -141,7 +141,7 @@ def _report(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, a
             document = answer["document"]["id"]
             known = f"known as {document}, new run " if again else f"already known: {document}, last run "
         summary = (run.get("why") or {}).get("summary")
-        rows.append((answer["document"]["name"], run["id"], known + status_words(run), summary))
+        rows.append((Path(answer["file"]).name, run["id"], known + status_words(run), summary))
     show_table(("document", "run", "status", "why"), rows, empty="Nothing was accepted.")
     for answer in sent:
         if "problem" in answer:
