@@ -57,6 +57,28 @@ async def test_a_writer_waits_for_another_one_no_longer_than_its_deadline(databa
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_waiting_for_other_writers_and_for_the_lock_share_one_deadline(database_url: str) -> None:
+    database = Database(database_url, deadline_s=1.0)
+    await database.start()
+    elsewhere = sqlite3.connect(str(make_url(database_url).database), isolation_level=None)
+    elsewhere.execute("BEGIN IMMEDIATE")
+
+    async def write(after_s: float) -> float:
+        await asyncio.sleep(after_s)
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnreachable, match="nothing was changed"):
+            async with database.transaction(write=True) as connection:
+                await connection.execute(text("SELECT 1"))
+        return time.monotonic() - began
+
+    waited = await asyncio.gather(write(0), write(0.6))  # the second gets its turn when 0.6 s of its time are left
+
+    elsewhere.close()
+    assert max(waited) < 1.3
+    await database.close()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 async def test_statements_on_sqlite_run_where_they_are_asked_for_and_only_the_disk_is_waited_for_elsewhere(
     database: Database,
 ) -> None:

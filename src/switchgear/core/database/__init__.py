@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -90,7 +91,7 @@ class Database:
         """
         engine = self._make_engine(1)
         try:
-            async with self._deadline(), engine.connect() as connection:
+            async with self._until(time.monotonic() + self.deadline_s), engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
         except SQLAlchemyError as error:
             raise translate(error) or DatabaseUnreachable(str(error)) from error
@@ -104,9 +105,10 @@ class Database:
         Raises:
             DatabaseUnreachable: The database did not answer, or other writers did not finish, within the deadline.
         """
+        deadline = time.monotonic() + self.deadline_s  # one for the turn, the connection and the lock together
         try:
-            async with self._turn_to_write(write), self._connect() as connection:
-                yield await connection.execution_options(switchgear_write=write)
+            async with self._turn_to_write(write, deadline), self._connect(deadline) as connection:
+                yield await connection.execution_options(switchgear_write_by=deadline if write else None)
         except (SQLAlchemyError, sqlite3.Error, psycopg.Error, TimeoutError) as error:
             ours = translate(error)
             if ours is None:
@@ -123,8 +125,8 @@ class Database:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SWITCH_LOCK})
 
     @asynccontextmanager
-    async def _connect(self) -> AsyncIterator[AsyncConnection]:
-        async with self._deadline():
+    async def _connect(self, deadline: float) -> AsyncIterator[AsyncConnection]:
+        async with self._until(deadline):
             connection = await self.engine.connect()
         try:
             yield connection
@@ -132,11 +134,11 @@ class Database:
             await connection.close()
 
     @asynccontextmanager
-    async def _turn_to_write(self, write: bool) -> AsyncIterator[None]:
+    async def _turn_to_write(self, write: bool, deadline: float) -> AsyncIterator[None]:
         if self._turn is None or not write:
             yield
             return
-        async with self._deadline():
+        async with self._until(deadline):
             await self._turn.acquire()
         try:
             yield
@@ -144,9 +146,9 @@ class Database:
             self._turn.release()
 
     @asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[None]:
+    async def _until(self, deadline: float) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(self.deadline_s):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 yield
         except TimeoutError as error:
             raise DatabaseUnreachable(
@@ -157,7 +159,7 @@ class Database:
         if self.dialect == "sqlite":
             engine = create_async_engine(self.url.set(drivername=sqlite_dialect.NAME), pool_size=pool_size)
             event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, self.clock))
-            event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, self.deadline_s))
+            event.listen(engine.sync_engine, "begin", _begin_sqlite)
             return engine
         return create_async_engine(
             self.url,
@@ -177,10 +179,11 @@ def _prepare_sqlite(clock: Clock | None, connection: sqlite3.Connection, _record
     prepare(connection, clock, BUSY_MS)
 
 
-def _begin_sqlite(deadline_s: float, connection: Connection) -> None:
-    if connection.get_execution_options().get("switchgear_write", False):
+def _begin_sqlite(connection: Connection) -> None:
+    deadline = connection.get_execution_options().get("switchgear_write_by")
+    if deadline is not None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        sqlite_dialect.begin_immediate(driver, deadline_s)
+        sqlite_dialect.begin_immediate(driver, deadline)
     else:
         connection.exec_driver_sql("BEGIN")

@@ -83,17 +83,17 @@ async def _nothing() -> None:
     """Over at once: the loop does not turn."""
 
 
-def begin_immediate(connection: sqlite3.Connection, deadline_s: float) -> None:
+def begin_immediate(connection: sqlite3.Connection, deadline: float) -> None:
     """Take the write lock, which another process or the narrow path may hold.
 
     Args:
         connection: The driver's connection.
-        deadline_s: Longest wait in seconds.
+        deadline: Until when to ask for it, in seconds as `time.monotonic` counts them; it is asked for once at least.
 
     Raises:
         sqlite3.OperationalError: The lock was not free in time, or the database cannot be written.
     """
-    deadline, pause = time.monotonic() + deadline_s, _FIRST_PAUSE_S
+    pause = _FIRST_PAUSE_S
     while not _begun(connection, last_time=time.monotonic() >= deadline):
         await_only(asyncio.sleep(pause))
         pause = min(2 * pause, _LONGEST_PAUSE_S)
