@@ -68,6 +68,12 @@ def test_the_content_says_what_a_document_is(name: str, media: Media, syntax: Sy
     assert (kind.media, kind.syntax) == (media, syntax)
 
 
+@pytest.mark.parametrize("data", [b"\x7fELF\x02\x01\x01" + bytes(200), b"MZ\x90\0\x03" + bytes(200)])
+def test_a_program_under_another_name_is_called_a_program(data: bytes) -> None:
+    with pytest.raises(InputRejected, match=r"The file is a program\. Send a PDF"):
+        inspect(signature(data), data, Limits(), looks_like="application/x-iso9660-appimage")
+
+
 def test_an_owner_password_alone_keeps_nobody_from_reading() -> None:
     kind = classify((SAMPLES / "pdf-encrypted-owner-only.pdf").read_bytes())
     assert (kind.media, kind.syntax, kind.page_count) == (Media.PDF, Syntax.ZUGFERD_1, 1)

@@ -30,6 +30,7 @@ class Form(StrEnum):
     IMAGE = "image"
     XML = "XML"
     HTML = "web page"
+    PROGRAM = "program"
     EMAIL = "e-mail"
     TEXT = "text"
     UNKNOWN = "unknown"
@@ -43,6 +44,8 @@ _SIGNATURES: Final[tuple[tuple[bytes, Form], ...]] = (
     (b"\xff\xd8\xff", Form.IMAGE),
     (b"II*\x00", Form.IMAGE),
     (b"MM\x00*", Form.IMAGE),
+    (b"\x7fELF", Form.PROGRAM),
+    (b"MZ\x90\x00", Form.PROGRAM),
 )
 #: A PDF may have a little in front of its mark.
 _PDF_HEAD: Final = 1024
@@ -156,6 +159,10 @@ def _html(data: bytes, limits: Limits) -> Kind:
     raise InputRejected("unsupported", f"The file is a web page. {SUPPORTED}")
 
 
+def _program(data: bytes, limits: Limits) -> Kind:
+    raise InputRejected("unsupported", f"The file is a program. {SUPPORTED}")
+
+
 def _email(data: bytes, limits: Limits) -> Kind:
     raise InputRejected(
         "container_unsupported",
@@ -177,6 +184,7 @@ _INSPECTORS: Final[Mapping[Form, Callable[[bytes, Limits], Kind]]] = {
     Form.IMAGE: _image,
     Form.XML: _xml,
     Form.HTML: _html,
+    Form.PROGRAM: _program,
     Form.EMAIL: _email,
     Form.TEXT: _text,
 }
