@@ -67,8 +67,9 @@ async def test_previous_skips_versions_that_a_rollback_left(core: Core) -> None:
     await core.go_back()
     assert (await core.service.get("previous")).version == 1  # version 3 was left by a rollback
     await core.go_back()
-    with pytest.raises(NotFound, match="No earlier version"):
+    with pytest.raises(NotFound, match=r"No earlier version .* `switchgear config history`") as refused:
         await core.go_back()
+    assert "v1" not in str(refused.value)  # which is the active one
 
 
 async def test_previous_is_the_highest_number_not_the_one_that_was_left_last(core: Core) -> None:

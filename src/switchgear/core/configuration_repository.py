@@ -239,7 +239,7 @@ class ConfigurationRepository:
 
 _MISSING: Final = {
     "active": "No configuration is active. Create one and activate it.",
-    "previous": "No earlier version is there to go back to. Name one, such as v1.",
+    "previous": "No earlier version is there to go back to. Name one that `switchgear config history` shows.",
 }
 
 
