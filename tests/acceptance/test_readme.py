@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -40,16 +41,12 @@ def session(page: Path) -> list[Step]:
 
 
 def test_the_session_of_the_readme_happens_as_printed(tmp_path: Path) -> None:
-    invoices, more = tmp_path / "invoices", tmp_path / "more"
-    invoices.mkdir()
-    more.mkdir()
-    for name in ("hybrid-en16931.pdf", "sheet-german.csv", "xrechnung-ubl.xml"):
-        shutil.copy(SAMPLES / name, invoices / name)
-    right = (SAMPLES / "xrechnung-ubl.xml").read_text()
-    wrong = right.replace(">336.9</cbc:PayableAmount>", ">999.99</cbc:PayableAmount>").replace("123456XX", "2024-7")
+    (preparation,) = [block.text for block in blocks(README) if block.language == "bash"]
+    home = {**os.environ, "HOME": str(tmp_path)}
+    subprocess.run(["bash", "-ec", preparation], cwd=ROOT, env=home, check=True)
+    (folder,) = tmp_path.iterdir()
+    wrong = (folder / "invoices" / "wrong-total.xml").read_text()
     assert wrong.count("999.99") == wrong.count("2024-7") == 1
-    (invoices / "wrong-total.xml").write_text(wrong)
-    shutil.copy(ROOT / "tests" / "samples" / "hybrid-zugferd-1.pdf", more)
     given = session(README)
     shown = " ".join(step.command for step in given)
     for promised in (
@@ -62,7 +59,7 @@ def test_the_session_of_the_readme_happens_as_printed(tmp_path: Path) -> None:
         "audit verify",
     ):
         assert f"switchgear {promised}" in shown
-    with Transcript(tmp_path) as transcript:
+    with Transcript(folder) as transcript:
         transcript.play(given)
 
 
