@@ -85,6 +85,13 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
         MAYBE,
         "",
     ),
+    (
+        "multiples behind a bound that is excluded",
+        number(multipleOf=0.5, exclusiveMinimum=-8),
+        number(minimum=-7.5),
+        MAYBE,
+        "",
+    ),
     ("multiples that have room behind the bound", number(multipleOf=0.5, maximum=9.25), number(maximum=8.5), NO, ""),
     (
         "multiples that have no room behind the bound",

@@ -69,6 +69,10 @@ def test_keywords_of_a_schema_have_the_same_words(keyword: str, bound: Any, word
         (["must be text", "must be text"], "must be text"),
         (["must be text", "must be null"], "must be text or null"),
         (["must be text", "must not be empty"], "must be text or must not be empty"),
+        (
+            ["must be text", "must not be empty", "must be null"],
+            "must be text, must not be empty or must be null",
+        ),
         (["must be one of: a, b", "must be null"], "must be null or one of: a, b"),
     ],
     ids=str,
