@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from factories.instance import Instance, problem_of
+from switchgear.core.breaker_service import Admission
+from switchgear.domain.run import Outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -161,6 +163,19 @@ async def test_a_breaker_opened_by_hand_stops_a_module_and_everybody_sees_it(ins
         ("", ["upper-text"]),
         ("Wrong totals", ["upper-text"]),
     ]
+
+
+async def test_what_a_person_said_about_a_breaker_is_shown_before_what_opened_by_itself(instance: Instance) -> None:
+    for _ in range(5):
+        await instance.application.breakers.record(
+            "upper-text", "digest", Admission(), Outcome.ERROR, "ValueError", "It broke."
+        )
+    assert (await instance.get("/modules/upper-text"))["breaker"] == "open"
+
+    set_to = await instance.post("/modules/upper-text/breaker", {"state": "disabled"}, role="maintainer")
+
+    assert set_to["breaker"] == "disabled"
+    assert [one["state"] for one in set_to["breakers"]] == ["disabled", "open"]
 
 
 @pytest.mark.parametrize("body", [{"state": "open"}, {"state": "half_open"}, {}, {"state": "closed", "who": "me"}])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from switchgear.core.module_registry import ModuleChange, StageAvailability
-from switchgear.domain.breaker import Breaker, BreakerState
+from switchgear.domain.breaker import ANY_SETTINGS, Breaker, BreakerState
 from switchgear.domain.configuration import StoredConfiguration
 from switchgear.domain.stage import ContractDescription, ModuleDescription, PipelineDescription, StageDescription
 from switchgear.interface.api.schemas.common import time_of
@@ -23,8 +23,8 @@ from switchgear.interface.api.schemas.modules import (
 )
 from switchgear.interface.api.views.configurations import policy_views, selection_views, why_of_lack
 
-#: States of breakers, what stops most first.
-_STOPPING: Final = (BreakerState.FORCED_OPEN, BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.DISABLED)
+#: States of breakers that moved by themselves, what stops most first; what a person said stands before them.
+_STOPPING: Final = (BreakerState.OPEN, BreakerState.HALF_OPEN)
 
 Answer = Literal["compatible", "incompatible", "unknown"]
 
@@ -44,7 +44,7 @@ def uses_of(module_id: str, active: StoredConfiguration | None) -> Iterator[UseV
 def _summary(
     module: ModuleDescription, active: StoredConfiguration | None, breakers: Sequence[Breaker]
 ) -> dict[str, Any]:
-    states = {breaker.state for breaker in breakers if breaker.module_id == module.id}
+    states = {breaker.settings_digest: breaker.state for breaker in breakers if breaker.module_id == module.id}
     uses = list(uses_of(module.id, active))
     return {
         "id": module.id,
@@ -53,7 +53,7 @@ def _summary(
         "stage_id": module.stage_id,
         "contract": module.contract,
         "status": module.status,
-        "breaker": next((state for state in _STOPPING if state in states), BreakerState.CLOSED),
+        "breaker": states.get(ANY_SETTINGS) or min(states.values(), key=_STOPPING.index, default=BreakerState.CLOSED),
         "enabled": module.enabled,
         "why": why_of_lack(module.lack),
         "is_selected": any(use.role == "selection" for use in uses),
