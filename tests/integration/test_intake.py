@@ -194,6 +194,19 @@ async def test_a_disk_that_fails_keeps_nothing(
 
 
 @pytest.mark.anyio
+async def test_a_full_disk_is_named_although_closing_the_file_fails_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ArtifactStore(tmp_path)
+    await store.start()
+    full = Path("/dev/full").open  # takes no byte, and says so again when what was buffered is flushed by closing
+    monkeypatch.setattr(Path, "open", lambda _self, _mode: full("wb"))
+
+    with pytest.raises(DiskFull, match="Free some space"):
+        await store.put(stream(b"x"), max_bytes=10)
+
+
+@pytest.mark.anyio
 async def test_bytes_and_names_are_on_disk_before_the_document_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

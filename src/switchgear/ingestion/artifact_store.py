@@ -265,7 +265,8 @@ class _Writer:
     def discard(self) -> None:
         """Remove what is left of it; nothing after `finish`."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # on a full disk what is buffered fails a second time; it is not wanted
+                self._file.close()
             self._temporary.unlink(missing_ok=True)
 
 
