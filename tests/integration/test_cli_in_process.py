@@ -265,6 +265,19 @@ def test_a_module_is_tried_on_a_real_document_without_activating_anything(switch
     switchgear("modules", "try", "upper-nothing", "one.txt", expect=1)
 
 
+def test_a_trial_that_fails_names_no_command_for_a_run_that_is_gone(switchgear: Commands) -> None:
+    write(switchgear.folder, one="first words")
+    broken = ("upper=upper-faulty", "upper.settings.mode=raise", "upper.fallback=", "upper.then=park")
+    switchgear("config", "set", *broken, "-m", "Break it", "--activate")
+    switchgear("activations", "watch")
+    tried = switchgear.run("modules", "try", "upper-faulty", "one.txt", expect=3)
+    assert "one.txt with upper-faulty for upper: on hold" in tried.stdout
+    assert "raised an error" in tried.stdout
+    assert "runs retry" not in tried.stdout
+    trial = switchgear.json("modules", "try", "upper-faulty", "one.txt", expect=3)
+    assert trial["run"]["why"]["next_actions"] == []
+
+
 def test_a_module_that_cannot_be_used_is_not_tried_and_its_repair_is_named(switchgear: Commands) -> None:
     write(switchgear.folder, one="first words")
     tried = switchgear.run("modules", "try", "upper-nobinary", "one.txt", expect=1)

@@ -85,6 +85,7 @@ async def _run(
         run = accepted["run"]
         while run["status"] in ("queued", "running"):
             run = (await api.send("GET", f"/runs/{run['id']}", params={"wait": 30})).json()
+        _forget(run)
         return {"run": run, "invoice": await _invoice(api, accepted["document"]["id"])}
 
 
@@ -96,6 +97,14 @@ def _refuse_unavailable(module: Mapping[str, Any]) -> None:
     detail = f"{module['id']} cannot be used here, so nothing was tried: {why['summary']} [{why['code']}]"
     problem = {"code": why["code"], "detail": detail, "next_actions": why["next_actions"]}
     raise CommandFailed(detail, problem=problem)
+
+
+def _forget(run: Mapping[str, Any]) -> None:
+    """Leave out what can be done with the run and its document: they end with the temporary instance."""
+    if why := run.get("why"):
+        gone = (run["id"], run["document_id"])
+        kept = [action for action in why["next_actions"] if not any(one in str(action) for one in gone)]
+        why["next_actions"] = kept
 
 
 async def _invoice(api: Api, document_id: str) -> Any:
