@@ -388,6 +388,8 @@ def test_folders_are_walked_in_order_without_hidden_files(tmp_path: Path) -> Non
     assert [path.name for path in files_below([tmp_path])] == ["c.pdf", "b.pdf"]
     with pytest.raises(WrongUse, match="does not exist"):
         list(files_below([tmp_path / "missing"]))
+    with pytest.raises(WrongUse, match="neither a file nor a folder"):
+        list(files_below([Path(os.devnull)]))
 
 
 def test_a_token_ends_after_a_duration_or_at_a_date() -> None:

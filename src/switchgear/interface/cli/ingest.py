@@ -67,7 +67,7 @@ def files_below(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield files, and the files in folders, in the order of their names; hidden ones in folders are left out.
 
     Raises:
-        WrongUse: A path does not exist.
+        WrongUse: A path does not exist, or is a device, a pipe or the like.
     """
     for path in paths:
         if path.is_dir():
@@ -75,6 +75,8 @@ def files_below(paths: Iterable[Path]) -> Iterator[Path]:
             yield from (one for one in found if not _is_hidden(one.relative_to(path)))
         elif path.is_file():
             yield path
+        elif path.exists():
+            raise WrongUse(f"{path} is neither a file nor a folder.")
         else:
             raise WrongUse(f"{path} does not exist.")
 
