@@ -209,6 +209,12 @@ def test_a_refused_change_lists_every_finding_and_stores_nothing(switchgear: Com
     assert [one["version"] for one in switchgear.json("config", "list")] == [1]
 
 
+def test_a_version_shows_its_stages_in_the_order_of_the_pipeline(switchgear: Commands) -> None:
+    stages = [stage["id"] for stage in switchgear.json("stages", "list")]
+    shown = [line.split()[0] for line in switchgear("config", "show").splitlines() if line]
+    assert [word for word in shown if word in stages] == stages
+
+
 def test_a_configuration_goes_out_and_comes_back_as_a_file(switchgear: Commands) -> None:
     switchgear("config", "export", "active", "-o", "out.yaml")
     same = switchgear("config", "create", "out.yaml", "-m", "The same")

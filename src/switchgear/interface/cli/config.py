@@ -71,6 +71,7 @@ def show_version(
     """Show one version: module, settings and fallback of each stage."""
     with connect() as api:
         configuration = api.get(f"/configurations/{reference}")
+        order = {} if as_json or as_yaml else {stage["id"]: stage["order"] for stage in api.get("/stages")["items"]}
     if as_json:
         print_json(configuration)
         return
@@ -90,7 +91,7 @@ def show_version(
                 ", ".join(step["module_id"] for step in policies.get(item["stage_id"], {}).get("chain", ())),
                 policies.get(item["stage_id"], {}).get("then"),
             )
-            for item in configuration["selections"]
+            for item in sorted(configuration["selections"], key=lambda item: order.get(item["stage_id"], sys.maxsize))
         ],
     )
     _say_findings(configuration.get("findings") or [])
