@@ -37,7 +37,7 @@ def raw(path: Path, runs: int) -> tuple[float, float]:
     started_s, started_cpu_s = time.perf_counter(), time.process_time()
     for _ in range(runs):
         connection.execute("BEGIN IMMEDIATE")
-        row = connection.execute(claims._CLAIM_SQLITE, parameters).fetchone()
+        row = connection.execute(claims._claim_sql("sqlite", 0), parameters).fetchone()
         connection.execute("COMMIT")
         claim = claims._claimed(row, "wrk_1")
         end = {

@@ -70,6 +70,7 @@ class Application:
         environment: Variables of the process.
         wrap: Gets the name of each part that does I/O and the part, returns what is used.
         with_worker: Whether this process carries runs.
+        with_sources: Whether this process takes documents from the folders that are set.
     """
 
     def __init__(
@@ -80,10 +81,12 @@ class Application:
         environment: Mapping[str, str] = os.environ,
         wrap: Wrap = lambda name, part: part,
         with_worker: bool = True,
+        with_sources: bool = True,
     ) -> None:
         self.settings = settings
         self.clock = clock or wall_time_us
-        self.with_worker = with_worker
+        self.with_worker = with_worker and settings.workers > 0
+        self.with_sources = with_sources
         self.worker_id = new_id("wrk")
         self.isolation = IsolationReport("L0", ())
         self._tasks: list[asyncio.Task[None]] = []
@@ -122,7 +125,7 @@ class Application:
             limits=Limits(),
             environment=self._environment,
             resolve_secret=self.secrets.resolve,
-            default_concurrency=settings.workers,
+            default_concurrency=max(1, settings.workers),
             on_artifact=self.artifacts.put_file,
             on_log=self._log_of_module,
         )
@@ -140,6 +143,7 @@ class Application:
             pools=self.pools,
             allow_inline=settings.allow_inline,
             isolate_all=settings.isolation == "L1",
+            queues=settings.queues,
         )
         self.activations = ActivationQueue(
             self.units,
@@ -160,7 +164,7 @@ class Application:
 
     def _build_runs(self) -> None:
         settings = self.settings
-        self.queue = BuiltinQueue(self.repository, settings.lease_s)
+        self.queue = BuiltinQueue(self.repository, settings.lease_s, settings.queues)
         self.runs = RunService(self.units, self.repository, self.artifacts, self.queue)
         self.intake = Intake(
             self.artifacts, self.repository, max_bytes=settings.max_upload_bytes, wake=self.queue.notify
@@ -181,7 +185,7 @@ class Application:
             self.queue,
             self.orchestrator.execute,
             advance=self.activations.advance,
-            concurrency=settings.workers,
+            concurrency=max(1, settings.workers),
             lease_s=settings.lease_s,
             heartbeat_s=settings.heartbeat_s,
             grace_s=settings.shutdown_grace_s,
@@ -242,7 +246,7 @@ class Application:
         await self.activations.start()
         self._every("modules", LOOK_EVERY_S, self.configurations.look_at_modules)
         self._every("follow", FOLLOW_EVERY_S, self._follow)
-        for source in self.settings.source:
+        for source in self.settings.source if self.with_sources else ():
             folder = FolderSource(self.intake, by=SYSTEM, path=source.path, done=source.done, failed=source.failed)
             self._every(f"folder {source.path}", FOLDER_EVERY_S, folder.look)
         if self.with_worker:
@@ -309,6 +313,7 @@ class Application:
                 if module.lack is not None
             },
             isolation={"level": self.isolation.level},
+            queues=self.settings.queues,
         )
 
     def _log_of_module(self, record: Mapping[str, Any]) -> None:
@@ -323,6 +328,14 @@ def build(
     environment: Mapping[str, str] = os.environ,
     wrap: Wrap = lambda name, part: part,
     with_worker: bool = True,
+    with_sources: bool = True,
 ) -> Application:
     """Build an instance; see `Application`. Nothing is started and nothing is written."""
-    return Application(settings, clock=clock, environment=environment, wrap=wrap, with_worker=with_worker)
+    return Application(
+        settings,
+        clock=clock,
+        environment=environment,
+        wrap=wrap,
+        with_worker=with_worker,
+        with_sources=with_sources,
+    )

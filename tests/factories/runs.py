@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -110,9 +110,11 @@ class Room:
             again=again,
         )
 
-    async def claim(self, worker_id: str = "wrk_1", lease_s: float = LEASE_S) -> ClaimedRun | None:
-        """Claim the next run."""
-        return await self.repository.claim(worker_id, lease_s)
+    async def claim(
+        self, worker_id: str = "wrk_1", lease_s: float = LEASE_S, queues: Sequence[str] = ()
+    ) -> ClaimedRun | None:
+        """Claim the next run of these queues; none = of any."""
+        return await self.repository.claim(worker_id, lease_s, queues)
 
     async def held(self, worker_id: str = "wrk_1", lease_s: float = LEASE_S) -> ClaimedRun:
         """Claim the next run; there must be one."""

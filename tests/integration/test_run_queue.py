@@ -320,7 +320,7 @@ async def test_a_stopping_worker_finishes_within_its_grace(room: Room, make_queu
         await gate.somebody.wait()
         asyncio.get_running_loop().call_later(0.05, gate.open.set)
     assert (await room.repository.get(accepted.run.id)).status is RunStatus.SUCCEEDED
-    assert (await room.repository.waiting()).live_workers == 0
+    assert (await room.repository.waiting()).serving("default") == 0
 
 
 async def test_what_does_not_finish_in_time_is_handed_back_without_a_loss(room: Room, make_queue: MakeQueue) -> None:

@@ -495,13 +495,13 @@ async def test_workers_register_live_and_leave(room: Room) -> None:
     worker = WorkerRow("wrk_1", "host", 1, "boot", unavailable={"m": {"code": "module.probe_failed"}})
     await room.repository.register_worker(worker)
     await room.repository.register_worker(worker)
-    assert (await room.repository.waiting()).live_workers == 1
+    assert (await room.repository.waiting()).serving("default") == 1
     await room.database.narrow.run(Statement("UPDATE workers SET heartbeat_at = 0"))
-    assert (await room.repository.waiting()).live_workers == 0
+    assert (await room.repository.waiting()).serving("default") == 0
     await room.repository.heartbeat("wrk_1", [], LEASE_S)
-    assert (await room.repository.waiting()).live_workers == 1
+    assert (await room.repository.waiting()).serving("default") == 1
     await room.repository.forget_worker("wrk_1")
-    assert (await room.repository.waiting()).live_workers == 0
+    assert (await room.repository.waiting()).serving("default") == 0
 
 
 async def test_a_unit_of_work_that_is_not_committed_changes_no_run(room: Room, units: Units) -> None:

@@ -125,3 +125,27 @@ async def test_a_back_off_says_who_asked_for_it_how_long_it_still_is_and_until_w
     assert abs(until.timestamp() * 1e6 - (await desk.repository.get(claim.run_id)).available_at) < 1000
     await desk.database.narrow.run(Statement("UPDATE runs SET available_at = now_us() - 1"))
     assert (await desk.why(claim.run_id))["code"] == "waiting.queue"
+
+
+async def test_a_run_whose_queue_nobody_serves_says_which_worker_to_start(desk: Desk) -> None:
+    await desk.repository.register_worker(WorkerRow("wrk_2", "host", 2, "boot", queues=("default", "slow")))
+    run_id = (await desk.submit()).run.id
+    assert (await desk.why(run_id))["code"] == "waiting.queue"
+    await desk.repository.hand_back(await desk.held(), queue="ocr")
+
+    why = await desk.why(run_id)
+
+    assert why["code"] == "waiting.worker"
+    assert why["summary"].startswith("No live worker serves the queue ocr.")
+    assert why["facts"]["queue"] == "ocr"
+    assert [action["cli"] for action in why["next_actions"]] == ["switchgear worker --queues ocr"]
+    await desk.repository.register_worker(WorkerRow("wrk_3", "host", 3, "boot", queues=("ocr",)))
+    assert (await desk.why(run_id))["code"] == "waiting.queue"
+
+
+async def test_a_place_in_the_queue_counts_the_runs_of_the_same_queue(desk: Desk) -> None:
+    await desk.hire()
+    first = (await desk.submit("a")).run.id
+    await desk.repository.hand_back(await desk.held(), queue="ocr")
+    second = (await desk.submit("b")).run.id
+    assert (await desk.why(first))["facts"]["ahead"] == (await desk.why(second))["facts"]["ahead"] == 0

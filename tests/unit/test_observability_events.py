@@ -123,7 +123,7 @@ def record_everything(metrics: Metrics) -> None:
     metrics.set_configuration(2, "abc")
     metrics.set_generation(desired=3, applied=2)
     metrics.set_runs({"queued": 2}, {"parked.review": 1})
-    metrics.set_queue_age(1.5)
+    metrics.set_queue_ages({"default": 1.5})
     metrics.set_disk_free(42)
 
 

@@ -64,9 +64,9 @@ def test_without_a_file_the_instance_is_home_when_it_is_there(tmp_path: Path) ->
         ("prot = 1\n", {}, "no setting 'prot'. Did you mean 'port'?"),
         ("PORT = 1\n", {}, "Did you mean 'port'?"),
         ("retention_days = 1\n", {}, "no setting 'retention_days'"),
-        ("queues = 'a'\n", {}, "no setting 'queues'"),
+        ("queues = ['Big Ones']\n", {}, "queues"),
         ("", {"SWITCHGEAR_PROT": "1"}, "SWITCHGEAR_PROT. Did you mean 'SWITCHGEAR_PORT'?"),
-        ("", {"SWITCHGEAR_QUEUES": "ocr"}, "SWITCHGEAR_QUEUES"),
+        ("", {"SWITCHGEAR_QUEUES": "ocr,a b"}, "SWITCHGEAR_QUEUES"),
         ("port = 'many'\n", {}, "port ("),
         ("port = [\n", {}, "cannot be read"),
         ("", {"SWITCHGEAR_PORT": "70000"}, "port (variable SWITCHGEAR_PORT) must be "),
@@ -157,3 +157,9 @@ def test_what_two_settings_demand_of_each_other_is_said_without_the_words_of_the
     with pytest.raises(SettingsInvalid) as refused:
         load_settings(tmp_path, {"SWITCHGEAR_DATABASE_URL": "mysql://host/name"})
     assert str(refused.value) == ("The settings do not fit. database_url must begin with sqlite:/// or postgresql://.")
+
+
+@pytest.mark.parametrize("given", ["default, ocr", "default,ocr,"])
+def test_queues_are_a_list_with_commas(tmp_path: Path, given: str) -> None:
+    assert load_settings(tmp_path, {"SWITCHGEAR_QUEUES": given}).queues == ("default", "ocr")
+    assert load_settings(tmp_path, {}).queues == ()

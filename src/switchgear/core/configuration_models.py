@@ -245,6 +245,7 @@ class Worker(Base):
     generation_loaded: Mapped[int | None]
     unavailable: Mapped[dict[str, Any]]  #: module id -> why, as this worker sees it
     isolation: Mapped[dict[str, Any]]
+    queues: Mapped[list[Any]] = mapped_column(server_default="[]")  #: which it serves; none = all
 
 
 class WorkerAcknowledgement(Base):

@@ -257,9 +257,11 @@ class Metrics:
         for code, count in parked_by_code.items():
             self._parked.labels(code if code in Code._value2member_map_ else str(Code.SYSTEM_ERROR)).set(count)
 
-    def set_queue_age(self, seconds: float, queue: str = "default") -> None:
-        """Show how long the oldest waiting run has waited."""
-        self._queue_age.labels(queue).set(seconds)
+    def set_queue_ages(self, seconds: Mapping[str, float]) -> None:
+        """Show how long the oldest waiting run of each queue has waited, in seconds."""
+        self._queue_age.clear()
+        for queue, age in {"default": 0.0, **seconds}.items():
+            self._queue_age.labels(queue).set(age)
 
     def set_disk_free(self, free_bytes: int) -> None:
         """Show how much room is left where HOME is."""

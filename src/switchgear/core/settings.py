@@ -11,13 +11,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from switchgear.domain.errors import Code, DomainError
 from switchgear.domain.wanted_values import wanted_of
+from switchgear.sdk.pipeline import QUEUE_NAME
 
 PREFIX: Final = "SWITCHGEAR_"
 FILE_NAME: Final = "switchgear.toml"
@@ -35,6 +36,9 @@ class SettingsInvalid(DomainError):
     """A setting is unknown or has an impossible value; `fields["problems"]` lists each as a sentence."""
 
     code = Code.REQUEST_INVALID
+
+
+QueueName = Annotated[str, Field(pattern=QUEUE_NAME)]
 
 
 class FolderSource(BaseModel):
@@ -78,7 +82,10 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; SQLite in HOME when absent.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8420, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256, description="Concurrent runs.")
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=0, le=256, description="Concurrent runs; 0 carries none here."
+    )
+    queues: tuple[QueueName, ...] = Field((), description="Work queues that are served here; all when absent.")
     queue_backend: Literal["builtin"] = Field("builtin", description="Who carries runs to workers.")
     pipeline: str = Field("invoice", min_length=1, description="Name of the pipeline's entry point.")
     max_upload_bytes: int = Field(50 * 1024 * 1024, ge=1, description="Largest document that is accepted, in bytes.")
@@ -118,11 +125,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _split_folders(cls, values: Any) -> Any:
-        folders = values.get("secrets_dirs") if isinstance(values, Mapping) else None
-        if isinstance(folders, str):
-            return {**values, "secrets_dirs": [part for part in folders.split(os.pathsep) if part]}
-        return values
+    def _split_lists(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        separators = {"secrets_dirs": os.pathsep, "queues": ","}
+        lists = {
+            name: [part.strip() for part in values[name].split(separator) if part.strip()]
+            for name, separator in separators.items()
+            if isinstance(values.get(name), str)
+        }
+        return {**values, **lists}
 
     @model_validator(mode="after")
     def _fill_in(self) -> Self:

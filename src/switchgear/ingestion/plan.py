@@ -20,7 +20,7 @@ from switchgear.domain.run import Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, Snapshot
 from switchgear.ingestion.module_pool import ModuleUse
 from switchgear.sdk.errors import DeclarationError
-from switchgear.sdk.pipeline import Pipeline, Stage
+from switchgear.sdk.pipeline import DEFAULT_QUEUE, Pipeline, Stage
 
 _PIPELINES: Final = "switchgear.pipelines"
 #: Modules of this distribution may run in the server's own process when they say that they can.
@@ -92,6 +92,11 @@ class StagePlan:
     stage: Stage
     fallback: FallbackPlan | None
     modules: tuple[PlannedModule, ...] = ()
+
+    @property
+    def queue(self) -> str:
+        """The work queue whose workers carry runs through this stage."""
+        return DEFAULT_QUEUE if self.fallback is None else self.fallback.selection.limits.queue
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,7 @@ class Plans:
         pools: The module processes.
         allow_inline: See `ExecutionPlan`.
         isolate_all: See `ExecutionPlan`.
+        queues: Work queues that are served here; none = all.
     """
 
     def __init__(
@@ -221,14 +227,20 @@ class Plans:
         pools: Warmable,
         allow_inline: bool = False,
         isolate_all: bool = False,
+        queues: Collection[str] = (),
     ) -> None:
         self.pipeline = pipeline
+        self._queues = frozenset(queues)
         self._find = find
         self._registry = registry
         self._pools = pools
         self._allow_inline = allow_inline
         self._isolate_all = isolate_all
         self._plans: dict[str, ExecutionPlan] = {}
+
+    def serves(self, stage: StagePlan) -> bool:
+        """Whether runs go through this stage here; else they are handed to the workers of its queue."""
+        return not self._queues or stage.queue in self._queues
 
     async def get(self, configuration_id: str) -> ExecutionPlan:
         """The plan of a stored configuration.
@@ -253,6 +265,8 @@ class Plans:
     async def warm(self, configuration: StoredConfiguration) -> Why | None:
         """Make a candidate ready beside what runs: one warm process for each stage, its fallback's where need be.
 
+        Stages of queues that are not served here are left to the workers that serve them.
+
         The other modules of a chain start when they are first needed: most never are, and each costs memory.
 
         Returns:
@@ -266,7 +280,8 @@ class Plans:
             async with at_once:
                 return await self._warm_stage(plan, stage)
 
-        answers = await asyncio.gather(*(one(stage) for stage in plan.stages if stage.fallback is not None))
+        stages = [stage for stage in plan.stages if stage.fallback is not None and self.serves(stage)]
+        answers = await asyncio.gather(*map(one, stages))
         lacks = [lack for answer in answers for lack in answer]
         return _refusal(configuration, lacks) if lacks else None
 

@@ -45,6 +45,7 @@ class Run(Base):
     lease_boot_id: Mapped[str | None] = mapped_column(String(64))
     losses: Mapped[int] = mapped_column(Integer, default=0)
     stage_id: Mapped[str | None] = mapped_column(String(64))  #: where it is, or where it goes on
+    queue: Mapped[str] = mapped_column(String(32), server_default="default")  #: whose workers carry it
     available_at: Mapped[int]  #: not claimed before this
     accepted_at: Mapped[int]
     started_at: Mapped[int | None]

@@ -7,6 +7,7 @@ what other processes queue is found by looking, often at first and then less oft
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from switchgear.ingestion.run_repository import ClaimedRun, RunRepository
@@ -36,11 +37,13 @@ class BuiltinQueue:
     Args:
         repository: On the narrow path.
         lease_s: How long a claim holds without a heartbeat, in seconds.
+        queues: Which queues are served here; none = all.
     """
 
-    def __init__(self, repository: RunRepository, lease_s: float) -> None:
+    def __init__(self, repository: RunRepository, lease_s: float, queues: Sequence[str] = ()) -> None:
         self._repository = repository
         self._lease_s = lease_s
+        self._queues = tuple(queues)
         self._something = asyncio.Event()
         self._wait_s = FIRST_WAIT_S
 
@@ -61,7 +64,7 @@ class BuiltinQueue:
 
     async def claim(self, worker_id: str) -> ClaimedRun | None:
         """See `RunQueue.claim`."""
-        claimed = await self._repository.claim(worker_id, self._lease_s)
+        claimed = await self._repository.claim(worker_id, self._lease_s, self._queues)
         if claimed is not None:
             self._wait_s = FIRST_WAIT_S
         return claimed

@@ -45,6 +45,7 @@ from switchgear.ingestion.run_repository import (
     RunsOfVersion,
     StoredAttempt,
     StoredOutput,
+    WorkerRow,
 )
 from switchgear.ingestion.waiting import with_reason
 
@@ -141,6 +142,10 @@ class RunService:
     async def counts(self) -> Counts:
         """Return how many runs stand where."""
         return await self._repository.counts()
+
+    async def live_workers(self) -> Sequence[WorkerRow]:
+        """Return workers that were heard of lately."""
+        return await self._repository.live_workers()
 
     async def counts_of(self, configuration_id: str) -> RunsOfVersion:
         """Return how the runs that hold a configuration stand."""

@@ -23,7 +23,8 @@ def waiting_for(run: RunRow, waiting: Waiting) -> Why:
     """Say what a queued run waits for: the first of what must happen before it starts."""
     if run.available_at > waiting.now_us:
         return _back_off(run, waiting)
-    facts: dict[str, Any] = {"since": _written(run.available_at), "workers": waiting.live_workers}
+    serving = waiting.serving(run.queue)
+    facts: dict[str, Any] = {"since": _written(run.available_at), "workers": serving, "queue": run.queue}
     needs_version = run.configuration_id is None
     if needs_version and not waiting.has_active and run.pinned_configuration_id is None:
         return Why(
@@ -32,8 +33,8 @@ def waiting_for(run: RunRow, waiting: Waiting) -> Why:
             facts,
             next_actions=(NextAction("See the configurations", cli="switchgear config list"),),
         )
-    if waiting.live_workers == 0:
-        return _no_worker(waiting, facts)
+    if not serving:
+        return _no_worker(waiting, run.queue, facts)
     if needs_version and waiting.held_by is not None:
         return _drain(waiting, waiting.held_by, facts)
     return _queue(waiting, waiting.ahead.get(run.id, 0), facts)
@@ -50,7 +51,14 @@ def _back_off(run: RunRow, waiting: Waiting) -> Why:
     )
 
 
-def _no_worker(waiting: Waiting, facts: dict[str, Any]) -> Why:
+def _no_worker(waiting: Waiting, queue: str, facts: dict[str, Any]) -> Why:
+    if waiting.live_workers:
+        return Why(
+            Code.WAITING_WORKER,
+            f"No live worker serves the queue {queue}. The document is safe and goes on when one does.",
+            facts,
+            next_actions=(NextAction("Start one", role="admin", cli=f"switchgear worker --queues {queue}"),),
+        )
     heard = ""
     if waiting.heard_at is not None:
         facts = {**facts, "silent_s": _seconds(waiting.now_us - waiting.heard_at)}
@@ -91,7 +99,8 @@ def _queue(waiting: Waiting, ahead: int, facts: dict[str, Any]) -> Why:
     place = {0: "It is next in the queue", 1: "1 run is before it in the queue"}.get(
         ahead, f"{ahead} runs are before it in the queue"
     )
-    workers = f"{waiting.live_workers} {'worker is' if waiting.live_workers == 1 else 'workers are'} alive"
+    live = facts["workers"]
+    workers = f"{live} {'worker is' if live == 1 else 'workers are'} alive"
     running = f"{waiting.running} {'run is' if waiting.running == 1 else 'runs are'} at work"
     return Why(
         Code.WAITING_QUEUE,

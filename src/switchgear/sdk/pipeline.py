@@ -5,13 +5,17 @@ Source: INTERFACES 4, DESIGN 3.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
 from switchgear.sdk.contract import Contract
 from switchgear.sdk.errors import DeclarationError
 from switchgear.sdk.values import Frozen
+
+#: The work queue of a stage that names none.
+DEFAULT_QUEUE: Final = "default"
+QUEUE_NAME: Final = "^[a-z][a-z0-9_-]{0,31}$"
 
 
 class StageLimits(Frozen):
@@ -23,6 +27,11 @@ class StageLimits(Frozen):
         None, ge=1, le=64, description="Most calls at the same time; without a value, the number of concurrent runs."
     )
     memory_mb: int = Field(1024, ge=64, le=65536, description="Memory cap of one module process, in MiB.")
+    queue: str = Field(
+        DEFAULT_QUEUE,
+        pattern=QUEUE_NAME,
+        description="Work queue whose workers carry runs through this stage; `switchgear worker --queues` serves it.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

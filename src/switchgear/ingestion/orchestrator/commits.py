@@ -141,9 +141,15 @@ class Commits:
         return over
 
     async def hand_back(
-        self, next_stage_id: str | None, *, pause_s: float = 0.0, why: Why | None = None, loss: bool = False
+        self,
+        next_stage_id: str | None,
+        *,
+        pause_s: float = 0.0,
+        why: Why | None = None,
+        loss: bool = False,
+        queue: str | None = None,
     ) -> RunEnd:
-        """Give the run back with its version. Raises `Refused`."""
+        """Give the run back with its version, to the workers of *queue* when one is named. Raises `Refused`."""
         attempts, outputs = await self.ask(self._rows)
         over = RunEnd(self._claim.run_id, RunStatus.QUEUED, why)
 
@@ -157,6 +163,7 @@ class Commits:
                 available_in_us=int(pause_s * 1e6),
                 why=why,
                 loss=loss,
+                queue=queue,
             )
             over = over.as_written(written)
             return True

@@ -108,6 +108,8 @@ class Execution:
             self._commits.note(end.attempts)
         elif time.monotonic() >= self._deadline:
             end = self._too_late()
+        elif not self._plans.serves(stage):
+            return await self._commits.hand_back(stage.stage.id, queue=stage.queue)
         else:
             if await self._checkpoint_before(work, stage):
                 return await self._commits.end(RunStatus.CANCELLED, work, stage_id=self._claim.at_stage_id)

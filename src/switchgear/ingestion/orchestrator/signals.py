@@ -157,6 +157,7 @@ class Runs(Protocol):
         available_in_us: int = 0,
         why: Why | None = None,
         loss: bool = False,
+        queue: str | None = None,
     ) -> RunStatus:
         """Give the run back with its version; one that a person wants cancelled is cancelled instead."""
 

@@ -8,6 +8,7 @@ I13-I15, I18.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 from switchgear.core.admission import ACTIVE_CONFIGURATION
@@ -35,10 +36,6 @@ from switchgear.ingestion.run_repository.records import (
     OutputRow,
 )
 
-_NEXT: Final = f"""
-    SELECT id FROM runs
-    WHERE {CLAIMABLE}
-    ORDER BY {CLAIM_ORDER} LIMIT 1"""  # noqa: S608 - only constants
 _PINNED: Final = f"COALESCE(configuration_id, pinned_configuration_id, {ACTIVE_CONFIGURATION})"
 _DOCUMENT: Final = ", ".join(
     f"(SELECT {column} FROM documents WHERE documents.id = runs.document_id)"  # noqa: S608 - only constants
@@ -46,7 +43,12 @@ _DOCUMENT: Final = ", ".join(
 )
 
 
-def _claim_sql(lock_rows: str) -> str:
+@cache
+def _claim_sql(dialect: str, queues: int) -> str:
+    """The statement that claims, for any queue or for one of so many, which are named :q0, :q1, ..."""
+    lock_rows = " FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else ""
+    names = ", ".join(f":q{number}" for number in range(queues))
+    served = f" AND queue IN ({names})" if queues else ""
     return f"""
 UPDATE runs SET status = 'running', claimed_by = :worker, fencing_token = fencing_token + 1,
     lease_expires_at = lease_us() + :lease, lease_boot_id = :boot,
@@ -54,13 +56,14 @@ UPDATE runs SET status = 'running', claimed_by = :worker, fencing_token = fencin
     configuration_version = COALESCE(configuration_version,
         (SELECT version FROM module_configurations WHERE module_configurations.id = {_PINNED})),
     started_at = COALESCE(started_at, now_us()), why = NULL, why_code = NULL
-WHERE id = ({_NEXT}{lock_rows})
+WHERE id = (
+    SELECT id FROM runs
+    WHERE {CLAIMABLE}{served}
+    ORDER BY {CLAIM_ORDER} LIMIT 1{lock_rows})
 RETURNING id, document_id, configuration_id, configuration_version, fencing_token, losses, running_us, decision,
     stage_id, cancel_requested, retry_of, accepted_at, {_DOCUMENT}"""  # noqa: S608 - only constants
 
 
-_CLAIM_SQLITE: Final = _claim_sql("")
-_CLAIM_POSTGRES: Final = _claim_sql(" FOR UPDATE SKIP LOCKED")
 _SHARED_LOCK: Final = Statement("SELECT pg_advisory_xact_lock_shared(:key)", {"key": SWITCH_LOCK})
 
 #: The row of a held run; zero rows changed means that another worker holds it by now.
@@ -87,7 +90,7 @@ UPDATE runs SET {_OPEN}, degraded = :degraded, stage_id = :stage, identity = :id
 WHERE {_HELD} RETURNING status"""  # noqa: S608
 _HAND_BACK: Final = f"""
 UPDATE runs SET {_OPEN}, losses = :losses, stage_id = COALESCE(:stage, stage_id), available_at = now_us() + :pause,
-    {_FREED}
+    queue = COALESCE(:queue, queue), {_FREED}
 WHERE {_HELD} RETURNING status"""  # noqa: S608
 _ATTEMPT: Final = """
 INSERT INTO stage_attempts (run_id, stage_id, candidate, try_number, fencing_token, module_id, module_version,
@@ -107,19 +110,27 @@ VALUES (:key, :run, :document, :target, :receipt, now_us()) ON CONFLICT (key) DO
 class Claims(RepositoryPart):
     """Claim, heartbeat, checkpoint, end, hand back."""
 
-    async def claim(self, worker_id: str, lease_s: float) -> ClaimedRun | None:
-        """Take the next run that may be claimed, and pin its version when it has none; None when there is none."""
+    async def claim(self, worker_id: str, lease_s: float, queues: Sequence[str] = ()) -> ClaimedRun | None:
+        """Take the next run that may be claimed, and pin its version when it has none; None when there is none.
+
+        Args:
+            worker_id: Who takes it.
+            lease_s: How long the claim holds without a heartbeat, in seconds.
+            queues: Only runs of these queues; none = of any.
+        """
+        sql = _claim_sql(self._statements.dialect, len(queues))
         parameters = {
+            **{f"q{number}": queue for number, queue in enumerate(queues)},
             "worker": worker_id,
             "lease": int(lease_s * 1_000_000),
             "boot": self._statements.boot_id,
             "pipeline": self.pipeline,
         }
         if self._statements.dialect == "postgresql":
-            claim = Statement(_CLAIM_POSTGRES, parameters, fetch=True)
+            claim = Statement(sql, parameters, fetch=True)
             rows = (await self._statements.run(_SHARED_LOCK, claim))[1].rows
         else:
-            rows = (await self._statements.run(Statement(_CLAIM_SQLITE, parameters, fetch=True)))[0].rows
+            rows = (await self._statements.run(Statement(sql, parameters, fetch=True)))[0].rows
         return _claimed(rows[0], worker_id) if rows else None
 
     async def heartbeat(self, worker_id: str, claims: Sequence[ClaimedRun], lease_s: float) -> Heartbeat:
@@ -241,6 +252,7 @@ class Claims(RepositoryPart):
         available_in_us: int = 0,
         why: Why | None = None,
         loss: bool = False,
+        queue: str | None = None,
     ) -> RunStatus:
         """Give the run back with its version; returns what it is then.
 
@@ -254,6 +266,7 @@ class Claims(RepositoryPart):
             available_in_us: Pause before it may be claimed again, in microseconds.
             why: What it waits for.
             loss: Whether this counts as a lost worker: the engine itself broke on this run.
+            queue: Whose workers carry it from here on; None leaves it where it is.
 
         Raises:
             Refused: Another worker holds the run; nothing was written.
@@ -267,6 +280,7 @@ class Claims(RepositoryPart):
             "losses": losses,
             "stage": next_stage_id,
             "pause": available_in_us,
+            "queue": queue,
             **why_columns(lost_why or why),
         }
         held = Statement(_HAND_BACK, parameters, expect=1, fetch=True)

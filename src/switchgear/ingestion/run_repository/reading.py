@@ -24,7 +24,7 @@ from switchgear.ingestion.run_repository.records import (
 RUN_COLUMNS: Final = """r.id, r.document_id, d.name, r.status, r.degraded, r.configuration_id, r.configuration_version,
     r.pinned_configuration_id, r.fencing_token, r.claimed_by, r.losses, r.stage_id, r.available_at, r.accepted_at,
     r.started_at, r.ended_at, r.running_us, r.cancel_requested, r.retry_of, r.actor, r.identity, r.decision, r.why,
-    r.why_code, d.actor"""
+    r.why_code, d.actor, r.queue"""
 DOCUMENT_COLUMNS: Final = """d.id, d.sha256, d.size_bytes, d.name, d.media_type, d.parent_id, d.actor, d.received_at,
     (SELECT id FROM runs WHERE document_id = d.id ORDER BY id DESC LIMIT 1),
     (SELECT status FROM runs WHERE document_id = d.id ORDER BY id DESC LIMIT 1)"""
@@ -122,13 +122,13 @@ class Reading(RepositoryPart):
             "SELECT why_code, count(*) FROM runs WHERE status = 'parked' GROUP BY why_code"
         )
         oldest = await self._statements.scan(
-            "SELECT now_us() - min(available_at) FROM runs WHERE status = 'queued' AND available_at <= now_us()"
+            "SELECT queue, now_us() - min(available_at) FROM runs "
+            "WHERE status = 'queued' AND available_at <= now_us() GROUP BY queue"
         )
-        waited_us = oldest[0][0] or 0
         return Counts(
             {str(row[0]): row[1] for row in statuses},
             {str(row[0] or ""): row[1] for row in parked},
-            max(0.0, waited_us / 1_000_000),
+            {str(row[0]): max(0.0, row[1] / 1_000_000) for row in oldest},
         )
 
     async def counts_of(self, configuration_id: str) -> RunsOfVersion:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from switchgear.domain.run import Outcome, RunStatus
+from switchgear.sdk.pipeline import DEFAULT_QUEUE
 
 T = TypeVar("T")
 
@@ -195,6 +196,7 @@ class RunRow:
     why: dict[str, Any] | None
     why_code: str | None
     document_actor: str = ""  #: who sent the document first
+    queue: str = DEFAULT_QUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +255,11 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Runs by status, parked ones by code, and how long the oldest queued run that may be claimed has waited."""
+    """Runs by status, parked ones by code, and by queue how long the oldest run that may be claimed has waited."""
 
     by_status: Mapping[str, int]
     parked_by_code: Mapping[str, int]
-    oldest_queued_s: float
+    oldest_queued_s: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +305,7 @@ class LostRun:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A process that carries runs; `unavailable` is module id -> why, as it sees it."""
+    """A process that carries runs; `unavailable` is module id -> why, as it sees it; no `queues` means all."""
 
     id: str
     host: str
@@ -312,3 +314,4 @@ class WorkerRow:
     generation_loaded: int | None = None
     unavailable: Mapping[str, Any] = field(default_factory=dict)
     isolation: Mapping[str, Any] = field(default_factory=dict)
+    queues: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Final
 
 from switchgear.core.activation_queue import BlockingRun
 from switchgear.core.database import Statement, Statements
-from switchgear.ingestion.run_repository.base import CLAIM_ORDER, CLAIMABLE, RepositoryPart, to_json
+from switchgear.ingestion.run_repository.base import CLAIM_ORDER, CLAIMABLE, RepositoryPart, from_json, to_json
 from switchgear.ingestion.run_repository.records import WorkerRow
 
 #: A worker that was silent for so long, four heartbeats, is not counted as live.
@@ -23,11 +23,15 @@ _BLOCKING: Final = f"""
 SELECT r.id, d.name, r.stage_id, now_us() - r.started_at, r.configuration_version
 FROM runs r JOIN documents d ON d.id = r.document_id WHERE {_RUNNING}
 ORDER BY r.started_at, r.id LIMIT :limit"""  # noqa: S608 - only constants
+_LIVE_ROWS: Final = """
+SELECT id, host, process_id, boot_id, CAST(queues AS TEXT) FROM workers
+WHERE heartbeat_at > now_us() - :live ORDER BY started_at, id"""
 _REGISTER: Final = """
-INSERT INTO workers (id, host, process_id, boot_id, started_at, heartbeat_at, generation_loaded, unavailable, isolation)
-VALUES (:id, :host, :process, :boot, now_us(), now_us(), :generation, :unavailable, :isolation)
+INSERT INTO workers (id, host, process_id, boot_id, started_at, heartbeat_at, generation_loaded, unavailable, isolation,
+    queues)
+VALUES (:id, :host, :process, :boot, now_us(), now_us(), :generation, :unavailable, :isolation, :queues)
 ON CONFLICT (id) DO UPDATE SET heartbeat_at = now_us(), generation_loaded = excluded.generation_loaded,
-    unavailable = excluded.unavailable, isolation = excluded.isolation"""
+    unavailable = excluded.unavailable, isolation = excluded.isolation, queues = excluded.queues"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Waiting:
         held_by: Activation whose drain holds first claims now, or None.
         held_until: When that ends by itself.
         has_active: Whether a configuration is active.
-        live_workers: Workers that were heard of lately.
+        live_workers: The queues of each worker that was heard of lately; an empty one serves all.
         heard_at: When any worker was last heard of; None when none is known.
         running: Runs at work.
         ahead: How many runs are claimed before a queued one, for each of those that were asked for and may be claimed.
@@ -49,10 +53,14 @@ class Waiting:
     held_by: str | None
     held_until: int | None
     has_active: bool
-    live_workers: int
+    live_workers: tuple[tuple[str, ...], ...]
     heard_at: int | None
     running: int
     ahead: Mapping[str, int]
+
+    def serving(self, queue: str) -> int:
+        """How many live workers serve *queue*."""
+        return sum(not queues or queue in queues for queues in self.live_workers)
 
 
 class Work(RepositoryPart):
@@ -89,12 +97,12 @@ class Work(RepositoryPart):
                 (SELECT held_by FROM admission WHERE pipeline = :pipeline AND held_until > now_us()),
                 (SELECT held_until FROM admission WHERE pipeline = :pipeline AND held_until > now_us()),
                 (SELECT active_configuration_id FROM admission WHERE pipeline = :pipeline),
-                (SELECT count(*) FROM workers WHERE heartbeat_at > now_us() - :live),
                 (SELECT max(heartbeat_at) FROM workers),
                 ({_COUNT_RUNNING})""",  # noqa: S608 - only constants
-            {"pipeline": self.pipeline, "live": LIVE_WORKER_US, "boot": self._statements.boot_id},
+            {"pipeline": self.pipeline, "boot": self._statements.boot_id},
         )
-        now_us, held_by, held_until, active, workers, heard_at, running = rows[0]
+        workers = tuple(worker.queues for worker in await self.live_workers())
+        now_us, held_by, held_until, active, heard_at, running = rows[0]
         ahead = await self._ahead(run_ids)
         return Waiting(
             now_us, held_by, held_until if held_by else None, active is not None, workers, heard_at, running, ahead
@@ -106,7 +114,7 @@ class Work(RepositoryPart):
         wanted = ", ".join(f":r{number}" for number in range(len(run_ids)))
         rows = await self._statements.scan(
             f"""SELECT id, ahead FROM (
-                SELECT id, row_number() OVER (ORDER BY {CLAIM_ORDER}) - 1 AS ahead FROM runs
+                SELECT id, row_number() OVER (PARTITION BY queue ORDER BY {CLAIM_ORDER}) - 1 AS ahead FROM runs
                 WHERE {CLAIMABLE} AND available_at <= (SELECT max(available_at) FROM runs WHERE id IN ({wanted}))
             ) places WHERE id IN ({wanted})""",  # noqa: S608 - only constants and names of parameters
             {"pipeline": self.pipeline, **{f"r{number}": run_id for number, run_id in enumerate(run_ids)}},
@@ -125,8 +133,17 @@ class Work(RepositoryPart):
             "generation": worker.generation_loaded,
             "unavailable": to_json(worker.unavailable),
             "isolation": to_json(worker.isolation),
+            "queues": to_json(list(worker.queues)),
         }
         await self._statements.run(Statement(_REGISTER, parameters))
+
+    async def live_workers(self) -> Sequence[WorkerRow]:
+        """Return workers that were heard of lately, the longest at work first."""
+        rows = await self._statements.query(_LIVE_ROWS, {"live": LIVE_WORKER_US})
+        return [
+            WorkerRow(worker_id, host, process, boot, queues=tuple(from_json(queues)))
+            for worker_id, host, process, boot, queues in rows
+        ]
 
     async def forget_worker(self, worker_id: str) -> None:
         """Remove a worker that has ended in good order."""

@@ -21,7 +21,7 @@ async def rendered_metrics(app: Services) -> bytes:
 async def _refresh(app: Services) -> None:
     counts = await app.runs.counts()
     app.metrics.set_runs(counts.by_status, counts.parked_by_code)
-    app.metrics.set_queue_age(counts.oldest_queued_s)
+    app.metrics.set_queue_ages(counts.oldest_queued_s)
     now = await present(app)
     modules = now.snapshot.modules
     app.metrics.set_available((each.stage_id, each.id, each.is_usable) for each in modules.values())

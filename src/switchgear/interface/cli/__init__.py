@@ -17,6 +17,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "demo": "Show everything in a minute: real invoices, a failing module, a swap, a rollback.",
         "init": "Write switchgear.toml and pipeline.yaml for an instance of your own.",
         "serve": "Serve the API and run documents.",
+        "worker": "Carry runs beside the server, here or on another machine.",
         "status": "Show the instance at a glance.",
         "doctor": "Check settings, database, modules and isolation, and say what to repair.",
         "migrate": "Bring the database to this version's schema.",

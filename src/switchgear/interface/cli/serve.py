@@ -1,4 +1,4 @@
-"""`switchgear serve`, `migrate`, `status`, `doctor`."""
+"""`switchgear serve`, `worker`, `migrate`, `status`, `doctor`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,23 @@ def serve(
     from switchgear.interface.cli.server_process import run_server
 
     run_server(settings_here({"host": host, "port": port}), as_json=as_json)
+
+
+@app.command("worker", epilog="Example: switchgear worker --queues default,ocr --concurrency 4")
+def worker(
+    queues: Annotated[str | None, typer.Option(help="Work queues to serve, with commas; all unless set.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Runs at the same time; the cores unless set.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Carry runs of an instance without serving its API, until stopped.
+
+    Any number may work on one database, on PostgreSQL on other machines too: they share the instance's settings, its
+    documents (HOME/artifacts) and the installed modules. SIGTERM finishes what is at work or hands it back.
+    """
+    from switchgear.interface.cli.worker_process import run_worker
+
+    require_instance()
+    run_worker(settings_here({"queues": queues, "workers": concurrency}), as_json=as_json)
 
 
 @app.command("migrate", epilog="Example: switchgear migrate")

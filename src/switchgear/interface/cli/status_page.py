@@ -21,7 +21,7 @@ def show_status(found: Mapping[str, Any], where: str) -> None:
             "pipeline": found["pipeline"],
             "active": f"{active['label']} {active['message']}".strip() if active else "none yet",
             "runs": runs or "none yet",
-            "workers": ", ".join(one["id"] for one in found["workers"]) or "none alive",
+            "workers": "; ".join(map(_worker, found["workers"])) or "none alive",
             "isolation": found["isolation"]["level"],
             "disk free": gibibytes(found["disk_free_bytes"]),
         }
@@ -94,3 +94,8 @@ def show_doctor(found: Mapping[str, Any]) -> None:
 def gibibytes(count: int) -> str:
     """Return bytes in GiB."""
     return f"{count / 1024**3:.1f} GiB"
+
+
+def _worker(worker: dict[str, Any]) -> str:
+    queues = f", {', '.join(worker['queues'])} only" if worker["queues"] else ""
+    return f"{worker['id']} on {printable(worker['host'])}{queues}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fastapi import Request
 
@@ -12,7 +12,7 @@ from switchgear.domain.access import ALLOWED, Need, Role
 from switchgear.domain.configuration import Terminal
 from switchgear.domain.errors import Code, Why
 from switchgear.domain.stage import IsolationReport
-from switchgear.ingestion.run_repository import LIVE_WORKER_US
+from switchgear.ingestion.run_repository import WorkerRow
 from switchgear.interface.api.dependencies import App, Owner, Reader
 from switchgear.interface.api.hot_reads import Present, present
 from switchgear.interface.api.routes.activations import view_of
@@ -22,6 +22,7 @@ from switchgear.interface.api.schemas.common import WhyView, time_of
 from switchgear.interface.api.schemas.status import IsolationView, MeasureView, StageStatus, StatusView, WorkerView
 from switchgear.interface.api.services import Services
 from switchgear.interface.api.views.configurations import summary_of, why_of_lack
+from switchgear.sdk.pipeline import DEFAULT_QUEUE
 
 router = guarded_router("status")
 
@@ -44,11 +45,10 @@ async def status_of(app: Services) -> StatusView:
     now = await present(app)
     stages = now.stages()
     counts = await app.runs.counts()
-    async with app.units(write=False) as unit:
-        workers = await unit.activations.live_workers(app.clock() - LIVE_WORKER_US)
+    workers = await app.runs.live_workers()
     pending = view_of(await app.activations.get(now.pending.id)) if now.pending else None
     degraded = now.active is not None and any(stage.is_degraded for stage in stages)
-    stops = list(_stops(app, now, bool(workers)))
+    stops = list(_stops(app, now, workers))
     return StatusView(
         version=__version__,
         pipeline=app.registry.pipeline.name,
@@ -70,7 +70,7 @@ async def status_of(app: Services) -> StatusView:
         pending_activation=pending,
         runs=dict(counts.by_status),
         parked=dict(counts.parked_by_code),
-        workers=[WorkerView(id=worker) for worker in workers],
+        workers=[WorkerView(id=each.id, host=each.host, queues=list(each.queues)) for each in workers],
         isolation=_isolation(app.isolation),
         disk_free_bytes=app.artifacts.free_bytes(),
         warnings=[*_covered(now), *(why.summary for why in stops)],
@@ -83,6 +83,18 @@ def _isolation(report: IsolationReport) -> IsolationView:
     return IsolationView(level=report.level, measures=measures)
 
 
+def _unserved(app: Services, now: Present, workers: Sequence[WorkerRow]) -> Iterator[Why]:
+    """Work queues of selected modules that no live worker serves."""
+    stages = app.registry.pipeline.stages if now.active is not None else ()
+    selections = [(stage, now.active.content.selection(stage.id)) for stage in stages if now.active is not None]
+    limits = [{**stage.limits, **selection.limits} for stage, selection in selections if selection is not None]
+    wanted = {DEFAULT_QUEUE, *(str(each["queue"]) for each in limits)}
+    for queue in sorted(wanted):
+        if not any(not worker.queues or queue in worker.queues for worker in workers):
+            start = f"`switchgear worker --queues {queue}`"
+            yield Why(Code.WAITING_WORKER, f"No live worker serves the queue {queue}: runs wait there. Start {start}.")
+
+
 def _covered(now: Present) -> Iterator[str]:
     """What is missing although work goes on."""
     if now.active is not None:
@@ -93,7 +105,7 @@ def _is_stuck(stage: StageAvailability) -> bool:
     return stage.serves is Serves.NOBODY and stage.then is not Terminal.SKIP
 
 
-def _stops(app: Services, now: Present, has_worker: bool) -> Iterator[Why]:
+def _stops(app: Services, now: Present, workers: Sequence[WorkerRow]) -> Iterator[Why]:
     """What keeps documents from being taken or finished."""
     if now.active is None:
         summary = "No configuration is active; documents are stored and wait. Create one and activate it."
@@ -102,8 +114,10 @@ def _stops(app: Services, now: Present, has_worker: bool) -> Iterator[Why]:
         for stage in filter(_is_stuck, now.stages()):
             code = stage.lack.code if stage.lack is not None else Code.SELECTION_MISSING_STAGE
             yield Why(code, stage.message, {"stage_id": stage.stage_id})
-    if not has_worker:
+    if not workers:
         yield Why(Code.WAITING_WORKER, "No worker is alive: accepted documents wait. Start `switchgear serve`.")
+    else:
+        yield from _unserved(app, now, workers)
     if app.intake.is_paused:
         summary = f"Less than MIN_FREE_BYTES is free on the disk ({Code.SYSTEM_DISK_LOW}): documents are refused."
         yield Why(Code.SYSTEM_DISK_LOW, summary)

@@ -82,6 +82,7 @@ class RunSummary(NamedRun):
     configuration_id: str | None = Field(None, description="Held from the first claim on")
     configuration_version: int | None = None
     stage_id: str | None = Field(None, description="Where it is, or where it goes on")
+    queue: str = Field(description="Work queue whose workers carry it")
     losses: int = 0
     retry_of: str | None = None
     accepted_at: Time

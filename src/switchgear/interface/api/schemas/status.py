@@ -25,6 +25,8 @@ class WorkerView(View):
     """A live process that carries runs."""
 
     id: str
+    host: str
+    queues: list[str] = Field(description="Work queues that it serves; empty = all")
 
 
 class MeasureView(View):

@@ -64,6 +64,7 @@ def _summary(row: RunRow, own: str | None) -> dict[str, Any]:
         "configuration_id": row.configuration_id,
         "configuration_version": row.configuration_version,
         "stage_id": row.stage_id,
+        "queue": row.queue,
         "losses": row.losses,
         "retry_of": row.retry_of,
         "accepted_at": time_of(row.accepted_at),

@@ -1,0 +1,115 @@
+"""Worker processes beside the server: work queues, hand-over, crash, shutdown. DESIGN 5, RELIABILITY 36, I13."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from factories.server import Answer, RunningServer, Start, until
+
+Hire = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def hire() -> Iterator[Hire]:
+    """Starts `switchgear worker` on a server's instance; each is ended after the test."""
+    workers: list[subprocess.Popen[bytes]] = []
+
+    def start(server: RunningServer, *words: str) -> subprocess.Popen[bytes]:
+        command = [str(Path(sys.executable).parent / "switchgear"), "worker", *words]
+        with (server.home / f"worker-{len(workers)}.txt").open("ab") as log:
+            worker = subprocess.Popen(
+                command, env=server.variables(), cwd=server.home, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        if worker.poll() is None:
+            worker.kill()
+        worker.wait(30)
+
+
+def heavy(**settings: object) -> Answer:
+    """The stage upper is carried by the workers of the queue `heavy`."""
+    module = "upper-faulty" if settings else "upper-text"
+    return {"stage_id": "upper", "module_id": module, "settings": settings, "limits": {"queue": "heavy"}}
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_a_worker_of_a_queue_carries_its_stage_and_gives_the_run_back(
+    start: Start, hire: Hire, dialect: str, request: pytest.FixtureRequest
+) -> None:
+    database = {"DATABASE_URL": request.getfixturevalue("postgres_url")} if dialect == "postgresql" else {}
+    server = start(QUEUES="default", **database)
+    server.switch_to(heavy(), mode="rolling")
+    run_id = server.send("hello")["run"]["id"]
+    until(lambda: (server.run(run_id)["why"] or {}).get("code") == "waiting.worker")
+    assert server.run(run_id)["why"]["summary"].startswith("No live worker serves the queue heavy.")
+    assert any("serves the queue heavy" in stop["summary"] for stop in server.get("/status")["stops"])
+
+    worker = hire(server, "--queues", "heavy", "--concurrency", "2")
+    run = server.ended(run_id)
+
+    assert (run["status"], run["degraded"], run["losses"]) == ("succeeded", False, 0)
+    assert run["result"]["text"] == "HELLO"
+    assert [attempt["outcome"] for attempt in run["attempts"]] == ["succeeded"] * 5
+    assert [each["queues"] for each in server.get("/status")["workers"]] == [["default"], ["heavy"]]
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert len(server.get("/status")["workers"]) == 1
+
+
+def test_a_killed_workers_run_goes_on_with_another_one(start: Start, hire: Hire, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    server = start(QUEUES="default")
+    server.switch_to(heavy(mode="wait", file=str(gate)), mode="rolling")
+    worker = hire(server, "--queues", "heavy")
+    run_id = server.send("hello")["run"]["id"]
+    until(lambda: (server.run(run_id)["status"], server.run(run_id)["stage_id"]) == ("running", "upper"))
+
+    worker.kill()
+    gate.touch()
+    hire(server, "--queues", "heavy")
+    run = server.ended(run_id)
+
+    assert (run["status"], run["losses"]) == ("succeeded", 1)
+    assert [attempt["outcome"] for attempt in run["attempts"] if attempt["stage_id"] == "upper"] == [
+        "lost",
+        "succeeded",
+    ]
+    assert {attempt["configuration_version"] for attempt in run["attempts"]} == {run["configuration_version"]}
+    assert server.get("/audit/verify")["ok"] is True
+
+
+def test_a_worker_that_is_told_to_stop_hands_back_what_it_cannot_finish(
+    start: Start, hire: Hire, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    server = start(QUEUES="default", SHUTDOWN_GRACE_S="1")
+    server.switch_to(heavy(mode="wait", file=str(gate)), mode="rolling")
+    worker = hire(server, "--queues", "heavy")
+    run_id = server.send("hello")["run"]["id"]
+    until(lambda: (server.run(run_id)["status"], server.run(run_id)["stage_id"]) == ("running", "upper"))
+
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    waiting = server.run(run_id)
+    assert (waiting["status"], waiting["queue"], waiting["losses"]) == ("queued", "heavy", 0)
+    gate.touch()
+    hire(server, "--queues", "heavy")
+
+    assert server.ended(run_id)["status"] == "succeeded"
+
+
+def test_without_an_instance_a_worker_says_where_it_looked(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).parent / "switchgear"), "worker"]
+    ended = subprocess.run(command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "There is no Switchgear instance here" in ended.stderr
