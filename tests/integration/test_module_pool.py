@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -572,8 +573,10 @@ async def test_what_a_dead_server_left_is_removed_and_a_living_one_keeps_its_own
     root = tmp_path / "scratch"
     gone = subprocess.Popen(["/bin/true"])
     gone.wait()
-    dead, alive, foreign = root / f"{gone.pid}-ab", root / f"{os.getppid()}-ab", root / "notes"
-    for folder in (dead, alive, foreign):
+    here = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    dead, alive, foreign = root / f"{gone.pid}-{here}-ab", root / f"{os.getppid()}-{here}-ab", root / "notes"
+    elsewhere = root / f"{gone.pid}-00000000-ab"  # of another machine on the same file system
+    for folder in (dead, alive, foreign, elsewhere):
         folder.mkdir(parents=True)
     other = ModulePools(
         folder=root, limits=Limits(), environment={}, resolve_secret=lambda _: None, default_concurrency=1
@@ -584,6 +587,7 @@ async def test_what_a_dead_server_left_is_removed_and_a_living_one_keeps_its_own
     assert not dead.exists()
     assert alive.exists()
     assert foreign.exists()
+    assert elsewhere.exists()
     assert output(await desk.run(use_of("upper-text")))["text"] == "HELLO"
 
 

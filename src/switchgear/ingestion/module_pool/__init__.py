@@ -6,9 +6,11 @@ Use: `await pools.warm(use)`, then `await pools.call(use, call)`; `keep` closes 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,7 @@ class ModulePools:
         open_timeout_s: float = 60.0,
     ) -> None:
         self._around = Surroundings(
-            folder=folder.resolve() / f"{os.getpid()}-{secrets.token_hex(4)}",
+            folder=folder.resolve() / f"{os.getpid()}-{_machine()}-{secrets.token_hex(4)}",
             limits=limits,
             environment=environment,
             resolve_secret=resolve_secret,
@@ -136,9 +138,14 @@ class ModulePools:
         return [pool.describe() for pool in self._pools.values()]
 
 
+def _machine() -> str:
+    """What tells this machine's folders from those of others that share the file system."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
 def _remove_left_over(root: Path) -> None:
-    """Remove the folders of processes that do not live any more; another server may share *root*."""
-    for folder in root.glob("*-*"):
+    """Remove the folders of this machine's processes that do not live any more; other servers may share *root*."""
+    for folder in root.glob(f"*-{_machine()}-*"):
         number = folder.name.partition("-")[0]
         if not number.isdigit():
             continue
