@@ -93,6 +93,19 @@ async def test_after_the_pause_one_process_tries_and_two_good_answers_close_it_e
         assert len(await core.audited(f"breaker.{action}")) == 1
 
 
+async def test_whoever_comes_too_late_to_try_a_module_calls_it_when_it_was_closed_meanwhile(
+    clock: Clock, make: Make
+) -> None:
+    here, there = make(), make()
+    await fail(here, 5)
+    await there.follow()
+    clock.advance(FIRST_PAUSE_US / 1e6)
+    for _ in range(2):
+        await here.record(*KEY, await ask(here), Outcome.SUCCEEDED, "", "")
+
+    assert await ask(there) == FREE
+
+
 async def test_a_failed_probe_opens_it_for_twice_as_long(clock: Clock, make: Make) -> None:
     here = make()
     await fail(here, 5)
@@ -156,12 +169,13 @@ async def test_closing_by_hand_closes_what_opened_by_itself(make: Make) -> None:
     assert here.all() == ()
 
 
-async def test_a_disabled_breaker_never_stops_a_call(make: Make) -> None:
+async def test_a_disabled_breaker_never_stops_a_call_and_never_opens(core: Core, make: Make) -> None:
     here = make()
     await here.set("read-a", BreakerState.DISABLED, by=MARTA, message="We want to see every error")
     await fail(here, 30)
     assert await ask(here) == FREE
-    assert here.all()[0].state is BreakerState.DISABLED
+    assert [breaker.state for breaker in here.all()] == [BreakerState.DISABLED]
+    assert await core.audited("breaker.opened") == []
 
 
 async def test_without_a_database_calls_go_on_and_it_opens_when_the_database_is_back(core: Core, make: Make) -> None:

@@ -101,7 +101,9 @@ class Breakers:
                     return _PROBE
             except DatabaseUnreachable as error:
                 log.warning(EventName.DATABASE_LOST, task="breaker", summary=str(error))
-            breaker = self.standing(module_id, settings_digest) or breaker
+            breaker = self.standing(module_id, settings_digest)
+            if breaker is None or not breaker.is_open():  # whoever was faster has closed it meanwhile
+                return _FREE
         return Admission(lack_of(breaker, now))
 
     async def record(
@@ -118,7 +120,8 @@ class Breakers:
             event = _PROBED[bad]
         elif bad is not None and window.add(self._clock(), has_failed=bad):
             event = BreakerEvent.TOO_MANY_FAILED
-        if event is None:
+        standing = self.standing(module_id, settings_digest)
+        if event is None or (standing is not None and standing.state is BreakerState.DISABLED):
             return
         said = f"{window.failures} of its last {len(window)} calls failed. " if window.failures else ""
         why = f"{said}{message or detail or outcome}"[:_LONGEST_WHY]
