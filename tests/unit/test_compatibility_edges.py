@@ -35,6 +35,7 @@ from switchgear.domain.compatibility import Verdict, schema_within
 
 _REFERENCE = {"$ref": "#/$defs/A"}
 _KIND = {"enum": ["cat", "dog"]}
+_OLD_DOG = model("kind lives", kind={"const": "dog"}, lives=whole(maximum=9))
 _SHARED = whole(minimum=0)
 
 #: producer, consumer, verdict, pointer of the first reason
@@ -232,6 +233,27 @@ TABLE: list[tuple[str, Any, Any, Verdict, str | None]] = [
         {**model("kind", kind={"enum": ["cat", "dog", "eel"]}), "sized": 2},
         {"oneOf": [CAT, DOG]},
         MAYBE,
+        "",
+    ),
+    (
+        "a field that one tag refuses",
+        model("kind lives", kind=_KIND, lives=INT),
+        {"oneOf": [CAT, _OLD_DOG]},
+        NO,
+        "/lives",
+    ),
+    (
+        "a field that one tag perhaps refuses",
+        {**model("kind lives", kind=_KIND, lives=INT), "sized": 2},
+        {"oneOf": [CAT, _OLD_DOG]},
+        MAYBE,
+        "/lives",
+    ),
+    (
+        "a tag that two members have",
+        model("kind", kind=_KIND, lives=STR),
+        union(CAT, {**CAT, "maxProperties": 1}, DOG),
+        NO,
         "",
     ),
     # references and identity
