@@ -124,6 +124,25 @@ PDF, XML_FILE = blob(b"%PDF-1.4\n"), blob(b"<Invoice/>")
 PAGE_TEXT = "Rechnung 2024-0017\nSumme 150,00\nMwSt 28,50\nGesamt 178,50"
 
 
+def test_a_total_that_is_no_number_in_the_xml_is_an_error_although_it_could_be_computed() -> None:
+    fields = sample_invoice().model_copy(update={"totals": Totals()})
+    path = "/Invoice/LegalMonetaryTotal/TaxInclusiveAmount"
+
+    def codes(stated: Invoice) -> list[str]:
+        structured = Structured(syntax=Syntax.UBL_INVOICE, fields=stated, unmapped=(path, "/Invoice/Note"))
+        return [found.code for found in ValidateNative().run(sample_invoice(), XML_FILE, structured, None).findings]
+
+    assert codes(fields) == ["NAT-XML-TOTAL"]
+    assert codes(sample_invoice()) == []  # it was read; the other one with that path says nothing
+
+
+@pytest.mark.parametrize(("code", "found"), [("EUR", []), ("DEM", []), ("XXQ", ["BR-CL-04"]), ("eur", ["BR-CL-04"])])
+def test_a_currency_is_one_of_iso_4217(code: str, found: list[str]) -> None:
+    verdict = validated(sample_invoice().model_copy(update={"currency": fact(code)}))
+
+    assert [finding.code for finding in verdict.findings] == found
+
+
 def validated(invoice: Invoice, document: Any = XML_FILE, page: str | None = None, xml: bool = True) -> Verdict:
     structured = Structured(syntax=Syntax.CII, fields=invoice) if xml else None
     return ValidateNative().run(invoice, document, structured, None if page is None else pages(page))

@@ -1,7 +1,7 @@
 """The validator with rules of our own: no rule engine, milliseconds. Source: INVOICES.md."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -9,13 +9,23 @@ from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
 
 from switchgear.invoice import rules
-from switchgear.invoice.amounts import NUMBER, amount_of, decimal_mark, normalize
+from switchgear.invoice.amounts import NUMBER, amount_of, currency_codes, decimal_mark, normalize
 from switchgear.invoice.types import Fact, Finding, Invoice, InvoiceFields, Pages, Structured, Verdict
 from switchgear.modules.validate_native.vat_ids import check_vat_id
 from switchgear.sdk import Blob, Module, Requires, module
 
 RULE_SET: Final = "switchgear-native 1.0"
 _SHORTEST_NUMBER: Final = 3
+#: Elements of the XML that state a total -> its name; what is no number there may be computed, and nobody would see.
+_STATED_TOTALS: Final[Mapping[str, str]] = {
+    "TaxExclusiveAmount": "net",
+    "TaxBasisTotalAmount": "net",
+    "TaxInclusiveAmount": "gross",
+    "GrandTotalAmount": "gross",
+    "ImportoTotaleDocumento": "gross",
+    "PayableAmount": "payable",
+    "DuePayableAmount": "payable",
+}
 
 
 @module(
@@ -29,11 +39,12 @@ _SHORTEST_NUMBER: Final = 3
 class ValidateNative(Module):
     """Runs six layers and says which ones it could not run.
 
-    `mandatory` (BR-02, 03, 05, 06, 07, 14, 16), `sums` (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and the sum of
-    taxable amounts), `dates`, `check_digits` (IBAN and VAT ids; warnings, samples often invent them) and `page` (the
-    XML's number and totals stand on the page). The first five need the invoice alone and always run. `page` concerns
-    PDF documents with XML: it is skipped, and the verdict `incomplete`, when such a document comes without pages or
-    its pages have no words. For an XML file there is no page to compare with, so nothing is skipped.
+    `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-04, and totals that the XML states but not as numbers), `sums`
+    (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and the sum of taxable amounts), `dates`, `check_digits` (IBAN and VAT
+    ids; warnings, samples often invent them) and `page` (the XML's number and totals stand on the page). The first
+    five need the invoice alone, or what was read of its XML, and always run. `page` concerns PDF documents with XML:
+    it is skipped, and the verdict `incomplete`, when such a document comes without pages or its pages have no words.
+    For an XML file there is no page to compare with, so nothing is skipped.
 
     The verdict is `invalid` when a finding is an error, else `incomplete` when a layer was skipped, else `valid`.
     """
@@ -41,7 +52,7 @@ class ValidateNative(Module):
     def run(self, invoice: Invoice, blob: Blob, structured: Structured | None, pages: Pages | None) -> Verdict:
         """Return the verdict with every finding."""
         findings = rules.apply((*rules.MANDATORY, *rules.SUMS, *rules.VAT, *rules.DATES), invoice)
-        findings += check_digits(invoice)
+        findings += [*known_currency(invoice), *unreadable_totals(structured), *check_digits(invoice)]
         ran, skipped = ["mandatory", "sums", "vat", "dates", "check_digits"], []
         if structured is not None and is_pdf(blob):
             if pages is not None and pages.has_text:
@@ -65,6 +76,28 @@ def is_pdf(blob: Blob) -> bool:
         return b"%PDF-" in file.read(1024)
 
 
+# --- what was stated ------------------------------------------------------------------------------------------------
+
+
+def known_currency(fields: InvoiceFields) -> list[Finding]:
+    """BR-CL-04: the currency is a code of ISO 4217, also one that is out of use."""
+    currency = fields.currency
+    if currency is None or not currency.value or currency.value in currency_codes():
+        return []
+    return [_error("BR-CL-04", f"{currency.value[:20]} is no currency code of ISO 4217.", "/currency")]
+
+
+def unreadable_totals(structured: Structured | None) -> list[Finding]:
+    """Errors for totals that the XML states but not as numbers."""
+    findings = []
+    for path in structured.unmapped if structured is not None else ():
+        name = _STATED_TOTALS.get(path.rpartition("/")[2])
+        if name is not None and structured is not None and getattr(structured.fields.totals, name) is None:
+            message = f"The XML states the {name} total at {path}, but it is no number."
+            findings.append(_error("NAT-XML-TOTAL", message, f"/totals/{name}"))
+    return findings
+
+
 # --- check digits ---------------------------------------------------------------------------------------------------
 
 
@@ -84,6 +117,10 @@ def check_digits(fields: InvoiceFields) -> list[Finding]:
             message = f"The {side}'s VAT id is not valid: {reason}."
             findings.append(_warning("NAT-VAT-ID", message, f"/{side}/vat_id"))
     return findings
+
+
+def _error(code: str, message: str, pointer: str) -> Finding:
+    return Finding(code=code, severity="error", message=message, pointer=pointer)
 
 
 def _warning(code: str, message: str, pointer: str) -> Finding:
