@@ -381,6 +381,11 @@ def test_the_exit_code_of_waiting_is_that_of_the_worst_run() -> None:
     assert exit_code([{"run": {}}], [{"status": "queued"}], waited=False) == 0
 
 
+def test_a_long_name_is_shown_by_its_begin_and_its_end() -> None:
+    assert output.short_name("a" * 60) == "a" * 60
+    assert output.short_name("a" * 100 + ".pdf") == "a" * 39 + "\N{HORIZONTAL ELLIPSIS}" + "a" * 16 + ".pdf"
+
+
 def test_folders_are_walked_in_order_without_hidden_files(tmp_path: Path) -> None:
     for name in ("b.pdf", "a/c.pdf", ".hidden", ".git/config"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from switchgear.interface.cli.client import connect
-from switchgear.interface.cli.output import AsJson, moment, print_json, say, show, show_fields, show_table, show_why
+from switchgear.interface.cli.output import (
+    AsJson,
+    moment,
+    print_json,
+    say,
+    short_name,
+    show,
+    show_fields,
+    show_table,
+    show_why,
+)
 from switchgear.interface.cli.runs import status_words
 
 app = typer.Typer()
@@ -34,7 +44,7 @@ def list_documents(
         [
             (
                 document["id"],
-                document["name"],
+                short_name(document["name"]),
                 document["size_bytes"],
                 moment(document["received_at"]),
                 document.get("last_run_id"),

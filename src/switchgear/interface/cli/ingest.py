@@ -21,6 +21,7 @@ from switchgear.interface.cli.output import (
     problem_lines,
     progress,
     say,
+    short_name,
     show,
     show_table,
 )
@@ -143,7 +144,7 @@ def _report(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, a
             document = answer["document"]["id"]
             known = f"known as {document}, new run " if again else f"already known: {document}, last run "
         summary = (run.get("why") or {}).get("summary")
-        rows.append((Path(answer["file"]).name, run["id"], known + status_words(run), summary))
+        rows.append((short_name(Path(answer["file"]).name), run["id"], known + status_words(run), summary))
     show_table(("document", "run", "status", "why"), rows, empty="Nothing was accepted.")
     for answer in sent:
         if "problem" in answer:

@@ -53,6 +53,8 @@ _SHOWN: Final[Mapping[str, str]] = {
     "rolled_back": "rolled back",
     "not_applicable": "not applicable",
 }
+#: Characters of a document's name that a table shows.
+_LONG_NAME: Final = 60
 #: Unicode categories of characters that a terminal obeys or that hide others.
 _OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -61,6 +63,11 @@ def printable(value: object) -> str:
     """Return *value* in one line without what a terminal obeys: control, direction and surrogate characters."""
     text = "" if value is None else str(value)
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _OBEYED else c for c in text)
+
+
+def short_name(name: str) -> str:
+    """Return a document's name for a table: a long one by its begin and its end, so that one does not widen all."""
+    return name if len(name) <= _LONG_NAME else f"{name[:39]}\N{HORIZONTAL ELLIPSIS}{name[-20:]}"
 
 
 def state_word(value: object) -> str:

@@ -17,6 +17,7 @@ from switchgear.interface.cli.output import (
     print_json,
     printable,
     say,
+    short_name,
     show,
     show_fields,
     show_table,
@@ -68,7 +69,7 @@ def list_runs(
         [
             (
                 run["id"],
-                run["document_name"],
+                short_name(run["document_name"]),
                 status_words(run),
                 run.get("stage_id"),
                 f"v{run['configuration_version']}" if run.get("configuration_version") else "",
@@ -285,7 +286,14 @@ def _show_many(answers: list[dict[str, Any]], *, dry_run: bool, as_json: bool) -
     show_table(
         ("run", "document", "was", "stage", "reason", "retried as"),
         [
-            (run["id"], run["document_name"], run["status"], run["stage_id"], run["code"], run["retried_as"])
+            (
+                run["id"],
+                short_name(run["document_name"]),
+                run["status"],
+                run["stage_id"],
+                run["code"],
+                run["retried_as"],
+            )
             for run in retried
         ],
         empty="No run is retried.",
