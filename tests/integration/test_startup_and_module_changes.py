@@ -79,6 +79,21 @@ async def test_with_hold_changed_code_makes_modules_unavailable_and_makes_no_ver
         assert await core.statuses() == {1: "active"}
 
 
+async def test_with_hold_a_person_makes_the_same_content_anew_to_let_changed_code_serve(database_url: str) -> None:
+    async with running_core(database_url, options=ValidationOptions(on_module_change="hold")) as core:
+        before = await core.service.active()
+        core.registry.change("extract-a", version="2.0.0", code_digest="other")
+
+        anew = await core.make(before.content)
+        again = await core.make(before.content)
+        await core.switch_to(anew.id)
+
+        assert (anew.version, again.id) == (2, anew.id)
+        assert anew.lock["extract-a"].code_digest == "other"
+        assert {line.serves for line in await core.service.startup_check()} <= {Serves.SELECTED, Serves.NOT_SELECTED}
+        assert await core.statuses() == {1: "superseded", 2: "active"}
+
+
 async def test_a_relock_that_does_not_validate_is_left_alone(core: Core) -> None:
     core.registry.change("extract-a", version="2.0.0", code_digest="other", guarantees=())
     assert await core.service.relock_active() is None

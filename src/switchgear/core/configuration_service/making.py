@@ -8,7 +8,7 @@ from switchgear.core.configuration_service.content import ordered, over, portabl
 from switchgear.core.configuration_service.errors import ConfigurationInvalid
 from switchgear.core.configuration_service.pointers import as_sent, as_stored
 from switchgear.core.configuration_service.reading import Reading
-from switchgear.core.configuration_validation import Findings, Purpose, content_errors, lock_of, validate
+from switchgear.core.configuration_validation import Findings, Purpose, content_errors, lock_of, stale_modules, validate
 from switchgear.core.database import Statements
 from switchgear.core.logging import get_logger
 from switchgear.core.observability import EventName
@@ -102,7 +102,7 @@ class Making(Reading):
     ) -> Created:
         digest = content.digest
         known = await unit.configurations.by_digest(digest)
-        if known is not None:
+        if known is not None and not self._waits_for_a_person(known, snapshot):
             if known.status is Status.DRAFT and findings.is_valid and not draft:
                 known = await self._decide_draft(unit, known, findings, by, message)
             return Created(known, False, findings)
@@ -117,6 +117,10 @@ class Making(Reading):
             after={**after, "base_id": stored.base_id},
         )
         return Created(stored, True, findings)
+
+    def _waits_for_a_person(self, known: StoredConfiguration, snapshot: Snapshot) -> bool:
+        """Whether `hold` keeps changed code from serving in a version: making it anew is how a person lets it."""
+        return self._options.on_module_change == "hold" and bool(stale_modules(known.lock, snapshot))
 
     @staticmethod
     async def _new(

@@ -274,7 +274,8 @@ def _without_stale(active: StoredConfiguration, snapshot: Snapshot) -> Snapshot:
             lack=Lack(
                 Code.MODULE_VERSION_CHANGED,
                 f"{active.label} was made with {name} {active.lock[name].version}; other code is installed now.",
-                f"switchgear config create from {active.label} and activate it, or install the locked version again",
+                f"switchgear config export {active.label} > FILE, switchgear config create FILE --activate; "
+                "or install the locked version again",
             ),
         )
         for name in stale_modules(active.lock, snapshot)
