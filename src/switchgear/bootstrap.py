@@ -36,6 +36,7 @@ from switchgear.domain.errors import DatabaseUnreachable, NotFound, Starting
 from switchgear.domain.ids import new_id
 from switchgear.domain.stage import IsolationReport
 from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.backpressure import Backpressure
 from switchgear.ingestion.intake import Intake
 from switchgear.ingestion.module_pool import ModulePools
 from switchgear.ingestion.orchestrator import Orchestrator
@@ -167,7 +168,11 @@ class Application:
         self.queue = BuiltinQueue(self.repository, settings.lease_s, settings.queues)
         self.runs = RunService(self.units, self.repository, self.artifacts, self.queue)
         self.intake = Intake(
-            self.artifacts, self.repository, max_bytes=settings.max_upload_bytes, wake=self.queue.notify
+            self.artifacts,
+            self.repository,
+            max_bytes=settings.max_upload_bytes,
+            wake=self.queue.notify,
+            admit=Backpressure(self.repository, settings.max_queued).check,
         )
         self.orchestrator = Orchestrator(
             plans=self.plans,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -113,3 +114,37 @@ def test_without_an_instance_a_worker_says_where_it_looked(tmp_path: Path) -> No
     ended = subprocess.run(command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
     assert ended.returncode == 2
     assert "There is no Switchgear instance here" in ended.stderr
+
+
+# --- back-pressure ---
+
+
+def test_a_full_queue_refuses_documents_and_says_when_to_come_again(start: Start) -> None:
+    server = start(MAX_QUEUED="1", WORKERS="0")
+    server.send("one")
+    refused = server.request("POST", "/documents", content=b"two", expect=429)
+    assert refused.json()["code"] == "waiting.backpressure"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert [document["name"] for document in server.get("/documents")["items"]] == ["a.txt"]
+    assert server.get("/status")["workers"] == []
+
+
+def test_sending_a_folder_to_a_full_queue_takes_longer_and_loses_nothing(start: Start, tmp_path: Path) -> None:
+    server = start(MAX_QUEUED="1", WORKERS="1")
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.txt").write_text(f"document {number}")
+
+    ended = subprocess.run(
+        [str(Path(sys.executable).parent / "switchgear"), "ingest", str(folder), "--wait", "--json"],
+        env=server.variables(),
+        cwd=server.home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert [one["run"]["status"] for one in json.loads(ended.stdout)] == ["succeeded"] * 6
+    assert "the queue is full; going on in" in ended.stderr

@@ -13,6 +13,7 @@ from switchgear.core.database import Database
 from switchgear.domain.access import SYSTEM
 from switchgear.domain.errors import DatabaseUnreachable
 from switchgear.ingestion.artifact_store import ArtifactStore
+from switchgear.ingestion.backpressure import Backpressure
 from switchgear.ingestion.intake import Intake
 from switchgear.ingestion.run_repository.records import AcceptedDocument
 from switchgear.ingestion.sources.folder import FolderSource
@@ -42,6 +43,7 @@ class Watched:
         self.room = room
         self.folder = folder
         self.now_s = 100.0
+        self.artifacts = artifacts
         self.recorder = Recorder(room)
         self.intake = Intake(artifacts, self.recorder, max_bytes=1000)
         self.source = FolderSource(self.intake, by=SYSTEM, path=folder, monotonic=lambda: self.now_s)
@@ -184,3 +186,24 @@ async def test_done_and_failed_can_be_elsewhere(watched: Watched, tmp_path: Path
     await watched.look_twice()
 
     assert (done / "a.pdf").read_bytes() == b"hello"
+
+
+async def test_while_the_queue_is_full_files_stay_where_they_are(watched: Watched) -> None:
+    pressure = Backpressure(watched.room.repository, 1, lambda: watched.now_s)
+    intake = Intake(watched.artifacts, watched.recorder, max_bytes=1000, admit=pressure.check)
+    source = FolderSource(intake, by=SYSTEM, path=watched.folder, monotonic=lambda: watched.now_s)
+    for name in ("a.pdf", "b.pdf"):
+        (watched.folder / name).write_bytes(name.encode())
+    await source.look()
+
+    taken = []
+    for _ in range(3):
+        watched.now_s += 2.0
+        taken += [item.path.name for item in await source.look()]
+    assert (len(taken), len(watched.names())) == (1, 1)
+    await watched.room.held()
+    watched.now_s += 2.0
+    taken += [item.path.name for item in await source.look()]
+
+    assert sorted(taken) == ["a.pdf", "b.pdf"]
+    assert watched.names("failed") == []

@@ -19,6 +19,7 @@ from switchgear.core.database import Database, DiskFull, ReadOnly
 from switchgear.domain.access import Actor, Role
 from switchgear.domain.errors import NotFound
 from switchgear.ingestion.artifact_store import ArtifactStore, CorruptArtifact, DiskLow, TooLarge
+from switchgear.ingestion.backpressure import Backpressure, TooManyWaiting
 from switchgear.ingestion.intake import LONGEST_NAME, EmptyDocument, Intake, plain_media_type, shown_name
 from switchgear.ingestion.run_repository import AcceptedDocument
 
@@ -329,3 +330,24 @@ def test_no_name_is_a_path_or_longer_than_its_limit(name: str) -> None:
 )
 def test_a_declared_type_is_kept_only_when_it_is_one(declared: str, kept: str) -> None:
     assert plain_media_type(declared) == kept
+
+
+@pytest.mark.anyio
+async def test_nothing_is_stored_while_too_many_documents_wait(door: Door, tmp_path: Path) -> None:
+    def intake() -> Intake:
+        pressure = Backpressure(door.room.repository, 1)
+        return Intake(door.artifacts, door.room.repository, max_bytes=MIB, admit=pressure.check)
+
+    async def send(to: Intake, text: bytes) -> AcceptedDocument:
+        return await to.accept(stream(text), file_name="b.txt", media_type="text/plain", by=SENDER)
+
+    await send(intake(), b"one")
+    before = files(tmp_path)
+    with pytest.raises(TooManyWaiting):
+        await send(intake(), b"two")
+    assert files(tmp_path) == before
+    assert await door.rows() == [(1, 1)]
+
+    await door.room.held()  # a worker has taken it
+    await send(intake(), b"two")
+    assert await door.rows() == [(2, 2)]

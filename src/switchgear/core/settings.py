@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     queue_backend: Literal["builtin"] = Field("builtin", description="Who carries runs to workers.")
     pipeline: str = Field("invoice", min_length=1, description="Name of the pipeline's entry point.")
     max_upload_bytes: int = Field(50 * 1024 * 1024, ge=1, description="Largest document that is accepted, in bytes.")
+    max_queued: int = Field(
+        10_000, ge=0, description="Waiting runs above which intake answers 429; 0 takes any number."
+    )
     min_free_bytes: int = Field(2 * 1024**3, ge=0, description="Free bytes below which intake answers 507.")
     log_format: Literal["json", "text"] = Field("json", description="Log lines for machines or for people.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

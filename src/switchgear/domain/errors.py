@@ -18,6 +18,7 @@ class Code(StrEnum):
     WAITING_DRAIN = "waiting.drain"
     WAITING_RETRY_BACKOFF = "waiting.retry_backoff"
     WAITING_CONFIGURATION = "waiting.configuration"
+    WAITING_BACKPRESSURE = "waiting.backpressure"
     WAITING_MODULE = "waiting.module"
     FALLBACK_ERROR = "fallback.error"
     FALLBACK_TIMEOUT = "fallback.timeout"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
@@ -55,6 +55,7 @@ class Intake:
         documents: Where they are recorded.
         max_bytes: Largest document, in bytes.
         wake: Tells workers of this process that there is something to do.
+        admit: Raises `TooManyWaiting` while the queue is full.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class Intake:
         *,
         max_bytes: int,
         wake: Callable[[], None] = lambda: None,
+        admit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._artifacts = artifacts
         self._documents = documents
         self._max_bytes = max_bytes
         self._wake = wake
+        self._admit = admit
 
     @property
     def is_paused(self) -> bool:
@@ -93,8 +96,11 @@ class Intake:
             EmptyDocument: There are no bytes.
             TooLarge: There are too many.
             DiskLow: Too little space is free.
+            TooManyWaiting: The queue is full.
             DatabaseUnreachable: Nothing was recorded; the sender may try again.
         """
+        if self._admit is not None:
+            await self._admit()
         stored = await self._artifacts.put(_not_empty(stream), max_bytes=self._max_bytes)
         actor = by.token_id or by.name
         record = partial(

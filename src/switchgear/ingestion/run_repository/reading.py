@@ -131,6 +131,14 @@ class Reading(RepositoryPart):
             {str(row[0]): max(0.0, row[1] / 1_000_000) for row in oldest},
         )
 
+    async def queued(self) -> tuple[int, float]:
+        """Return how many runs may be claimed, and how long the oldest of them has waited, in seconds."""
+        rows = await self._statements.scan(
+            "SELECT count(*), now_us() - min(available_at) FROM runs "
+            "WHERE status = 'queued' AND available_at <= now_us()"
+        )
+        return int(rows[0][0]), max(0.0, (rows[0][1] or 0) / 1_000_000)
+
     async def counts_of(self, configuration_id: str) -> RunsOfVersion:
         """Return how the runs that hold a configuration stand."""
         rows = await self._statements.scan(

@@ -22,6 +22,7 @@ from switchgear.core.observability import EventName
 from switchgear.domain.access import Actor
 from switchgear.domain.errors import DatabaseUnreachable, DomainError, InvalidRequest
 from switchgear.ingestion.artifact_store import TooLarge
+from switchgear.ingestion.backpressure import TooManyWaiting
 from switchgear.ingestion.intake import Intake
 from switchgear.ingestion.run_repository.records import AcceptedDocument
 
@@ -87,7 +88,7 @@ class FolderSource:
     async def look(self) -> Sequence[Taken]:
         """Look once: take what is complete. Call it about once a second.
 
-        Nothing is taken while the disk is low or the database away: files stay where they are.
+        Nothing is taken while the disk is low, the queue full or the database away: files stay where they are.
 
         Raises:
             OSError: The folder cannot be read.
@@ -100,6 +101,8 @@ class FolderSource:
                 break
             try:
                 result = await self._take(path)
+            except TooManyWaiting:
+                break  # the files stay and are met again
             except (DatabaseUnreachable, OSError):
                 if not taken:
                     raise

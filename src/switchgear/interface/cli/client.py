@@ -71,7 +71,7 @@ class Api:
         except httpx2.TransportError as error:
             raise CommandFailed(f"{self.where} does not answer: {error}. Is the server running?") from error
         if response.status_code >= 400:
-            raise ProblemAnswer(response.status_code, _problem(response))
+            raise ProblemAnswer(response.status_code, _problem(response), response.headers.get("retry-after"))
         return response
 
     def raw(self, method: str, path: str, **options: Any) -> httpx2.Response:

@@ -36,9 +36,11 @@ class WrongUse(CommandFailed):
 class ProblemAnswer(CommandFailed):
     """The API answered with a problem document; `problem` is that document."""
 
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, problem: Mapping[str, Any], retry_after: str | None = None) -> None:
         super().__init__(str(problem.get("detail") or problem.get("title") or f"HTTP {status}"), problem=problem)
         self.status = status
+        #: When the server wants to be asked again, in seconds.
+        self.retry_after_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else 1.0
 
     @property
     def code(self) -> str:

@@ -50,7 +50,7 @@ def ingest(
     """Send documents. With --wait the exit code is 0 succeeded, 1 failed, 3 on hold."""
     files = list(files_below(paths))
     with connect(carry_runs=wait) as api:
-        sent = send_files(api, files, again=again)
+        sent = send_files(api, files, again=again, is_patient=wait or not api.in_process)
         accepted = [answer for answer in sent if "run" in answer]
         runs: list[dict[str, Any]] = [answer["run"] for answer in accepted]
         if wait:
@@ -86,19 +86,24 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def send_files(api: Api, files: Sequence[Path], *, again: bool = False) -> list[dict[str, Any]]:
-    """Send *files*, a few at once; each answer has `file`, and either `document` and `run` or `problem`."""
+def send_files(
+    api: Api, files: Sequence[Path], *, again: bool = False, is_patient: bool = True
+) -> list[dict[str, Any]]:
+    """Send *files*, a few at once; each answer has `file`, and either `document` and `run` or `problem`.
+
+    While the queue is full a patient sender waits as long as the server says.
+    """
     with progress("sending", len(files)) as bar:
-        return api.run(_send_all(api, files, again, bar))
+        return api.run(_send_all(api, files, again, bar, is_patient))
 
 
-async def _send_all(api: Api, files: Sequence[Path], again: bool, bar: Bar) -> list[dict[str, Any]]:
+async def _send_all(api: Api, files: Sequence[Path], again: bool, bar: Bar, is_patient: bool) -> list[dict[str, Any]]:
     free = asyncio.Semaphore(_UPLOADS)
 
     async def send(path: Path) -> dict[str, Any]:
         async with free:
             try:
-                answer = await api.upload(path, again=again)
+                answer = await _send_in_time(api, path, again, bar, is_patient)
             except ProblemAnswer as refused:
                 answer = {"problem": dict(refused.problem or {})}
             except OSError as error:
@@ -107,6 +112,17 @@ async def _send_all(api: Api, files: Sequence[Path], again: bool, bar: Bar) -> l
             return {"file": str(path), **answer}
 
     return list(await asyncio.gather(*(send(path) for path in files)))
+
+
+async def _send_in_time(api: Api, path: Path, again: bool, bar: Bar, is_patient: bool) -> dict[str, Any]:
+    while True:
+        try:
+            return dict(await api.upload(path, again=again))
+        except ProblemAnswer as refused:
+            if refused.code != "waiting.backpressure" or not is_patient:
+                raise
+            bar.note(f"the queue is full; going on in {refused.retry_after_s:.0f} s")
+            await asyncio.sleep(refused.retry_after_s)
 
 
 async def wait_for_runs(api: Api, accepted: Sequence[dict[str, Any]], bar: Bar) -> list[dict[str, Any]]:

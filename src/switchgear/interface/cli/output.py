@@ -240,10 +240,17 @@ class Bar(Protocol):
     def advance(self, text: str) -> None:
         """One more is done; *text* says what."""
 
+    def note(self, text: str) -> None:
+        """Say why it does not go on."""
+
 
 class _Silent:
     def advance(self, text: str) -> None:
         """Show nothing: the output is no terminal."""
+
+    def note(self, text: str) -> None:
+        """A line for the log of whoever runs this."""
+        say(text)
 
 
 @contextmanager
@@ -262,5 +269,8 @@ def progress(title: str, total: int) -> Iterator[Bar]:
         class _Shown:
             def advance(self, text: str) -> None:
                 bars.update(task, advance=1, description=f"{title}: {printable(text)[:40]}")
+
+            def note(self, text: str) -> None:
+                bars.update(task, description=f"{title}: {text}")
 
         yield _Shown()

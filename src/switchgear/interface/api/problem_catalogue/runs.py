@@ -39,6 +39,13 @@ RUNS: Final[Mapping[Code, Entry]] = {
         "The instance was started with AUTO_CONFIGURE=false, or the first version could not be activated.",
         "Create a configuration with `switchgear config create` and activate it.",
     ),
+    Code.WAITING_BACKPRESSURE: Entry(
+        "Too many documents wait",
+        "More documents wait than `MAX_QUEUED` allows; new ones are refused, nothing of them is stored.",
+        "Documents come faster than the workers carry them, or no worker is alive.",
+        "Send again after `Retry-After`; `switchgear ingest` and watched folders do so by themselves. `switchgear "
+        "status` says what is at work; more workers: `switchgear worker`.",
+    ),
     Code.WAITING_MODULE: Entry(
         "Waits for a module",
         "All processes of the module that is needed next are busy.",

@@ -70,7 +70,7 @@ _ACCEPTED: Final[dict[int | str, dict[str, Any]]] = {
     "/documents",
     status_code=202,
     response_model=AcceptedView,
-    responses={**_ACCEPTED, **problems(413, 415, 507)},
+    responses={**_ACCEPTED, **problems(413, 415, 429, 507)},
     openapi_extra=_BODY,
 )
 @streams_body

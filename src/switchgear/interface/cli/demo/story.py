@@ -190,6 +190,9 @@ class _Quiet:
     def advance(self, text: str) -> None:
         """Show nothing."""
 
+    def note(self, text: str) -> None:
+        """Show nothing."""
+
 
 def show_rows(tell: Callable[[str], None], headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table line by line."""
