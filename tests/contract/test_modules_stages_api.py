@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from factories.instance import Instance, problem_of
 from switchgear.core.breaker_service import Admission
+from switchgear.domain.errors import Code
 from switchgear.domain.run import Outcome
+from switchgear.interface.api.hot_reads import present
 
 pytestmark = pytest.mark.anyio
 
@@ -189,3 +193,16 @@ async def test_a_breaker_is_set_to_what_a_person_may_say_and_nothing_else(
 async def test_the_breaker_of_a_module_that_is_not_installed_cannot_be_set(instance: Instance) -> None:
     answer = await instance.request("POST", "/modules/nobody/breaker", json={"state": "closed"}, expect=404)
     assert "modules list" in problem_of(answer)["detail"]
+
+
+async def test_a_stage_whose_modules_code_is_not_the_locked_one_is_not_said_to_be_served(instance: Instance) -> None:
+    now = await present(instance.app.state.services)
+    assert now.active is not None
+    lock = dict(now.active.lock)
+    lock["upper-text"] = replace(lock["upper-text"], code_digest="other")
+
+    [line] = [line for line in replace(now, active=replace(now.active, lock=lock)).stages() if line.stage_id == "upper"]
+
+    assert line.is_degraded
+    assert line.lack is not None
+    assert line.lack.code is Code.MODULE_VERSION_CHANGED

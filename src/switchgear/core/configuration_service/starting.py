@@ -196,7 +196,7 @@ class Starting(Reading):
             return []
         snapshot = self._registry.current()
         if self._options.on_module_change == "hold":
-            snapshot = _without_stale(active, snapshot)
+            snapshot = without_stale(active, snapshot)
         report = startup_report(active.content, snapshot)
         for line in report:
             if line.is_degraded:
@@ -266,8 +266,8 @@ class Starting(Reading):
         )
 
 
-def _without_stale(active: StoredConfiguration, snapshot: Snapshot) -> Snapshot:
-    """With `hold`, modules whose code is not the locked one are unavailable to the active version."""
+def without_stale(active: StoredConfiguration, snapshot: Snapshot) -> Snapshot:
+    """Modules whose code is not the locked one are unavailable to the active version, with `hold` for long."""
     stale = {
         name: replace(
             snapshot.modules[name],

@@ -14,6 +14,7 @@ from fastapi import Request
 
 from switchgear.core import admission
 from switchgear.core.breaker_service import lack_of
+from switchgear.core.configuration_service import without_stale
 from switchgear.core.module_registry import StageAvailability, startup_report
 from switchgear.domain.activation import StoredActivation
 from switchgear.domain.breaker import Breaker
@@ -47,7 +48,10 @@ class Present:
     def stages(self) -> Sequence[StageAvailability]:
         """Who serves each stage now."""
         open_ones = {(one.module_id, one.settings_digest): lack_of(one) for one in self.breakers if one.is_open()}
-        return startup_report(self.active.content if self.active else Content(()), self.snapshot.with_lacks(open_ones))
+        snapshot = self.snapshot.with_lacks(open_ones)
+        if self.active is None:
+            return startup_report(Content(()), snapshot)
+        return startup_report(self.active.content, without_stale(self.active, snapshot))
 
 
 @dataclass(frozen=True, slots=True)
