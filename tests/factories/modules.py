@@ -57,12 +57,12 @@ class FakeBreakers:
         self.recorded: list[tuple[str, bool, Outcome]] = []
 
     async def admit(self, module_id: str, settings_digest: str, *, timeout_s: float) -> Admission:
-        return Admission(self.lacks.get(module_id), is_probe=module_id in self.probing)
+        return Admission(self.lacks.get(module_id), probe=1 if module_id in self.probing else None)
 
     async def record(
         self, module_id: str, settings_digest: str, admission: Admission, outcome: Outcome, detail: str, message: str
     ) -> None:
-        self.recorded.append((module_id, admission.is_probe, outcome))
+        self.recorded.append((module_id, admission.probe is not None, outcome))
 
 
 class FakeRegistry:

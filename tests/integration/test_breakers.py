@@ -49,6 +49,10 @@ async def ask(breakers: Breakers) -> Admission:
     return await breakers.admit(*KEY, timeout_s=60)
 
 
+def is_probe(admission: Admission) -> bool:
+    return admission.probe is not None
+
+
 async def test_a_module_that_keeps_failing_is_left_alone_by_every_process(core: Core, make: Make) -> None:
     here, there = make(), make()
     await fail(here, 4)
@@ -77,12 +81,12 @@ async def test_after_the_pause_one_process_tries_and_two_good_answers_close_it_e
     clock.advance(FIRST_PAUSE_US / 1e6)
 
     answers = await asyncio.gather(ask(here), ask(there), ask(here), ask(there))
-    assert sorted(answer.is_probe for answer in answers) == [False, False, False, True]
+    assert sorted(is_probe(answer) for answer in answers) == [False, False, False, True]
     assert sum(answer.lack is not None for answer in answers) == 3
-    await here.record(*KEY, Admission(is_probe=True), Outcome.SUCCEEDED, "", "")
+    await here.record(*KEY, next(answer for answer in answers if is_probe(answer)), Outcome.SUCCEEDED, "", "")
     await there.follow()
     second = await ask(there)
-    assert second.is_probe
+    assert is_probe(second)
     await there.record(*KEY, second, Outcome.SUCCEEDED, "", "")
 
     await here.follow()
@@ -118,18 +122,18 @@ async def test_a_failed_probe_opens_it_for_twice_as_long(clock: Clock, make: Mak
     assert lack is not None
     assert "open for another 30 s. It crashed." in lack.message
     clock.advance(FIRST_PAUSE_US / 1e6)
-    assert (await ask(here)).is_probe
+    assert is_probe(await ask(here))
 
 
 async def test_a_probe_whose_process_died_is_given_to_another_when_its_lease_is_over(clock: Clock, make: Make) -> None:
     here, there = make(), make()
     await fail(here, 5)
     clock.advance(FIRST_PAUSE_US / 1e6)
-    assert (await ask(here)).is_probe
+    assert is_probe(await ask(here))
     await there.follow()
     assert (await ask(there)).lack is not None
     clock.advance(66)  # the call's time, and a little more
-    assert (await ask(there)).is_probe
+    assert is_probe(await ask(there))
 
 
 async def test_a_document_that_is_at_fault_itself_neither_opens_nor_decides_a_probe(clock: Clock, make: Make) -> None:
@@ -140,7 +144,7 @@ async def test_a_document_that_is_at_fault_itself_neither_opens_nor_decides_a_pr
     await fail(here, 5)
     clock.advance(FIRST_PAUSE_US / 1e6)
     await here.record(*KEY, await ask(here), Outcome.BAD_INPUT, "encrypted", "")
-    assert (await ask(here)).is_probe
+    assert is_probe(await ask(here))
 
 
 async def test_a_person_opens_it_for_whatever_settings_until_a_person_closes_it(
@@ -203,3 +207,20 @@ async def test_moves_are_counted(core: Core) -> None:
     assert b'switchgear_breaker_transitions_total{from_state="closed",module="read-a",to_state="open"} 1.0' in (
         metrics.render()
     )
+
+
+async def test_a_probe_that_answers_after_its_lease_does_not_speak_for_the_next_one(clock: Clock, make: Make) -> None:
+    here, there = make(), make()
+    await fail(here, 5)
+    clock.advance(FIRST_PAUSE_US / 1e6)
+    late = await ask(here)
+    await there.follow()
+    clock.advance(66)
+    second = await ask(there)
+    assert is_probe(late)
+    assert is_probe(second)
+
+    await here.record(*KEY, late, Outcome.TIMEOUT, "", "It hung.")
+
+    await there.record(*KEY, second, Outcome.SUCCEEDED, "", "")
+    assert is_probe(await ask(there))  # one good answer; the late one neither opened it nor counts

@@ -157,3 +157,39 @@ async def test_writers_that_are_cancelled_at_any_moment_leave_nothing_half_done(
         counted = (await connection.execute(text("SELECT a, count(*) % 2 FROM pairs GROUP BY a"))).all()
     assert {odd for _, odd in counted} == {0}
     assert 99 in {number for number, _ in counted}
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_the_narrow_path_gives_up_at_its_deadline_and_what_had_not_begun_never_will(database_url: str) -> None:
+    database = Database(database_url, deadline_s=0.2)
+    await database.start()
+    await database.narrow.run(Statement("CREATE TABLE numbers (a INTEGER)"))
+    other = sqlite3.connect(make_url(database_url).database or "", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+
+    with pytest.raises(DatabaseUnreachable):
+        await database.narrow.run(Statement("INSERT INTO numbers VALUES (1)"))
+
+    assert time.monotonic() - began < 2
+    other.execute("ROLLBACK")
+    await database.narrow.run(Statement("INSERT INTO numbers VALUES (2)"))
+    assert await database.narrow.query("SELECT a FROM numbers") == [(2,)]
+    other.close()
+    await database.close()
+
+
+async def test_a_value_that_no_database_takes_fails_its_own_group_alone(database: Database) -> None:
+    await database.narrow.run(Statement("CREATE TABLE texts (a TEXT)"))
+    wrong = [Statement("INSERT INTO texts VALUES (:a)", {"a": value}) for value in ("\ud800", object())]
+    right = Statement("INSERT INTO texts VALUES (:a)", {"a": "fine"})
+
+    answers = await asyncio.gather(
+        *(database.narrow.run(right, statement) for statement in wrong),
+        database.narrow.run(right),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(answer, Exception) for answer in answers[:2]] == [True] * 2
+    assert not isinstance(answers[2], BaseException)
+    assert await database.narrow.query("SELECT count(*) FROM texts") == [(1,)]

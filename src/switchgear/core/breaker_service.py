@@ -53,14 +53,17 @@ _PROBED: Final[Mapping[bool | None, BreakerEvent]] = {
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Whether a call may be made: `lack` says why not, `is_probe` that everybody waits for its answer."""
+    """Whether a call may be made: `lack` says why not, `probe` that everybody waits for its answer.
+
+    A probe is known by the time at which it began, in microseconds UTC: one that answers after its lease is over must
+    not speak for the next one.
+    """
 
     lack: Lack | None = None
-    is_probe: bool = False
+    probe: int | None = None
 
 
 _FREE: Final = Admission()
-_PROBE: Final = Admission(is_probe=True)
 
 
 class Breakers:
@@ -97,8 +100,9 @@ class Breakers:
         if breaker.may_probe(now):
             lease_us = int(timeout_s * 1_000_000) + _GRACE_US
             try:
-                if await self._move(breaker, BreakerEvent.PROBE_BEGAN, lease_us=lease_us):
-                    return _PROBE
+                begun = await self._move(breaker, BreakerEvent.PROBE_BEGAN, lease_us=lease_us)
+                if begun is not None:
+                    return Admission(probe=begun.changed_at)
             except DatabaseUnreachable as error:
                 log.warning(EventName.DATABASE_LOST, task="breaker", summary=str(error))
             breaker = self.standing(module_id, settings_digest)
@@ -116,7 +120,7 @@ class Breakers:
         bad = failed(outcome, detail)
         window = self._windows[module_id, settings_digest]
         event = None
-        if admission.is_probe:
+        if admission.probe is not None:
             event = _PROBED[bad]
         elif bad is not None and window.add(self._clock(), has_failed=bad):
             event = BreakerEvent.TOO_MANY_FAILED
@@ -127,7 +131,7 @@ class Breakers:
         why = f"{said}{message or detail or outcome}"[:_LONGEST_WHY]
         breaker = self._shared.get((module_id, settings_digest)) or Breaker(module_id, settings_digest)
         try:
-            await self._move(breaker, event, why=why)
+            await self._move(breaker, event, why=why, probe=admission.probe)
             window.clear()
         except DatabaseUnreachable as error:
             log.warning(EventName.DATABASE_LOST, task="breaker", summary=str(error))
@@ -189,22 +193,24 @@ class Breakers:
         self._tell(before, after)
         await self.follow()
 
-    async def _move(self, seen: Breaker, event: BreakerEvent, *, why: str | None = None, lease_us: int = 0) -> bool:
-        """Move a breaker for everybody; False when another process was faster, whose move is taken over."""
+    async def _move(
+        self, seen: Breaker, event: BreakerEvent, *, why: str | None = None, lease_us: int = 0, probe: int | None = None
+    ) -> Breaker | None:
+        """Move a breaker for everybody; None when another process was faster, whose move is taken over."""
         async with self._units() as unit:
             await unit.audit.lock()
             before = await unit.breakers.get(seen.module_id, seen.settings_digest)
             now = await unit.now_us()
-            after = moved(before, event, now, lease_us=lease_us)
+            is_late = probe is not None and before.changed_at != probe
+            after = None if is_late else moved(before, event, now, lease_us=lease_us)
             if after is not None:
                 opened = why if why is not None and event in _OPENING else before.why
                 after = replace(after, why=opened, actor=SYSTEM.name, changed_at=now)
                 await self._write(unit, before, after, why)
         await self.follow()
-        if after is None:
-            return False
-        self._tell(before, after)
-        return True
+        if after is not None:
+            self._tell(before, after)
+        return after
 
     async def _write(self, unit: UnitOfWork, before: Breaker, after: Breaker, why: str | None) -> None:
         await unit.breakers.save(after)

@@ -243,7 +243,7 @@ class BuiltinWorker:
                 await self._let_go(lost)
                 pause_s = self._heartbeat_s
             except (DatabaseUnreachable, TimeoutError) as error:
-                log.warning(EventName.DATABASE_LOST, worker_id=self.id, summary=str(error))
+                log.warning(EventName.DATABASE_LOST, worker_id=self.id, summary=str(error) or "no answer in time")
                 pause_s = self._heartbeat_s / 5
                 self._stop_what_runs_out()
             except Exception:

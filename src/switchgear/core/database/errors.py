@@ -39,6 +39,13 @@ def translate(error: BaseException) -> DatabaseUnreachable | None:
     return None
 
 
+def unknown_outcome() -> DatabaseUnreachable:
+    """For a change that was under way when the time was over: it may be made or not."""
+    return DatabaseUnreachable(
+        "The database did not answer in time; whether the change was made is not known yet. Look, then try again."
+    )
+
+
 def unreachable(error: BaseException) -> DatabaseUnreachable:
     """As `translate`, for errors that only say that the database is in trouble."""
     return translate(error) or DatabaseUnreachable(f"The database refused a statement: {type(error).__name__}.")

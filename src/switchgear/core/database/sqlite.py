@@ -11,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from switchgear.core.database.errors import unreachable
+from switchgear.core.database.errors import unknown_outcome, unreachable
 from switchgear.core.database.statements import (
     Parameters,
-    Refused,
     Result,
     Row,
     Statement,
@@ -92,13 +91,14 @@ class SqliteNarrow:
         """See `Statements.run`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Result]] = loop.create_future()
-        self._waiting.put(_Job(statements, future))
+        job = _Job(statements, future)
+        self._waiting.put(job)
         try:
-            async with asyncio.timeout(self._deadline_s + 1):
+            async with asyncio.timeout(self._deadline_s):
                 return await asyncio.shield(future)
         except TimeoutError as error:
-            future.cancel()
-            raise unreachable(error) from error
+            future.cancel()  # a job that has not begun never will
+            raise (unknown_outcome() if job.has_begun else unreachable(error)) from error
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.query`."""
@@ -157,10 +157,11 @@ class SqliteNarrow:
         connection.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     statements: tuple[Statement, ...]
     future: asyncio.Future[list[Result]]
+    has_begun: bool = False
 
 
 _Answer = tuple[_Job, list[Result] | BaseException]
@@ -182,6 +183,7 @@ def _commit_together(connection: sqlite3.Connection, group: list[_Job]) -> list[
     try:
         connection.execute("BEGIN IMMEDIATE")
         for job in group:
+            job.has_begun = True  # before the look: whoever cancels reads it afterwards
             if job.future.cancelled():
                 continue
             answers.append((job, _in_savepoint(connection, job, alone=len(group) == 1)))
@@ -202,7 +204,9 @@ def _in_savepoint(connection: sqlite3.Connection, job: _Job, *, alone: bool) -> 
         connection.execute("SAVEPOINT one")
     try:
         results = [_run_sqlite(connection, statement) for statement in job.statements]
-    except (Refused, sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
+    except sqlite3.OperationalError:
+        raise  # of the file or the lock: it concerns everybody
+    except Exception as error:  # of these statements: a refusal, a constraint, a value that is none
         if not alone:
             connection.execute("ROLLBACK TO one")
             connection.execute("RELEASE one")
