@@ -81,7 +81,8 @@ class AuditTrail:
             before, after: What it was and what it became, plain JSON values without secrets.
             result: `done`, `refused` or `failed`.
         """
-        await self.lock()
+        if self._dialect == "postgresql":
+            await self.lock()
         sequence, previous_hash = await self._end()
         unsealed = AuditEvent(
             sequence=sequence + 1,

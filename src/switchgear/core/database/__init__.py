@@ -180,10 +180,10 @@ def _prepare_sqlite(clock: Clock | None, connection: sqlite3.Connection, _record
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
     deadline = connection.get_execution_options().get("switchgear_write_by")
     if deadline is not None:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
         sqlite_dialect.begin_immediate(driver, deadline)
     else:
-        connection.exec_driver_sql("BEGIN")
+        driver.execute("BEGIN")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import yaml
@@ -40,7 +41,7 @@ from switchgear.interface.api.views.configurations import (
     finding_of,
     findings_view,
     run_shares,
-    summary_of,
+    summary_line,
 )
 
 router = guarded_router("configurations")
@@ -54,11 +55,13 @@ def _content(body: ConfigurationBody) -> Any:
     return content_from_json(body.model_dump(mode="json", exclude_none=True))
 
 
-@router.get("/configurations")
-async def list_configurations(app: App, by: Reader, page: PageOf) -> Page[ConfigurationSummary]:
+@router.get("/configurations", response_model=Page[ConfigurationSummary])
+async def list_configurations(app: App, by: Reader, page: PageOf) -> Response:
     """List versions, newest first."""
     found = await app.configurations.list(page.limit, page.position)
-    return Page(items=[summary_of(item) for item in found.items], next_cursor=page.next(found.next_cursor))
+    lines = b",".join(map(summary_line, found.items))
+    cursor = json.dumps(page.next(found.next_cursor)).encode()
+    return Response(b'{"items":[' + lines + b'],"next_cursor":' + cursor + b"}", media_type="application/json")
 
 
 @router.post(

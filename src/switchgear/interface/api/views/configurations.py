@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from switchgear.core.module_registry import StageAvailability
@@ -126,6 +127,12 @@ def degraded_stage(stage: StageAvailability) -> DegradedStage:
         message=stage.message,
         why=why_of_lack(stage.lack),
     )
+
+
+@lru_cache(maxsize=2048)
+def summary_line(stored: domain.ConfigurationSummary) -> bytes:
+    """One line of the history as JSON; it stays the same until the version's status changes."""
+    return ConfigurationSummary(**_summary(stored)).model_dump_json().encode()
 
 
 def _summary(stored: domain.ConfigurationSummary) -> dict[str, Any]:
