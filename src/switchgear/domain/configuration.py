@@ -81,9 +81,13 @@ def transition(status: Status, action: Action) -> Status:
     return after
 
 
+#: Made once: `json.dumps` with options makes a new encoder for each call.
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def canonical_json(value: Any) -> str:
     """Return *value* as JSON with sorted keys and no spaces: equal content gives equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL(value)
 
 
 def sha256_of(value: Any) -> str:
