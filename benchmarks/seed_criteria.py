@@ -139,11 +139,12 @@ def disabled(server: Any, selection: Answer, good: list[Path]) -> Figure:
     finally:
         server.request("PATCH", f"/modules/{module}", json={"enabled": True, "message": "benchmark"}, expect=200)
     done = sum(run["status"] == "succeeded" for run in ended.values())
+    asked = sum((run["why"] or {}).get("code") == "parked.review" for run in ended.values())
     share = done / max(len(good), 1)
     return Figure(
         f"{selection['stage_id']} without {module}",
         f"{share:.1%}",
-        f"{done} of {len(good)}",
+        f"{done} of {len(good)}" + (f", {asked} wait for a person" if asked else ""),
         bar=">= 90 %",
         holds=share >= 0.9,
     )
