@@ -47,6 +47,7 @@ LOG_EVENTS: Final[Mapping[EventName, str]] = {
     EventName.ATTEMPT_SUCCEEDED: "A stage attempt ended well (level debug).",
     EventName.ATTEMPT_FAILED: "A stage attempt failed; with outcome, detail and the module's sentence.",
     EventName.FALLBACK_USED: "Another module than the selected one served a stage; with the reason.",
+    EventName.VERSION_NOT_LOADED: "The active version cannot be made ready here; others carry its runs, if they can.",
     EventName.WORKER_STARTED: "A worker takes runs.",
     EventName.WORKER_STOPPED: "A worker takes no more runs.",
     EventName.SWEEP_DONE: "The sweep took runs from lost workers or removed what had run out.",

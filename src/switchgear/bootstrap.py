@@ -48,6 +48,7 @@ from switchgear.ingestion.sources.folder import FolderSource
 from switchgear.ingestion.stage_runner import StageRunner
 from switchgear.sdk.values import Limits
 from switchgear.workers.builtin import BuiltinWorker
+from switchgear.workers.loading import Loading
 from switchgear.workers.sweeper import Sweeper
 
 log = get_logger()
@@ -57,6 +58,8 @@ LOOK_EVERY_S: Final = 5.0
 FOLDER_EVERY_S: Final = 0.5
 #: How often it is looked what another process did to modules, in seconds.
 FOLLOW_EVERY_S: Final = 1.0
+#: How often it is looked whether another version is active than the one that is ready here, in seconds.
+LOAD_EVERY_S: Final = 2.0
 _LONGEST_BACKOFF_S: Final = 5.0
 #: Replaces a service by one that fails on purpose; only tests pass one (RELIABILITY 5).
 Wrap = Callable[[str, Any], Any]
@@ -165,7 +168,18 @@ class Application:
 
     def _build_runs(self) -> None:
         settings = self.settings
-        self.queue = BuiltinQueue(self.repository, settings.lease_s, settings.queues)
+        self.loading = Loading(
+            self.database.narrow,
+            settings.pipeline,
+            find=lambda reference: self.configurations.get(reference),
+            warm=self.plans.warm,
+            others=self.repository,
+            worker_id=self.worker_id,
+            metrics=self.metrics,
+        )
+        if self.with_worker:
+            self.activations.on_applied.append(lambda _: self.loading.look())
+        self.queue = BuiltinQueue(self.repository, settings.lease_s, settings.queues, self.loading.may_claim)
         self.runs = RunService(self.units, self.repository, self.artifacts, self.queue)
         self.intake = Intake(
             self.artifacts,
@@ -246,7 +260,8 @@ class Application:
         self.trouble = None
         self.is_up.set()
         if self.with_worker:
-            self._run(self._warm_active(), "warm")
+            self._run(self._load_active(), "warm")
+            self._every("loading", LOAD_EVERY_S, self.loading.look)
         self._run(self.sweeper.run_forever(self._stop), "sweeper")
         await self.activations.start()
         self._every("modules", LOOK_EVERY_S, self.configurations.look_at_modules)
@@ -278,10 +293,10 @@ class Application:
 
         self._run(again(), name)
 
-    async def _warm_active(self) -> None:
+    async def _load_active(self) -> None:
         """Make the active version's modules ready before the first run needs them."""
         with suppress(NotFound, DatabaseUnreachable):
-            await self.plans.warm(await self.configurations.active())
+            await self.loading.look()
 
     async def _close_old_pools(self, activation: StoredActivation) -> None:
         """Close module processes that neither the new version nor the one before names; held runs reopen theirs."""
@@ -318,6 +333,7 @@ class Application:
                 if module.lack is not None
             },
             isolation={"level": self.isolation.level},
+            generation_loaded=self.loading.generation,
             queues=self.settings.queues,
         )
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from factories import plugin
 from factories.server import Answer, RunningServer, Start, until
 
 Hire = Callable[..., subprocess.Popen[bytes]]
+SWITCHGEAR = str(Path(sys.executable).parent / "switchgear")
 
 
 @pytest.fixture
@@ -21,11 +23,12 @@ def hire() -> Iterator[Hire]:
     """Starts `switchgear worker` on a server's instance; each is ended after the test."""
     workers: list[subprocess.Popen[bytes]] = []
 
-    def start(server: RunningServer, *words: str) -> subprocess.Popen[bytes]:
-        command = [str(Path(sys.executable).parent / "switchgear"), "worker", *words]
+    def start(server: RunningServer, *words: str, site: Path | None = None) -> subprocess.Popen[bytes]:
+        command = [SWITCHGEAR, "worker", *words]
+        variables = {**server.variables(), **({"PYTHONPATH": str(site)} if site is not None else {})}
         with (server.home / f"worker-{len(workers)}.txt").open("ab") as log:
             worker = subprocess.Popen(
-                command, env=server.variables(), cwd=server.home, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                command, env=variables, cwd=server.home, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         workers.append(worker)
         return worker
@@ -110,10 +113,30 @@ def test_a_worker_that_is_told_to_stop_hands_back_what_it_cannot_finish(
 
 
 def test_without_an_instance_a_worker_says_where_it_looked(tmp_path: Path) -> None:
-    command = [str(Path(sys.executable).parent / "switchgear"), "worker"]
+    command = [SWITCHGEAR, "worker"]
     ended = subprocess.run(command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
     assert ended.returncode == 2
     assert "There is no Switchgear instance here" in ended.stderr
+
+
+def test_a_late_worker_that_cannot_load_the_active_version_takes_no_runs(
+    start: Start, hire: Hire, tmp_path: Path
+) -> None:
+    server = start(ON_MODULE_CHANGE="hold", WORKERS="1")
+    alone = [{"stage_id": "upper", "chain": [], "then": "fail"}]
+    server.switch_to({"stage_id": "upper", "module_id": "upper-text"}, policies=alone, mode="rolling")
+    until(lambda: server.get("/status")["workers"][0]["generation"] == server.get("/status")["generation"])
+    other = plugin.install(tmp_path / "elsewhere")
+    plugin.change_code(other)
+
+    hire(server, "--concurrency", "4", site=other)
+    until(lambda: "version.not_loaded" in (server.home / "worker-0.txt").read_text())
+    until(lambda: len(server.get("/status")["workers"]) == 2)
+    runs = [server.send(f"document {number}")["run"]["id"] for number in range(12)]
+
+    assert {server.ended(run)["status"] for run in runs} == {"succeeded"}
+    warnings = server.get("/status")["warnings"]
+    assert any("has not made the active version ready and takes no runs" in warning for warning in warnings)
 
 
 # --- back-pressure ---
@@ -137,7 +160,7 @@ def test_sending_a_folder_to_a_full_queue_takes_longer_and_loses_nothing(start: 
         (folder / f"{number}.txt").write_text(f"document {number}")
 
     ended = subprocess.run(
-        [str(Path(sys.executable).parent / "switchgear"), "ingest", str(folder), "--wait", "--json"],
+        [SWITCHGEAR, "ingest", str(folder), "--wait", "--json"],
         env=server.variables(),
         cwd=server.home,
         capture_output=True,

@@ -457,3 +457,28 @@ async def test_a_write_that_is_fenced_off_is_no_fault(room: Room, make_queue: Ma
             await refused.wait()
     run = (await room.repository.list(RunFilter())).items[0]
     assert (run.status, run.losses) == (RunStatus.CANCELLED, 0)
+
+
+async def test_a_worker_that_may_not_claim_takes_nothing_until_it_may(room: Room) -> None:
+    may = False
+
+    async def may_claim() -> bool:
+        return may
+
+    queue = BuiltinQueue(room.repository, LEASE_S, may_claim=may_claim)
+    run_id = (await room.submit()).run.id
+    assert await queue.claim("wrk_1") is None
+    assert (await room.repository.get(run_id)).fencing_token == 0
+    may = True
+    assert await queue.claim("wrk_1") is not None
+
+
+async def test_it_is_known_which_workers_have_made_a_generation_ready(room: Room) -> None:
+    for number, generation in enumerate((None, 3, 4)):
+        row = WorkerRow(f"wrk_{number}", "host", number, "boot", generation_loaded=generation)
+        await room.repository.register_worker(row)
+    assert [worker.generation_loaded for worker in await room.repository.live_workers()] == [None, 3, 4]
+    assert await room.repository.has_loaded(4, but="wrk_1")
+    assert not await room.repository.has_loaded(4, but="wrk_2")
+    await room.database.narrow.run(Statement("UPDATE workers SET heartbeat_at = 0 WHERE id = 'wrk_2'"))
+    assert not await room.repository.has_loaded(4, but="wrk_1")

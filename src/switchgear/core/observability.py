@@ -60,6 +60,7 @@ class EventName(StrEnum):
     ATTEMPT_SUCCEEDED = "attempt.succeeded"
     ATTEMPT_FAILED = "attempt.failed"
     FALLBACK_USED = "fallback.used"
+    VERSION_NOT_LOADED = "version.not_loaded"
     WORKER_STARTED = "worker.started"
     WORKER_STOPPED = "worker.stopped"
     SWEEP_DONE = "sweep.done"

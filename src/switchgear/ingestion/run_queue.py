@@ -7,7 +7,7 @@ what other processes queue is found by looking, often at first and then less oft
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from switchgear.ingestion.run_repository import ClaimedRun, RunRepository
@@ -38,9 +38,17 @@ class BuiltinQueue:
         repository: On the narrow path.
         lease_s: How long a claim holds without a heartbeat, in seconds.
         queues: Which queues are served here; none = all.
+        may_claim: Whether this process takes runs now.
     """
 
-    def __init__(self, repository: RunRepository, lease_s: float, queues: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        repository: RunRepository,
+        lease_s: float,
+        queues: Sequence[str] = (),
+        may_claim: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._may_claim = may_claim
         self._repository = repository
         self._lease_s = lease_s
         self._queues = tuple(queues)
@@ -64,6 +72,8 @@ class BuiltinQueue:
 
     async def claim(self, worker_id: str) -> ClaimedRun | None:
         """See `RunQueue.claim`."""
+        if self._may_claim is not None and not await self._may_claim():
+            return None
         claimed = await self._repository.claim(worker_id, self._lease_s, self._queues)
         if claimed is not None:
             self._wait_s = FIRST_WAIT_S

@@ -23,8 +23,11 @@ _BLOCKING: Final = f"""
 SELECT r.id, d.name, r.stage_id, now_us() - r.started_at, r.configuration_version
 FROM runs r JOIN documents d ON d.id = r.document_id WHERE {_RUNNING}
 ORDER BY r.started_at, r.id LIMIT :limit"""  # noqa: S608 - only constants
+_HAS_LOADED: Final = """
+SELECT 1 FROM workers
+WHERE heartbeat_at > now_us() - :live AND generation_loaded = :generation AND id <> :but LIMIT 1"""
 _LIVE_ROWS: Final = """
-SELECT id, host, process_id, boot_id, CAST(queues AS TEXT) FROM workers
+SELECT id, host, process_id, boot_id, generation_loaded, CAST(queues AS TEXT) FROM workers
 WHERE heartbeat_at > now_us() - :live ORDER BY started_at, id"""
 _REGISTER: Final = """
 INSERT INTO workers (id, host, process_id, boot_id, started_at, heartbeat_at, generation_loaded, unavailable, isolation,
@@ -141,9 +144,14 @@ class Work(RepositoryPart):
         """Return workers that were heard of lately, the longest at work first."""
         rows = await self._statements.query(_LIVE_ROWS, {"live": LIVE_WORKER_US})
         return [
-            WorkerRow(worker_id, host, process, boot, queues=tuple(from_json(queues)))
-            for worker_id, host, process, boot, queues in rows
+            WorkerRow(worker, host, process, boot, generation, queues=tuple(from_json(queues)))
+            for worker, host, process, boot, generation, queues in rows
         ]
+
+    async def has_loaded(self, generation: int, but: str) -> bool:
+        """Whether another live worker than *but* has made this generation of the active version ready."""
+        rows = await self._statements.query(_HAS_LOADED, {"live": LIVE_WORKER_US, "generation": generation, "but": but})
+        return bool(rows)
 
     async def forget_worker(self, worker_id: str) -> None:
         """Remove a worker that has ended in good order."""

@@ -54,6 +54,7 @@ async def status_of(app: Services) -> StatusView:
         pipeline=app.registry.pipeline.name,
         now=time_of(app.clock()),
         active=summary_of(now.active) if now.active else None,
+        generation=now.generation,
         degraded=degraded,
         stages=[
             StageStatus(
@@ -70,10 +71,10 @@ async def status_of(app: Services) -> StatusView:
         pending_activation=pending,
         runs=dict(counts.by_status),
         parked=dict(counts.parked_by_code),
-        workers=[WorkerView(id=each.id, host=each.host, queues=list(each.queues)) for each in workers],
+        workers=[_worker(each) for each in workers],
         isolation=_isolation(app.isolation),
         disk_free_bytes=app.artifacts.free_bytes(),
-        warnings=[*_covered(now), *(why.summary for why in stops)],
+        warnings=[*_covered(now), *_behind(now, workers), *(why.summary for why in stops)],
         stops=[found for why in stops if (found := WhyView.of(why.as_json()))],
     )
 
@@ -81,6 +82,18 @@ async def status_of(app: Services) -> StatusView:
 def _isolation(report: IsolationReport) -> IsolationView:
     measures = [MeasureView(name=each.name, is_available=each.is_available, why=each.why) for each in report.measures]
     return IsolationView(level=report.level, measures=measures)
+
+
+def _worker(row: WorkerRow) -> WorkerView:
+    return WorkerView(id=row.id, host=row.host, queues=list(row.queues), generation=row.generation_loaded)
+
+
+def _behind(now: Present, workers: Sequence[WorkerRow]) -> Iterator[str]:
+    """Workers that have not made the active version ready although others have."""
+    ready = [worker for worker in workers if worker.generation_loaded == now.generation]
+    for worker in workers if ready and now.pending is None else ():
+        if worker not in ready:
+            yield f"Worker {worker.id} on {worker.host} has not made the active version ready and takes no runs."
 
 
 def _unserved(app: Services, now: Present, workers: Sequence[WorkerRow]) -> Iterator[Why]:

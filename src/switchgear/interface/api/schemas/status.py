@@ -27,6 +27,7 @@ class WorkerView(View):
     id: str
     host: str
     queues: list[str] = Field(description="Work queues that it serves; empty = all")
+    generation: int | None = Field(None, description="Generation of the active version that it has ready; null: none")
 
 
 class MeasureView(View):
@@ -51,6 +52,7 @@ class StatusView(View):
     pipeline: str
     now: Time
     active: ConfigurationSummary | None = None
+    generation: int = Field(description="Grows by one with each switch; each worker says which one it has ready")
     degraded: bool
     stages: list[StageStatus]
     pending_activation: ActivationView | None = None
