@@ -110,6 +110,7 @@ class Application:
         self.artifacts = ArtifactStore(home / "artifacts", min_free_bytes=settings.min_free_bytes)
         self._build_modules(home)
         self._build_configurations(wrap)
+        self._build_queue()
         self._build_runs()
 
     def _build_modules(self, home: Path) -> None:
@@ -166,7 +167,7 @@ class Application:
         )
         self.activations.on_applied.append(self._close_old_pools)
 
-    def _build_runs(self) -> None:
+    def _build_queue(self) -> None:
         settings = self.settings
         self.loading = Loading(
             self.database.narrow,
@@ -180,6 +181,9 @@ class Application:
         if self.with_worker:
             self.activations.on_applied.append(lambda _: self.loading.look())
         self.queue = BuiltinQueue(self.repository, settings.lease_s, settings.queues, self.loading.may_claim)
+
+    def _build_runs(self) -> None:
+        settings = self.settings
         self.runs = RunService(self.units, self.repository, self.artifacts, self.queue)
         self.intake = Intake(
             self.artifacts,
