@@ -50,14 +50,25 @@ class PostgresNarrow:
         await self._pool.close()
 
     async def run(self, *statements: Statement) -> list[Result]:
-        """See `Statements.run`."""
+        """See `Statements.run`: all statements are sent at once, then their answers are read, then it is committed."""
         try:
             async with (
                 asyncio.timeout(self._deadline_s + 1),
                 self._pool.connection() as connection,
+                connection.pipeline() as pipeline,
                 connection.transaction(),
             ):
-                return [await self._execute(connection, statement) for statement in statements]
+                sent = [(statement, await self._send(connection, statement)) for statement in statements]
+                try:
+                    await pipeline.sync()
+                except psycopg.Error:
+                    # A guard that did not hold comes before what a later statement, sent all the same, ran into.
+                    for statement, cursor in sent:
+                        if cursor.pgresult is None:
+                            raise
+                        refuse(statement, cursor.rowcount)
+                    raise
+                return [await _result(statement, cursor) for statement, cursor in sent]
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
             raise unreachable(error) from error
 
@@ -65,8 +76,8 @@ class PostgresNarrow:
         """See `Statements.query`."""
         try:
             async with asyncio.timeout(self._deadline_s + 1), self._pool.connection() as connection:
-                result = await self._execute(connection, Statement(sql, parameters or {}, fetch=True))
-                return result.rows
+                statement = Statement(sql, parameters or {}, fetch=True)
+                return (await _result(statement, await self._send(connection, statement))).rows
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
             raise unreachable(error) from error
 
@@ -74,14 +85,19 @@ class PostgresNarrow:
         """See `Statements.scan`."""
         return await self.query(sql, parameters)
 
-    async def _execute(self, connection: psycopg.AsyncConnection[Row], statement: Statement) -> Result:
+    async def _send(self, connection: psycopg.AsyncConnection[Row], statement: Statement) -> psycopg.AsyncCursor[Row]:
         sql = for_postgres(statement.sql, self._clock() if self._clock else None)
-        async with connection.cursor() as cursor:
-            if isinstance(statement.parameters, Mapping) or not statement.parameters:
-                await cursor.execute(sql, statement.parameters or {})
-            else:
-                await cursor.executemany(sql, statement.parameters)
-            rows = await cursor.fetchall() if statement.fetch else []
-            changed = max(cursor.rowcount, len(rows))
-        refuse(statement, changed)
-        return Result(rows, changed)
+        cursor = connection.cursor()
+        if isinstance(statement.parameters, Mapping) or not statement.parameters:
+            await cursor.execute(sql, statement.parameters or {})
+        else:
+            await cursor.executemany(sql, statement.parameters)
+        return cursor
+
+
+async def _result(statement: Statement, cursor: psycopg.AsyncCursor[Row]) -> Result:
+    rows = await cursor.fetchall() if statement.fetch else []
+    changed = max(cursor.rowcount, len(rows))
+    await cursor.close()
+    refuse(statement, changed)
+    return Result(rows, changed)
