@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
@@ -50,6 +51,15 @@ class Stored:
     sha256: str
     size_bytes: int
     path: Path
+
+
+class Adopted(StrEnum):
+    """What became of a file that was to be copied from another store."""
+
+    COPIED = "copied"
+    KNOWN = "known"  #: it was there
+    MISSING = "missing"  #: the other store does not have it
+    DAMAGED = "damaged"  #: its bytes there are not those that were stored; nothing was kept
 
 
 class ArtifactStore:
@@ -135,6 +145,29 @@ class ArtifactStore:
         finally:
             writer.discard()
         return Blob(sha256=stored.sha256, size_bytes=stored.size_bytes, media_type=media_type, file_name=path.name)
+
+    def adopt(self, sha256: str, other: ArtifactStore) -> Adopted:
+        """Keep a copy of another store's file, never a link to it; blocks, so call it in a thread.
+
+        Raises:
+            DiskFull: There was no room left.
+            ReadOnly: The folder cannot be written.
+        """
+        if self.path(sha256).exists():
+            return Adopted.KNOWN
+        writer = _Writer(self._folder, self._durable)
+        try:
+            with other.open(sha256) as file:
+                while chunk := file.read(_CHUNK):
+                    writer.write(chunk)
+            if writer.sha256 != sha256:
+                return Adopted.DAMAGED
+            writer.finish()
+        except NotFound:
+            return Adopted.MISSING
+        finally:
+            writer.discard()
+        return Adopted.COPIED
 
     # --- reading ---
 
@@ -243,8 +276,12 @@ class _Writer:
         self._digest.update(chunk)
         self.size_bytes += len(chunk)
 
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
     def finish(self) -> Stored:
-        sha256 = self._digest.hexdigest()
+        sha256 = self.sha256
         place = _place(self._folder, sha256)
         with _disk_errors():
             if self._file is None:
@@ -255,10 +292,10 @@ class _Writer:
             self._file.close()
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._temporary.replace(place)
-            _sync_folder(place.parent)
+            sync_folder(place.parent)
             for folder in (place.parent, place.parent.parent):  # whoever made it may not have synced it yet
                 if folder not in self._durable:
-                    _sync_folder(folder.parent)
+                    sync_folder(folder.parent)
                     self._durable.add(folder)
         return Stored(sha256, self.size_bytes, place)
 
@@ -270,7 +307,8 @@ class _Writer:
             self._temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Let the names in *folder* survive a power cut."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from switchgear.core.database import Statements
 from switchgear.ingestion.run_repository.claims import Claims
+from switchgear.ingestion.run_repository.files import Files
 from switchgear.ingestion.run_repository.intake import Intake
 from switchgear.ingestion.run_repository.losses import Losses
 from switchgear.ingestion.run_repository.people import People
@@ -61,7 +62,7 @@ __all__ = [
 ]
 
 
-class RunRepository(Claims, Losses, Intake, People, Results, Work):
+class RunRepository(Claims, Losses, Intake, People, Results, Work, Files):
     """Everything that is read from and written to the tables of runs; see its parts."""
 
     def on(self, statements: Statements) -> RunRepository:

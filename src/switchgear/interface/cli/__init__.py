@@ -36,6 +36,8 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "contracts": "What each stage promises.",
     },
     "Administration": {
+        "backup": "Save the whole instance while it works.",
+        "restore": "Bring a backup back into an empty home.",
         "audit": "Who changed what, when and why; verify the trail.",
         "tokens": "Credentials of people and systems.",
         "version": "Print the version.",

@@ -13,6 +13,7 @@ from switchgear.interface.cli import (
     COMMANDS,
     activations,
     audit,
+    backup,
     config,
     contracts,
     demo,
@@ -39,7 +40,7 @@ _NOUNS = {
     "audit": audit.app,
     "tokens": tokens.app,
 }
-_VERBS = (demo.app, instance.app, serve.app, ingest.app)
+_VERBS = (demo.app, instance.app, serve.app, ingest.app, backup.app)
 
 #: The whole command tree; `switchgear --help` itself is printed by `main` without building it.
 app = typer.Typer(

@@ -1,0 +1,59 @@
+"""Copies the files that a database names, into a backup or out of it; each is compared with its digest on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from switchgear.ingestion.artifact_store import Adopted, ArtifactStore
+from switchgear.ingestion.backup.manifest import Bar
+from switchgear.ingestion.run_repository import RunRepository
+from switchgear.ingestion.run_repository.files import digests_in
+
+
+@dataclass(slots=True)
+class CopiedFiles:
+    """Files on their way from one store into another.
+
+    Attributes:
+        files: How many were copied.
+        size_bytes: Their length together.
+        lacking: Digests of documents and outputs that the first store does not have, or not as they were stored.
+    """
+
+    origin: ArtifactStore
+    store: ArtifactStore
+    files: int = 0
+    size_bytes: int = 0
+    lacking: set[str] = field(default_factory=set)
+
+    async def take_all(self, repository: RunRepository, bar: Bar) -> None:
+        """Copy everything that the rows name."""
+        async for sha256 in repository.document_files():
+            await self._take(sha256, bar)
+        async for sha256 in repository.output_files():
+            if await self._take(sha256, bar):
+                text = await asyncio.to_thread(self.store.path(sha256).read_text, encoding="utf-8")
+                for saved in digests_in(text):
+                    await self._take_saved(saved)
+        async for saved in repository.saved_files():
+            await self._take_saved(saved)
+
+    async def _take(self, sha256: str, bar: Bar) -> bool:
+        adopted = await asyncio.to_thread(self.store.adopt, sha256, self.origin)
+        bar.advance(sha256[:12])
+        if adopted is Adopted.COPIED:
+            self._count(sha256)
+        if adopted in (Adopted.MISSING, Adopted.DAMAGED):
+            self.lacking.add(sha256)
+            return False
+        return True
+
+    async def _take_saved(self, sha256: str) -> None:
+        """What a module saved: a digest in an output that is no file of ours is none of our business."""
+        if await asyncio.to_thread(self.store.adopt, sha256, self.origin) is Adopted.COPIED:
+            self._count(sha256)
+
+    def _count(self, sha256: str) -> None:
+        self.files += 1
+        self.size_bytes += self.store.path(sha256).stat().st_size
