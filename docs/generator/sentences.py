@@ -92,6 +92,7 @@ AUDIT_ACTIONS: Final[Mapping[AuditAction, str]] = {
     AuditAction.RUN_CANCELLED: "A person cancelled a run.",
     AuditAction.DOCUMENT_RELEASED: "A person released a document from review.",
     AuditAction.DOCUMENT_REJECTED: "A person rejected a document in review.",
+    AuditAction.INSTANCE_RESTORED: "A backup was brought back as this instance.",
     AuditAction.ACCESS_REFUSED: "A token's role did not allow a request (403).",
     AuditAction.ACCESS_UNAUTHENTICATED_COUNTED: "Wrong or missing credentials (401), counted per client and minute.",
     AuditAction.ACCESS_RATE_LIMITED_COUNTED: "Too many wrong credentials (429), counted per client and minute.",

@@ -31,6 +31,7 @@ GUIDES = [
     ROOT / "docs" / "resilient-configuration.md",
     ROOT / "docs" / "how-to" / "roll-back.md",
     ROOT / "docs" / "how-to" / "read-why.md",
+    ROOT / "docs" / "how-to" / "back-up-and-restore.md",
 ]
 
 
