@@ -106,6 +106,7 @@ def test_documents_go_through_while_one_waits_and_are_known_afterwards(switchgea
     assert switchgear("documents", "get", sent[1]["document"]["id"]) == "second words"
     shown = switchgear("documents", "show", sent[1]["document"]["id"])
     assert "two.txt" in shown
+    assert "text/plain" in shown
     assert "succeeded" in shown
 
 

@@ -76,7 +76,7 @@ async def test_a_complete_file_is_accepted_and_moved(watched: Watched) -> None:
     assert (watched.names(), watched.names("done")) == ([], ["a.pdf"])
     assert (watched.folder / "done" / "a.pdf").read_bytes() == b"hello"
     documents = (await watched.room.repository.documents(limit=10)).items
-    assert [(item.name, item.actor) for item in documents] == [("a.pdf", "system")]
+    assert [(item.name, item.media_type, item.actor) for item in documents] == [("a.pdf", "application/pdf", "system")]
 
 
 async def test_a_file_that_still_grows_is_left_alone(watched: Watched) -> None:

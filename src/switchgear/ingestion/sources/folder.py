@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mimetypes
 import os
 import shutil
 import stat
@@ -135,7 +136,7 @@ class FolderSource:
             accepted = await self._intake.accept(
                 _read(path),
                 file_name=path.name,
-                media_type="application/octet-stream",
+                media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
                 by=self._by,
                 again=self._again,
             )

@@ -5,6 +5,7 @@ application in this process for the time of the command. Source: INTERFACES 3.
 from __future__ import annotations
 
 import asyncio
+import mimetypes
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -113,8 +114,8 @@ class Api:
     async def send_document(
         self, stream: AsyncIterator[bytes], name: str, *, size: int | None = None, again: bool = False
     ) -> Any:
-        """Send a document as it comes, without holding it in memory; the name is for display only."""
-        headers = {"Content-Type": "application/octet-stream"}
+        """Send a document as it comes, without holding it in memory; name and type are for display only."""
+        headers = {"Content-Type": mimetypes.guess_type(name)[0] or "application/octet-stream"}
         if size is not None:
             headers["Content-Length"] = str(size)
         shown = name.encode("utf-8", "replace").decode()[-_LONGEST_NAME:]
