@@ -47,9 +47,13 @@ async def _work(settings: Settings, *, as_json: bool) -> None:
         if as_json:
             print_json_line({"worker": application.worker_id, "queues": list(settings.queues)})
         else:
-            show(f"Worker {application.worker_id} serves {queues}, {settings.workers} runs at the same time.")
+            show(f"Worker {application.worker_id} serves {queues}, {_runs(settings.workers)}.")
         sys.stdout.flush()
         await stop.wait()
     finally:
         await application.stop()
     say("Stopped.")
+
+
+def _runs(number: int) -> str:
+    return "one run at a time" if number == 1 else f"{number} runs at the same time"
