@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-module.md"
 QUICKSTART = ROOT / "specs" / "001-resilient-config" / "quickstart.md"
+BREAK_IT = ROOT / "docs" / "tutorial" / "break-it.md"
 SAMPLES = ROOT / "src" / "switchgear" / "invoice" / "samples"
 
 
@@ -161,3 +162,27 @@ def test_the_commands_of_the_guides_do_something(operated: Transcript, page: Pat
         said = "\n".join(printed)
         assert code in ("0", "1"), f"$ {command}\n{said}"
         assert not re.search(r"Traceback|unexpected error|did you mean", said, re.IGNORECASE), f"$ {command}\n{said}"
+
+
+def test_the_tutorial_of_failures_happens_as_printed(tmp_path: Path) -> None:
+    files = written(BREAK_IT, tmp_path)
+    project = tomllib.loads(files["pyproject.toml"].text)["project"]
+    plant = tmp_path / "plant"
+
+    def install() -> Path:
+        written(BREAK_IT, tmp_path)
+        modules = project["entry-points"]["switchgear.modules"]
+        return write_distribution(tmp_path, project["name"], project["version"], modules)
+
+    described = install()
+    with Transcript(tmp_path, site=[tmp_path]) as transcript:
+        for step in session(BREAK_IT):
+            if "Where is it?" in step.command:
+                shutil.rmtree(tmp_path / "switchgear_slow")
+                shutil.rmtree(described)
+            elif "Back again" in step.command:
+                install()
+            transcript.play([step])
+            if step.command == "cd plant":
+                shutil.copy(SAMPLES / "hybrid-en16931.pdf", plant / "invoice.pdf")
+                shutil.copy(SAMPLES / "xrechnung-ubl.xml", plant / "other.xml")

@@ -129,3 +129,15 @@ async def test_a_process_follows_what_was_disabled_through_another(core: Core, m
     await modules.set_enabled("read-b", True, by=MARTA)
     await follower.follow()
     assert late.registry.current().modules["read-b"].status is ModuleStatus.AVAILABLE
+
+
+async def test_a_process_looks_once_for_a_module_that_another_has_missed(core: Core, modules: ModuleService) -> None:
+    late = Core(core.database, core.clock, worker_id="late")
+    follower = ModuleService(late.units, late.registry)  # type: ignore[arg-type]
+    core.registry.remove("read-b")
+    await modules.rescan(by=MARTA)
+    gone = ModuleChange("read-b", ModuleStatus.AVAILABLE, None, None)
+    late.registry.changes = [gone]
+    assert await follower.follow() == [gone]
+    late.registry.changes = [gone]
+    assert await follower.follow() == ()  # it is installed here alone

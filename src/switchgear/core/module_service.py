@@ -96,8 +96,8 @@ class ModuleService:
     async def follow(self) -> Sequence[ModuleChange]:
         """Take over what happened to modules through other processes; call it often.
 
-        Modules that a maintainer disabled or enabled there are so here. Changed code and new modules are described as
-        soon as another process has: a maintainer looked again there, or it was started since.
+        Modules that a maintainer disabled or enabled there are so here. Changed code, new and removed modules are
+        looked at as soon as another process has: a maintainer looked again there, or it was started since.
 
         Returns:
             What is in another state than before.
@@ -116,6 +116,6 @@ class ModuleService:
             (name, digest)
             for name, digest in digests.items()
             if name not in modules or (modules[name].outdated and modules[name].code_digest != digest)
-        )
+        ) | frozenset((name, "") for name in modules.keys() - digests.keys())
         is_known, self._followed = news <= self._followed, news  # it may be installed there alone
         return () if is_known else await self._registry.rescan()

@@ -184,7 +184,8 @@ def decision_lines(run: Mapping[str, Any]) -> Iterator[str]:
 
 def _sentence(stage: Mapping[str, Any] | None, attempts: list[Mapping[str, Any]], run: Mapping[str, Any]) -> str:
     if stage is None:
-        last = f"; last tried {printable(attempts[-1]['module_id'])}" if attempts else "; no module was called"
+        tried = [attempt["module_id"] for attempt in attempts if attempt["module_id"]]
+        last = f"; last tried {printable(tried[-1])}" if tried else "" if attempts else "; no module was called"
         if run["status"] == "parked":
             return f"on hold here{last}"
         return f"nobody has served it{last}"
@@ -211,7 +212,8 @@ def _outcome(what: Mapping[str, Any]) -> str:
 def _attempt_line(attempt: Mapping[str, Any]) -> str:
     took = f" after {milliseconds(attempt['duration_us'])}" if attempt["duration_us"] else ""
     message = f": {printable(attempt['message'])}" if attempt.get("message") else ""
-    return f"{printable(attempt['module_id'])} {_outcome(attempt)}{took}{message}"
+    who = printable(attempt["module_id"]) if attempt["module_id"] else "an attempt"  # of a worker that told no more
+    return f"{who} {_outcome(attempt)}{took}{message}"
 
 
 def rule_text(rule: Any) -> str:
