@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, exists, func, insert, select, text, type_coerce
+from sqlalchemy import ColumnElement, Select, exists, func, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from switchgear.core.configuration_models import ConfigurationChangeEvent, table_of
+from switchgear.core.configuration_models import ConfigurationChangeEvent
+from switchgear.core.database import Statement, Statements
 from switchgear.core.logging import request_id_var
 from switchgear.domain.access import Actor
 from switchgear.domain.audit import (
@@ -28,12 +30,12 @@ from switchgear.domain.ids import new_id
 #: Key of PostgreSQL's transaction advisory lock for the end of the chain; taken after the switch lock, never before.
 AUDIT_LOCK: Final = 0x5357_4155
 _VERIFY_AT_ONCE: Final = 1000
-_TABLE: Final = table_of(ConfigurationChangeEvent)
-# Built once: putting a statement together costs more than running it.
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(:key)")
 _ANY: Final = text("SELECT 1")
-_INSERT: Final = insert(_TABLE)
-_LAST: Final = select(_TABLE.c.sequence, _TABLE.c.hash).order_by(_TABLE.c.sequence.desc()).limit(1)
+_INSERT: Final = f"""
+INSERT INTO configuration_change_events ({", ".join(AuditEvent.__slots__)})
+VALUES ({", ".join(f":{name}" for name in AuditEvent.__slots__)})"""  # noqa: S608 - only names of columns
+_LAST: Final = "SELECT sequence, hash FROM configuration_change_events ORDER BY sequence DESC LIMIT 1"
 _COLUMNS: Final = tuple(getattr(ConfigurationChangeEvent, name) for name in AuditEvent.__slots__)
 
 
@@ -42,11 +44,13 @@ class AuditTrail:
 
     Args:
         session: The transaction's session.
+        statements: Plain statements of the same transaction.
         clock: Microseconds UTC.
     """
 
-    def __init__(self, session: AsyncSession, clock: Callable[[], int]) -> None:
+    def __init__(self, session: AsyncSession, statements: Statements, clock: Callable[[], int]) -> None:
         self._session = session
+        self._statements = statements
         self._clock = clock
         self._dialect = session.get_bind().dialect.name
 
@@ -152,15 +156,15 @@ class AuditTrail:
         return verifier.result()
 
     async def _store(self, event: AuditEvent) -> AuditEvent:
-        values = {name: getattr(event, name) for name in AuditEvent.__slots__} | {"subjects": list(event.subjects)}
-        # What is left out is NULL; None would be the JSON value null.
-        await self._session.execute(_INSERT, {name: value for name, value in values.items() if value is not None})
+        row = {name: getattr(event, name) for name in AuditEvent.__slots__} | {"subjects": json.dumps(event.subjects)}
+        row |= {name: json.dumps(row[name]) for name in ("before", "after") if row[name] is not None}
+        await self._statements.run(Statement(_INSERT, row))
         return event
 
     async def _end(self) -> tuple[int, str]:
         """Sequence and hash of the last entry."""
-        row = (await self._session.execute(_LAST)).one_or_none()
-        return (row[0], row[1]) if row is not None else (0, GENESIS)
+        rows = await self._statements.query(_LAST)
+        return rows[0] if rows else (0, GENESIS)
 
     async def _events(self, query: Select[Any]) -> Sequence[AuditEvent]:
         rows = (await self._session.execute(query)).all()

@@ -54,7 +54,7 @@ class UnitOfWork:
     @cached_property
     def configurations(self) -> ConfigurationRepository:
         """Stored configurations."""
-        return ConfigurationRepository(self.session, self._known)
+        return ConfigurationRepository(self.session, self.statements, self._known)
 
     @cached_property
     def catalogue(self) -> CatalogueRepository:
@@ -74,7 +74,7 @@ class UnitOfWork:
     @cached_property
     def audit(self) -> AuditTrail:
         """The audit trail; appending takes its lock."""
-        return AuditTrail(self.session, self._clock)
+        return AuditTrail(self.session, self.statements, self._clock)
 
     @cached_property
     def access(self) -> AccessRepository:

@@ -69,7 +69,7 @@ class Making(Reading):
         snapshot = await self._looked_at(sent, probe=False)
         async with self._units() as unit:
             await unit.lock_switch()
-            origin = await unit.configurations.get(base) if base is not None else None
+            origin = await self._origin(unit, base) if base is not None else None
             whole = over(origin.content, sent) if origin is not None and partial else sent
             found = await self._check(unit.statements, whole, snapshot)
             findings = as_sent(found, whole, sent, origin) if origin is not None and partial else found
@@ -87,6 +87,11 @@ class Making(Reading):
             is_new=created.created,
         )
         return replace(created, findings=findings)
+
+    async def _origin(self, unit: UnitOfWork, base: str) -> StoredConfiguration:
+        """The base; of the active one what never changes is known already. Raises `NotFound`."""
+        active = await self._active_now(unit.statements) if base == "active" else None
+        return active if active is not None else await unit.configurations.get(base)
 
     async def _store(
         self,
