@@ -51,6 +51,7 @@ LOG_EVENTS: Final[Mapping[EventName, str]] = {
     EventName.WORKER_STARTED: "A worker takes runs.",
     EventName.WORKER_STOPPED: "A worker takes no more runs.",
     EventName.SWEEP_DONE: "The sweep took runs from lost workers or removed what had run out.",
+    EventName.INSTANCE_PRUNED: "What was kept long enough was removed; counts and bytes by kind.",
     EventName.TASK_FAILED: "A task of the server failed by a fault of its own; it is tried again.",
 }
 
@@ -92,6 +93,7 @@ AUDIT_ACTIONS: Final[Mapping[AuditAction, str]] = {
     AuditAction.RUN_CANCELLED: "A person cancelled a run.",
     AuditAction.DOCUMENT_RELEASED: "A person released a document from review.",
     AuditAction.DOCUMENT_REJECTED: "A person rejected a document in review.",
+    AuditAction.INSTANCE_PRUNED: "What was kept long enough was removed: one kind, how many, how many bytes.",
     AuditAction.INSTANCE_RESTORED: "A backup was brought back as this instance.",
     AuditAction.ACCESS_REFUSED: "A token's role did not allow a request (403).",
     AuditAction.ACCESS_UNAUTHENTICATED_COUNTED: "Wrong or missing credentials (401), counted per client and minute.",

@@ -41,6 +41,7 @@ from switchgear.ingestion.intake import Intake
 from switchgear.ingestion.module_pool import ModulePools
 from switchgear.ingestion.orchestrator import Orchestrator
 from switchgear.ingestion.plan import Plans, load_pipeline
+from switchgear.ingestion.retention import Periods, Retention
 from switchgear.ingestion.run_queue import BuiltinQueue
 from switchgear.ingestion.run_repository import RunRepository, WorkerRow
 from switchgear.ingestion.run_service import RunService
@@ -49,13 +50,15 @@ from switchgear.ingestion.stage_runner import StageRunner
 from switchgear.sdk.values import Limits
 from switchgear.workers.builtin import BuiltinWorker
 from switchgear.workers.loading import Loading
-from switchgear.workers.sweeper import Sweeper
+from switchgear.workers.sweeper import TEMPORARY_MAX_AGE_S, Sweeper
 
 log = get_logger()
 
 #: How often unavailable modules are looked at; each has a growing pause of its own, in seconds.
 LOOK_EVERY_S: Final = 5.0
 FOLDER_EVERY_S: Final = 0.5
+#: How often what has been kept long enough is removed, in seconds; the first time so long after the start.
+RETENTION_EVERY_S: Final = 3600.0
 #: How often it is looked what another process did to modules, in seconds.
 FOLLOW_EVERY_S: Final = 1.0
 #: How often it is looked whether another version is active than the one that is ready here, in seconds.
@@ -214,6 +217,18 @@ class Application:
             grace_s=settings.shutdown_grace_s,
         )
         self.sweeper = Sweeper(self.repository, self.artifacts, self.queue)
+        self._build_retention()
+
+    def _build_retention(self) -> None:
+        settings = self.settings
+        self.retention = Retention(
+            self.units,
+            self.repository,
+            self.artifacts,
+            Periods(settings.retention_artifacts_days, settings.retention_documents_days, settings.retention_runs_days),
+            min_age_s=max(TEMPORARY_MAX_AGE_S, 2 * settings.run_deadline_s),
+        )
+        self.sweeper.every("retention", RETENTION_EVERY_S, self.retention.tick, at_once=False)
 
     # --- life ---
 

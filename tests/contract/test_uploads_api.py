@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from factories.instance import ON_BOTH, Instance
+from factories.instance import ON_BOTH, Instance, problem_of
 from factories.live import LiveServer
 from factories.server import until
+from switchgear.core.database import Statement
+from switchgear.ingestion.retention import Periods
 
 
 @pytest.mark.anyio
@@ -27,6 +29,29 @@ async def test_sixteen_identical_uploads_at_once_are_one_document(instance: Inst
     assert len({answer.json()["run"]["id"] for answer in answers}) == 1
     assert len((await instance.get("/documents"))["items"]) == 1
     assert len((await instance.get("/runs"))["items"]) == 1
+
+
+@pytest.mark.anyio
+@ON_BOTH
+async def test_the_file_of_a_document_that_was_removed_or_lost_is_answered_in_words(instance: Instance) -> None:
+    application = instance.application
+    document = (await instance.send(b"hello"))["document"]
+    application.artifacts.path(document["sha256"]).rename(application.settings.home / "elsewhere")
+    lost = await instance.request("GET", f"/documents/{document['id']}/file", expect=404)
+    ended = "UPDATE runs SET status = 'cancelled', ended_at = now_us() - 172800000000"
+    aged = "UPDATE documents SET received_at = received_at - 172800000000"
+    await application.database.narrow.run(Statement(ended), Statement(aged))
+    application.retention.periods = Periods(originals=1)
+    await application.retention.tick()
+    removed = await instance.request("GET", f"/documents/{document['id']}/file", expect=404)
+    assert "missing on disk" in problem_of(lost)["detail"]
+    assert "RETENTION_DOCUMENTS_DAYS" in problem_of(removed)["detail"]
+    assert (await instance.get(f"/documents/{document['id']}"))["file_removed_at"] is not None
+    (entry,) = await instance.audit("instance.pruned")
+    assert (entry["actor"], entry["after"]["count"]) == ("system", 1)
+    sent = await instance.request("POST", "/documents", content=b"hello", expect=200)
+    assert sent.json()["document"]["file_removed_at"] is None
+    assert (await instance.request("GET", f"/documents/{document['id']}/file", expect=200)).content == b"hello"
 
 
 def test_a_sender_that_drops_half_way_leaves_nothing(

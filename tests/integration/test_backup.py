@@ -212,6 +212,22 @@ async def test_a_copy_is_of_one_moment_while_others_write(house: House, monkeypa
         assert copy.execute("SELECT name FROM documents").fetchall() == [("a.txt",)]
 
 
+@ON_SQLITE
+async def test_what_is_removed_while_the_files_are_copied_is_no_loss(house: House) -> None:
+    @contextlib.contextmanager
+    def pruning(title: str, total: int) -> Iterator[Bar]:
+        if title == "files" and house.artifacts.path(hashlib.sha256(b"hello").hexdigest()).exists():
+            with contextlib.closing(sqlite3.connect(house.settings.home.parent / "switchgear.db")) as other:
+                other.execute("UPDATE documents SET file_removed_at = 1")
+                other.commit()
+            house.artifacts.path(hashlib.sha256(b"hello").hexdigest()).unlink()
+        yield Counter()
+
+    saved = await save(house.settings, house.folder / "saved", pruning)
+    assert (saved.manifest.lacking, saved.manifest.counts["files"]) == ((), 2)
+    assert (await house.restore()).lacking == ()
+
+
 # --- bringing back ---
 
 

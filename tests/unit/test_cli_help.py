@@ -16,7 +16,7 @@ from switchgear.interface.cli.app import app, run
 
 #: INTERFACES 3, minus what this release leaves out.
 COMMANDS = {
-    "": "init demo serve worker migrate doctor status backup restore version completion ingest watch",
+    "": "init demo serve worker migrate doctor status backup restore prune version completion ingest watch",
     "documents": "list show get invoice release reject",
     "config": "list show create validate diff set activate rollback history export",
     "activations": "list watch cancel switch",
@@ -27,7 +27,7 @@ COMMANDS = {
     "audit": "list tail export verify",
     "tokens": "create list revoke",
 }
-LEFT_OUT = ("prune", "modules new", "documents correct", "runs prune")
+LEFT_OUT = ("modules new", "documents correct", "runs prune")
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

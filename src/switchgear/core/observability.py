@@ -64,6 +64,7 @@ class EventName(StrEnum):
     WORKER_STARTED = "worker.started"
     WORKER_STOPPED = "worker.stopped"
     SWEEP_DONE = "sweep.done"
+    INSTANCE_PRUNED = "instance.pruned"
     TASK_FAILED = "task.failed"
 
 

@@ -93,6 +93,15 @@ class Settings(BaseSettings):
         10_000, ge=0, description="Waiting runs above which intake answers 429; 0 takes any number."
     )
     min_free_bytes: int = Field(2 * 1024**3, ge=0, description="Free bytes below which intake answers 507.")
+    retention_artifacts_days: int = Field(
+        30, ge=0, le=36_500, description="Days that large outputs of ended runs are kept, results apart; 0 = for ever."
+    )
+    retention_documents_days: int = Field(
+        0, ge=0, le=36_500, description="Days that originals are kept after their last run; 0 = for ever."
+    )
+    retention_runs_days: int = Field(
+        0, ge=0, le=36_500, description="Days that documents are kept with runs and results; 0 = for ever."
+    )
     log_format: Literal["json", "text"] = Field("json", description="Log lines for machines or for people.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     bootstrap_token: SecretStr | None = Field(None, description="Secret of an admin token made at the first start.")

@@ -56,6 +56,7 @@ class AuditAction(StrEnum):
     RUN_CANCELLED = "run.cancelled"
     DOCUMENT_RELEASED = "document.released"
     DOCUMENT_REJECTED = "document.rejected"
+    INSTANCE_PRUNED = "instance.pruned"
     INSTANCE_RESTORED = "instance.restored"
     ACCESS_REFUSED = "access.refused"
     ACCESS_UNAUTHENTICATED_COUNTED = "access.unauthenticated_counted"

@@ -221,6 +221,51 @@ class ArtifactStore:
 
         return await asyncio.to_thread(verify)
 
+    def size_of(self, sha256: str) -> int:
+        """Length in bytes; 0 when it is not there; blocks."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.path(sha256).stat().st_size
+        return 0
+
+    def text_of(self, sha256: str) -> str:
+        """The text of a kept output, unchecked, to look for something in it; blocks. Raises as `open`."""
+        with self.open(sha256) as file:
+            return file.read().decode(errors="replace")
+
+    # --- removing ---
+
+    def older_than(self, age_s: float) -> Iterator[list[str]]:
+        """Yield digests of files that were kept longer ago, a few folders at a time; blocks."""
+        until = time.time() - age_s
+        for folder in sorted(self._folder.glob("[0-9a-f][0-9a-f]")):
+            found = []
+            for path in folder.glob("[0-9a-f][0-9a-f]/*"):
+                with contextlib.suppress(FileNotFoundError):
+                    if _DIGEST.match(path.name) and path.stat().st_mtime < until:
+                        found.append(path.name)
+            if found:
+                yield found
+
+    def drop(self, sha256: str, age_s: float) -> int:
+        """Remove a file that no row names, and return its length; blocks.
+
+        One that was kept less than *age_s* seconds ago stays, and 0 is returned: whoever sends the same bytes again has
+        them in place before a row names them. So that none comes in between, it is taken aside and looked at then.
+        """
+        place, aside = self.path(sha256), self._folder / _TEMPORARY / sha256
+        try:
+            if time.time() - place.stat().st_mtime < age_s:
+                return 0
+            place.rename(aside)
+        except FileNotFoundError:
+            return 0
+        found = aside.stat()
+        if time.time() - found.st_mtime < age_s:
+            aside.rename(place)
+            return 0
+        aside.unlink()
+        return found.st_size
+
     async def sweep_temporary(self, max_age_s: float = 3600.0) -> int:
         """Remove what interrupted uploads left behind; returns how many files."""
         return await asyncio.to_thread(self._sweep, max_age_s)
@@ -229,7 +274,9 @@ class ArtifactStore:
         removed = 0
         for path in (self._folder / _TEMPORARY).glob("*"):
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime >= max_age_s:
+                if _DIGEST.match(path.name) and not self.path(path.name).exists():
+                    path.rename(self.path(path.name))  # whoever took it aside was killed before it was looked at
+                elif time.time() - path.stat().st_mtime >= max_age_s:
                     path.unlink()
                     removed += 1
         return removed

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from switchgear.core.unit_of_work import UnitOfWork
 from switchgear.domain.access import Actor
 from switchgear.domain.audit import AuditAction
 from switchgear.domain.configuration import Status
-from switchgear.domain.errors import Code, InvalidRequest
+from switchgear.domain.errors import Code, InvalidRequest, NotFound
 from switchgear.domain.run import RunEvent, RunStatus, transition
 from switchgear.domain.wanted_values import check_known
-from switchgear.ingestion.run_repository import RetryFilter, RunRepository, RunRow
+from switchgear.ingestion.run_repository import DocumentRow, RetryFilter, RunRepository, RunRow
 
 #: Configurations that a person may repeat a run with: those that were active once (invariant 5).
 _ONCE_ACTIVE: Final = frozenset({Status.ACTIVE, Status.SUPERSEDED, Status.ROLLED_BACK})
@@ -72,6 +73,7 @@ async def repeat_run(unit: UnitOfWork, repository: RunRepository, run: RunRow, h
     """
     if run.status in (RunStatus.QUEUED, RunStatus.RUNNING):
         transition(run.status, RunEvent.RETRY)
+    await _need_original(repository, run)
     pinned = await _pinned(unit, run, how.configuration)
     start = await _start(repository, run, how.from_)
     # a decision holds as long as the output of its stage is kept: what was rejected stays rejected.
@@ -122,15 +124,38 @@ async def hindrance(repository: RunRepository, run: RunRow, how: Repeat, code: s
             f"`switchgear documents release {run.document_id}` or `... reject {run.document_id}`."
         )
     try:
+        await _need_original(repository, run)
         await _start(repository, run, how.from_)
-    except InvalidRequest as refusal:
+    except (InvalidRequest, NotFound) as refusal:
         return str(refusal)
     return None
 
 
+def file_removed(document: DocumentRow) -> NotFound:
+    """Why there is no original any more, and how to get it back."""
+    at = datetime.fromtimestamp((document.file_removed_at or 0) / 1_000_000, UTC)
+    return NotFound(
+        f"The file of this document was removed on {at:%Y-%m-%d}, when its time was over (RETENTION_DOCUMENTS_DAYS); "
+        "what was read from it is kept. Send the file again to have it back.",
+        kind="file",
+        document_id=document.id,
+    )
+
+
+async def _need_original(repository: RunRepository, run: RunRow) -> None:
+    document = await repository.document(run.document_id)
+    if document.file_removed_at is not None:
+        raise file_removed(document)
+
+
 async def _start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
-    finished = [output.stage_id for output in await repository.outputs(run.id)]
+    outputs = await repository.outputs(run.id)
+    finished = [output.stage_id for output in outputs]
+    gone = next((output.stage_id for output in outputs if output.is_removed), None)
     if from_ == "failed" and run.status is not RunStatus.SUCCEEDED:
+        if gone is not None:  # it goes on where it still can
+            kept = finished[: finished.index(gone)]
+            return _Start(gone, kept, [stage for stage in finished if stage not in kept])
         return _Start(run.stage_id, finished, ())
     if from_ in ("failed", "start"):  # nothing failed in a run that succeeded
         return _Start(None, (), finished)
@@ -143,6 +168,11 @@ async def _start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
         missing = next(stage for stage in order if stage not in finished)
         raise InvalidRequest(
             f"The run cannot start at {from_}: it never finished {missing}. Start there, or at an earlier stage."
+        )
+    if gone in order[:place]:
+        raise InvalidRequest(
+            f"The run cannot start at {from_}: the output of {gone} was removed when its time was over "
+            "(RETENTION_ARTIFACTS_DAYS). Start there, or at an earlier stage."
         )
     kept = [stage for stage in order[:place] if stage in finished]  # others were passed over: no module was selected
     return _Start(from_, kept, [stage for stage in finished if stage not in kept])

@@ -25,6 +25,7 @@ class Document(Base):
     parent_id: Mapped[str | None] = mapped_column(String(40))
     actor: Mapped[str] = mapped_column(String(128))  #: token id of the sender: an ingest token reads its own
     received_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    file_removed_at: Mapped[int | None] = mapped_column(BigInteger)  #: when retention took the original
 
 
 class Run(Base):
@@ -115,6 +116,15 @@ class StageOutput(Base):
     artifact_sha256: Mapped[str | None] = mapped_column(String(64))
     size_bytes: Mapped[int]
     committed_at: Mapped[int]
+
+    __table_args__ = (
+        Index(
+            "ix_stage_outputs_artifact",
+            "artifact_sha256",
+            sqlite_where=text("artifact_sha256 IS NOT NULL"),
+            postgresql_where=text("artifact_sha256 IS NOT NULL"),
+        ),
+    )
 
 
 class Delivery(Base):

@@ -5,11 +5,13 @@ A person's retry, cancel, release and reject are audited in the transaction of t
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from switchgear.core.database import Refused
@@ -26,6 +28,7 @@ from switchgear.ingestion.retries import (
     Repeat,
     check_reason,
     check_repeat,
+    file_removed,
     hindrance,
     repeat_run,
     state,
@@ -129,6 +132,19 @@ class RunService:
         """Return the document. Raises `NotFound`."""
         return await self._repository.document(document_id)
 
+    async def original(self, document: DocumentRow) -> Path:
+        """Return where the document's file stands.
+
+        Raises:
+            NotFound: Retention took it, or it is lost; the message says which, and what to do.
+        """
+        if document.file_removed_at is not None:
+            raise file_removed(document)
+        path = self._artifacts.path(document.sha256)
+        if not await asyncio.to_thread(path.exists):
+            raise NotFound("The file of this document is missing on disk. Restore it from a backup, or send it again.")
+        return path
+
     async def documents(
         self, limit: int = 50, cursor: str | None = None, *, actor: str | None = None, sha256: str | None = None
     ) -> Page[DocumentRow]:
@@ -156,6 +172,8 @@ class RunService:
         if output.value is not None:
             return json.loads(output.value)
         if output.artifact_sha256 is None:
+            if output.is_removed:
+                raise NotFound("This output was removed when its time was over (RETENTION_ARTIFACTS_DAYS).")
             return None
         return json.loads(await self._artifacts.read(output.artifact_sha256))
 

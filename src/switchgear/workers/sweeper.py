@@ -67,9 +67,14 @@ class Sweeper:
         self.every("leases", every_s, self.take_from_lost_workers)
         self.every("tidy", _TIDY_EVERY_S, self.tidy)
 
-    def every(self, name: str, seconds: float, action: Callable[[], Awaitable[object]]) -> None:
-        """Call *action* again and again; its failure is logged and stops nothing."""
-        self._jobs.append(_Job(name, seconds, action))
+    def every(
+        self, name: str, seconds: float, action: Callable[[], Awaitable[object]], *, at_once: bool = True
+    ) -> None:
+        """Call *action* again and again; its failure is logged and stops nothing.
+
+        A process that lives for one command only never comes to what does not begin at once.
+        """
+        self._jobs.append(_Job(name, seconds, action, 0.0 if at_once else self._clock_s() + seconds))
 
     async def take_from_lost_workers(self) -> list[LostRun]:
         """Queue or park runs whose lease ran out."""

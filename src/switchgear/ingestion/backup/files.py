@@ -33,7 +33,7 @@ class CopiedFiles:
             await self._take(sha256, bar)
         async for sha256 in repository.output_files():
             if await self._take(sha256, bar):
-                text = await asyncio.to_thread(self.store.path(sha256).read_text, encoding="utf-8")
+                text = await asyncio.to_thread(self.store.text_of, sha256)
                 for saved in digests_in(text):
                     await self._take_saved(saved)
         async for saved in repository.saved_files():

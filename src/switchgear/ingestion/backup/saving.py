@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -38,6 +38,8 @@ from switchgear.ingestion.backup.manifest import (
 )
 from switchgear.ingestion.run_repository import RunRepository
 
+#: How often a copy is taken anew because something that it names was removed meanwhile.
+_TRIES: Final = 3
 _WORDS: Final = "This backup is not finished. Unless `switchgear backup` is still at work here, delete the folder.\n"
 
 
@@ -64,23 +66,46 @@ async def save(settings: Settings, folder: Path, show: ShowProgress) -> Saved:
     if source is not None and not source.exists():
         raise BackupRefused(f"There is nothing to save: the database {source} is not there.")
     _begin(folder, allowed=set() if source else {DUMP})
-    url = settings.database_url
-    if source is not None:
-        with show("database", 100) as bar:
-            await asyncio.to_thread(copy_sqlite, source, folder / DATABASE, _percent(bar))
-        url = f"sqlite:///{folder / DATABASE}"
-    if not await asyncio.to_thread(migrations.check, url):
-        raise BackupRefused(
-            "The database has an older schema than this version. Save it with the version that wrote it, or start "
-            "`switchgear migrate` first."
-        )
-    manifest = await _save_rest(settings, url, folder, show)
+    copied = CopiedFiles(ArtifactStore(settings.home / ARTIFACTS), ArtifactStore(folder / ARTIFACTS))
+    await copied.store.start()
+    for _ in range(_TRIES):
+        url = settings.database_url if source is None else await _copy(source, folder, show)
+        await asyncio.to_thread(_refuse_older, url)
+        copied.lacking.clear()
+        manifest = await _save_rest(settings, url, folder, copied, show)
+        if not copied.lacking or await _still_named(settings, copied.lacking) == copied.lacking:
+            break  # else something was removed meanwhile that the copy of the database names
     _finish(folder, manifest)
     command = None if source is not None else postgres_commands(settings.database_url, folder / DUMP)[0]
     return Saved(folder, manifest, command)
 
 
-async def _save_rest(settings: Settings, url: str, folder: Path, show: ShowProgress) -> Manifest:
+async def _copy(source: Path, folder: Path, show: ShowProgress) -> str:
+    (folder / DATABASE).unlink(missing_ok=True)
+    with show("database", 100) as bar:
+        await asyncio.to_thread(copy_sqlite, source, folder / DATABASE, _percent(bar))
+    return f"sqlite:///{folder / DATABASE}"
+
+
+def _refuse_older(url: str) -> None:
+    if not migrations.check(url):
+        raise BackupRefused(
+            "The database has an older schema than this version. Save it with the version that wrote it, or start "
+            "`switchgear migrate` first."
+        )
+
+
+async def _still_named(settings: Settings, digests: Collection[str]) -> set[str]:
+    """Which of these files the instance itself names now."""
+    database = Database(settings.database_url)
+    await database.start()
+    try:
+        return await RunRepository(database.narrow, settings.pipeline).named(digests)
+    finally:
+        await database.close()
+
+
+async def _save_rest(settings: Settings, url: str, folder: Path, copied: CopiedFiles, show: ShowProgress) -> Manifest:
     """Everything besides the copy of the database, and what is to be said about it."""
     database = Database(url, deadline_s=60.0)
     await database.start()
@@ -88,9 +113,6 @@ async def _save_rest(settings: Settings, url: str, folder: Path, show: ShowProgr
         repository = RunRepository(database.narrow, settings.pipeline)
         trail = await verify_trail(database)
         counts = await repository.totals()
-        store = ArtifactStore(folder / ARTIFACTS)
-        await store.start()
-        copied = CopiedFiles(ArtifactStore(settings.home / "artifacts"), store)
         with show("files", await repository.count_files()) as bar:
             await copied.take_all(repository, bar)
     finally:

@@ -94,7 +94,9 @@ class Execution:
             return None
         if output.artifact_sha256 is not None:
             return await self._artifacts.read(output.artifact_sha256)
-        return None if output.value is None else output.value.encode()
+        if output.value is None:
+            raise NotFound("The output was removed after its time.")
+        return output.value.encode()
 
     # --- one stage ---
 

@@ -34,6 +34,7 @@ from switchgear.ingestion.run_repository.records import (
     WorkerRow,
 )
 from switchgear.ingestion.run_repository.results import Results
+from switchgear.ingestion.run_repository.retention import Removed, Retention
 from switchgear.ingestion.run_repository.work import LIVE_WORKER_US, Waiting, Work
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "LostRun",
     "OutputRow",
     "Page",
+    "Removed",
     "ResultRow",
     "RetryFilter",
     "RunFilter",
@@ -62,7 +64,7 @@ __all__ = [
 ]
 
 
-class RunRepository(Claims, Losses, Intake, People, Results, Work, Files):
+class RunRepository(Claims, Losses, Intake, People, Results, Work, Files, Retention):
     """Everything that is read from and written to the tables of runs; see its parts."""
 
     def on(self, statements: Statements) -> RunRepository:

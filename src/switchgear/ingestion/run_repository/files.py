@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Final
 
 from switchgear.ingestion.run_repository.base import RepositoryPart
 
 _AT_ONCE: Final = 500
 _DOCUMENTS: Final = """
-SELECT sha256 FROM documents WHERE sha256 > :after ORDER BY sha256 LIMIT :limit"""
+SELECT sha256 FROM documents WHERE sha256 > :after AND file_removed_at IS NULL ORDER BY sha256 LIMIT :limit"""
 _OUTPUTS: Final = """
 SELECT DISTINCT artifact_sha256 FROM stage_outputs WHERE artifact_sha256 > :after
 ORDER BY artifact_sha256 LIMIT :limit"""
@@ -57,10 +57,24 @@ class Files(RepositoryPart):
                     yield sha256
             run, stage = rows[-1][0], rows[-1][1]
 
+    async def named(self, digests: Iterable[str]) -> set[str]:
+        """Return those of *digests* that are an original or an output."""
+        every, found = sorted(digests), set[str]()
+        for start in range(0, len(every), _AT_ONCE):
+            names = {f"f{number}": sha256 for number, sha256 in enumerate(every[start : start + _AT_ONCE])}
+            wanted = ", ".join(f":{name}" for name in names)
+            rows = await self._statements.scan(
+                f"""SELECT sha256 FROM documents WHERE sha256 IN ({wanted}) AND file_removed_at IS NULL
+                UNION SELECT artifact_sha256 FROM stage_outputs WHERE artifact_sha256 IN ({wanted})""",  # noqa: S608
+                names,
+            )
+            found |= {str(row[0]) for row in rows}
+        return found
+
     async def count_files(self) -> int:
         """Return how many originals and outputs are kept as files."""
         (row,) = await self._statements.scan(
-            """SELECT (SELECT count(*) FROM documents),
+            """SELECT (SELECT count(*) FROM documents WHERE file_removed_at IS NULL),
             (SELECT count(DISTINCT artifact_sha256) FROM stage_outputs WHERE artifact_sha256 IS NOT NULL)"""
         )
         return int(row[0]) + int(row[1])

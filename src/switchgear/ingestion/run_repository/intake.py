@@ -14,7 +14,8 @@ from switchgear.ingestion.run_repository.records import AcceptedDocument, RunRow
 
 _DOCUMENT: Final = """
 INSERT INTO documents (id, sha256, size_bytes, name, media_type, parent_id, actor, received_at)
-VALUES (:document, :sha256, :size, :name, :media_type, :parent, :actor, now_us()) ON CONFLICT (sha256) DO NOTHING"""
+VALUES (:document, :sha256, :size, :name, :media_type, :parent, :actor, now_us())
+ON CONFLICT (sha256) DO UPDATE SET file_removed_at = NULL"""
 _RUN: Final = """
 INSERT INTO runs (id, document_id, status, degraded, pinned_configuration_id, fencing_token, losses, stage_id,
     available_at, accepted_at, running_us, cancel_requested, retry_of, actor, decision)

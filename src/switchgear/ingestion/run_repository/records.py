@@ -140,6 +140,11 @@ class StoredOutput(OutputRow):
     run_id: str
     committed_at: int
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether retention took the file that it was."""
+        return self.outcome is Outcome.SUCCEEDED and self.value is None and self.artifact_sha256 is None
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
@@ -153,7 +158,7 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """An accepted document; `last_run_*` is its newest run."""
+    """An accepted document; `last_run_*` is its newest run, `file_removed_at` when retention took the original."""
 
     id: str
     sha256: str
@@ -165,6 +170,7 @@ class DocumentRow:
     received_at: int
     last_run_id: str | None = None
     last_run_status: RunStatus | None = None
+    file_removed_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
     "Administration": {
         "backup": "Save the whole instance while it works.",
         "restore": "Bring a backup back into an empty home.",
+        "prune": "Remove what has been kept long enough.",
         "audit": "Who changed what, when and why; verify the trail.",
         "tokens": "Credentials of people and systems.",
         "version": "Print the version.",

@@ -21,6 +21,7 @@ from switchgear.interface.cli import (
     ingest,
     instance,
     modules,
+    prune,
     runs,
     serve,
     stages,
@@ -40,7 +41,7 @@ _NOUNS = {
     "audit": audit.app,
     "tokens": tokens.app,
 }
-_VERBS = (demo.app, instance.app, serve.app, ingest.app, backup.app)
+_VERBS = (demo.app, instance.app, serve.app, ingest.app, backup.app, prune.app)
 
 #: The whole command tree; `switchgear --help` itself is printed by `main` without building it.
 app = typer.Typer(

@@ -182,7 +182,7 @@ async def get_document_file(app: App, by: Owner, document_id: str) -> FileRespon
     """Download the original, byte for byte; never shown in the browser."""
     row = await app.runs.document(document_id)
     check_own(by, row.actor, "document")
-    path = app.artifacts.path(row.sha256)
+    path = await app.runs.original(row)
     name = document_view(row).name
     return FileResponse(path, media_type=_RAW, filename=name, headers={"ETag": f'"{row.sha256[:32]}"'})
 

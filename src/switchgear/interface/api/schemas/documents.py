@@ -64,6 +64,7 @@ class DocumentView(View):
     received_at: Time
     last_run_id: str | None = None
     last_run_status: RunStatus | None = None
+    file_removed_at: Time | None = None
 
 
 class NamedRun(View):
