@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
+from switchgear.core.access_service import AccessService
 from switchgear.core.database import Database
 from switchgear.core.database.statements import wall_time_us
 from switchgear.core.logging import request_context
@@ -20,6 +22,7 @@ from switchgear.domain.errors import InvalidRequest
 pytestmark = pytest.mark.anyio
 
 ANNA = Actor("anna", Role.OPERATOR, "tok_1")
+ANNA_AS_ADMIN = Actor("anna", Role.ADMIN, "tok_1")
 Write = Callable[..., Awaitable[AuditEvent]]
 
 
@@ -198,3 +201,20 @@ async def test_a_long_trail_is_checked_piece_by_piece(
     await forge(units, f"UPDATE {T} SET message = 'x' WHERE sequence = 5")
     async with units(write=False) as unit:
         assert (await unit.audit.verify()).first_bad_sequence == 5
+
+
+async def test_a_trail_that_cannot_be_written_refuses_the_change(units: Units) -> None:
+    """What cannot be recorded does not happen. RELIABILITY 63."""
+    table = "configuration_change_events"
+    refuse = f"CREATE TRIGGER no_room BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no_room'); END"
+    if units.database.dialect == "postgresql":
+        refuse = f"ALTER TABLE {table} ADD CONSTRAINT no_room CHECK (sequence < 0)"
+    async with units() as unit:
+        await unit.session.execute(text(refuse))
+        await unit.commit()
+
+    with pytest.raises(IntegrityError, match="no_room"):
+        await AccessService(units, wall_time_us).create_token("unrecorded", Role.VIEWER, None, ANNA_AS_ADMIN)
+
+    async with units(write=False) as unit:
+        assert (await unit.session.execute(text("SELECT count(*) FROM api_tokens"))).scalar_one() == 0
