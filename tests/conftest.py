@@ -230,10 +230,16 @@ def start(tmp_path: Path, shared_folder: Path, installed_plugin: Path) -> Iterat
     running: list[RunningServer] = []
 
     def make(
-        home: str = "home", *, wait: bool = True, port: int = 0, site: Path | None = None, **settings: str
+        home: str = "home",
+        *,
+        wait: bool = True,
+        port: int = 0,
+        site: Path | None = None,
+        before: tuple[str, ...] = (),
+        **settings: str,
     ) -> RunningServer:
         quick = {"WORKERS": "4", "HEARTBEAT_S": "0.5", "LEASE_S": "3", "LOG_LEVEL": "info", **settings}
-        server = RunningServer(tmp_path / home, site or installed_plugin, quick, port)
+        server = RunningServer(tmp_path / home, site or installed_plugin, quick, port, before=before)
         running.append(server)
         cache = server.home / "cache"
         if known.exists() and not cache.exists() and site is None:

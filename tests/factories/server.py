@@ -45,6 +45,7 @@ class RunningServer:
         home: Folder of the instance.
         environment: Further SWITCHGEAR_ settings, without the prefix.
         site: Folder of the test plug-in, for PYTHONPATH.
+        before: A command that starts the command it is followed by: in another place, or with other limits.
     """
 
     home: Path
@@ -52,6 +53,7 @@ class RunningServer:
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    before: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -75,7 +77,7 @@ class RunningServer:
         """Start the process; with *wait*, until it is ready."""
         self.port = self.port or free_port()
         self.home.mkdir(parents=True, exist_ok=True)
-        command = [str(Path(sys.executable).parent / "switchgear"), "serve"]
+        command = [*self.before, str(Path(sys.executable).parent / "switchgear"), "serve"]
         with (self.home / f"log-{self.port}.txt").open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=self.variables(), cwd=self.home, stdout=log, stderr=log, stdin=subprocess.DEVNULL

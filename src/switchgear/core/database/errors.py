@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -10,6 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as QueueTimeout
 
 from switchgear.domain.errors import Code, DatabaseUnreachable
+
+_DAMAGED: Final = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
 
 
 class DiskFull(DatabaseUnreachable):
@@ -24,6 +27,12 @@ class ReadOnly(DatabaseUnreachable):
     code = Code.SYSTEM_READ_ONLY
 
 
+class Damaged(DatabaseUnreachable):
+    """What the database kept cannot be read any more; nothing was changed."""
+
+    code = Code.SYSTEM_DATABASE_DAMAGED
+
+
 def translate(error: BaseException) -> DatabaseUnreachable | None:
     """Sort a driver's error: what a caller may try again becomes one of ours, anything else gives None."""
     origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
@@ -32,6 +41,8 @@ def translate(error: BaseException) -> DatabaseUnreachable | None:
         return DiskFull("The disk is full; nothing was changed. Free some space and try again.")
     if "readonly" in words or "read-only" in words:
         return ReadOnly("The database is read-only; nothing was changed. Make its folder writable and try again.")
+    if isinstance(origin, _DAMAGED) or "malformed" in words or "not a database" in words:
+        return Damaged("The database is damaged; nothing was changed. Stop the server and restore a backup.")
     if isinstance(error, (TimeoutError, PoolTimeout, QueueTimeout)) or (
         isinstance(origin, (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError))
     ):

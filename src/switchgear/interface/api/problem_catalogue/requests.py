@@ -124,6 +124,12 @@ REQUESTS: Final[Mapping[Code, Entry]] = {
         "It is stopped, overloaded, or the network to it is broken.",
         "Repair the database. The server goes on by itself; repeat the request as `Retry-After` says.",
     ),
+    Code.SYSTEM_DATABASE_DAMAGED: Entry(
+        "The database is damaged",
+        "Something that the database kept cannot be read any more. Nothing was changed by this request.",
+        "A disk fault, a copy that was made while the server wrote, or a foreign program that wrote into the file.",
+        "Stop the server, keep the damaged files, and restore the newest backup.",
+    ),
     Code.SYSTEM_SCHEMA_NEWER: Entry(
         "The database is newer than this server",
         "A newer version of Switchgear migrated the database; an old server must not write to it.",
