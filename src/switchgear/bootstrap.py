@@ -136,6 +136,7 @@ class Application:
             default_concurrency=max(1, settings.workers),
             on_artifact=self.artifacts.put_file,
             on_log=self._log_of_module,
+            on_recycled=lambda module, reason: self.metrics.record_recycled(module=module, reason=reason),
         )
 
     def _build_configurations(self, wrap: Wrap) -> None:

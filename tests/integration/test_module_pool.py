@@ -120,6 +120,7 @@ class Desk:
     document: DocumentFile
     logs: list[Mapping[str, Any]] = field(default_factory=list)
     artifacts: list[tuple[bytes, str]] = field(default_factory=list)
+    recycled: list[tuple[str, str]] = field(default_factory=list)
 
     def call(self, text: str = "hello", *, timeout_s: float = 20.0, **more: Any) -> Call:
         inputs = {"text": StageValue(Text, model=Text(text=text))}
@@ -146,6 +147,7 @@ async def desk(site: Path, tmp_path: Path) -> AsyncIterator[Desk]:
     document = DocumentFile(file, hashlib.sha256(BYTES).hexdigest(), len(BYTES), "text/plain", "Letter.TXT")
     logs: list[Mapping[str, Any]] = []
     artifacts: list[tuple[bytes, str]] = []
+    recycled: list[tuple[str, str]] = []
 
     def keep(path: Path, media_type: str) -> Blob:
         artifacts.append((path.read_bytes(), media_type))
@@ -159,10 +161,11 @@ async def desk(site: Path, tmp_path: Path) -> AsyncIterator[Desk]:
         default_concurrency=2,
         on_artifact=keep,
         on_log=logs.append,
+        on_recycled=lambda module, reason: recycled.append((module, reason)),
         open_timeout_s=10,
     )
     await pools.start()
-    made = Desk(pools, tmp_path, document, logs, artifacts)
+    made = Desk(pools, tmp_path, document, logs, artifacts, recycled)
     yield made
     await pools.close()
     for _ in range(100):  # ten times the second of I25: whoever is killed needs a moment to be gone
@@ -435,6 +438,7 @@ async def test_a_thread_that_goes_on_costs_the_process_its_place(desk: Desk) -> 
     await desk.run(use)
 
     assert desk.pools.describe()[0]["recycled"] == {"threads": 1}
+    assert desk.recycled == [("upper-faulty", "threads")]
 
 
 async def test_an_invalid_output_is_handed_on_for_the_contract_to_refuse(desk: Desk) -> None:

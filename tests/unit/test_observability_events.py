@@ -331,6 +331,13 @@ def test_long_values_are_cut(log: Log) -> None:
     assert "(50000 characters)" in log.lines()[0]["message"]
 
 
+def test_whatever_a_value_holds_a_line_is_one_line(log: Log) -> None:
+    get_logger().info(EventName.TASK_FAILED, message="a\r\n\x1b[2J\u2028\u0085{}\n")
+    assert log.getvalue().splitlines() == [log.getvalue().removesuffix("\n")]
+    assert "\x1b" not in log.getvalue()
+    assert log.lines()[0]["message"].startswith("a")
+
+
 class Broken(io.StringIO):
     """A full disk, or a pipe whose reader is gone."""
 
@@ -343,6 +350,15 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     get_logger().warning(EventName.TASK_FAILED)
     logging.getLogger("library").warning("%d arguments are missing")
     logging.getLogger("library").warning("%d", "not a number")
+
+
+def test_every_metric_has_somebody_who_sets_it() -> None:
+    folder = Path(switchgear.__file__).parent
+    source = "\n".join(path.read_text() for path in folder.rglob("*.py") if path.name != "observability.py")
+    helpers = [name for name in vars(Metrics) if name.startswith(("record_", "set_"))]
+
+    assert len(helpers) > 10
+    assert [name for name in helpers if not re.search(rf"metrics\.{name}\b", source)] == []
 
 
 def test_every_event_that_is_documented_is_logged_somewhere() -> None:

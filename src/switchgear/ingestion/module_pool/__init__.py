@@ -45,6 +45,7 @@ class ModulePools:
         default_concurrency: Calls at the same time for a selection that says nothing.
         on_artifact: Keeps a file as an artifact (called in a thread); None refuses artifacts.
         on_log: Gets what modules log and print; secrets are taken out.
+        on_recycled: Told the module and the reason whenever a worn-out process is replaced.
         import_timeout_s: Longest import of a module, in seconds.
         open_timeout_s: Longest `open` of a module, in seconds.
     """
@@ -59,6 +60,7 @@ class ModulePools:
         default_concurrency: int,
         on_artifact: KeepArtifact | None = None,
         on_log: Listener | None = None,
+        on_recycled: Callable[[str, str], None] | None = None,
         import_timeout_s: float = 20.0,
         open_timeout_s: float = 60.0,
     ) -> None:
@@ -70,6 +72,7 @@ class ModulePools:
             default_concurrency=default_concurrency,
             on_artifact=on_artifact,
             on_log=on_log or (lambda record: None),
+            on_recycled=on_recycled or (lambda module, reason: None),
             import_timeout_s=import_timeout_s,
             open_timeout_s=open_timeout_s,
         )

@@ -135,7 +135,9 @@ class Pool:
             result = self._listener.checked(outcomes.of_answer(frame.header, frame.body))
             is_reusable = "recycle" not in frame.header
             if not is_reusable:
-                self.recycled[str(frame.header["recycle"])] += 1
+                reason = str(frame.header["recycle"])
+                self.recycled[reason] += 1
+                self._around.on_recycled(self.use.module_id, reason)
             return result
         except BodyTooLarge as error:
             return outcomes.of_answer(too_large(error.size, self._around.limits.max_output_bytes), b"")

@@ -117,6 +117,7 @@ class Surroundings:
     default_concurrency: int
     on_artifact: KeepArtifact | None
     on_log: Listener
+    on_recycled: Callable[[str, str], None]
     import_timeout_s: float
     open_timeout_s: float
 
