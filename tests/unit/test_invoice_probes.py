@@ -121,6 +121,27 @@ def test_every_limit_rejects_the_document_that_exceeds_it(name: str, limits: Lim
     assert rejection((DEMO / name).read_bytes(), limits) == code
 
 
+def tiff(frames: int, *, in_a_circle: bool = False) -> bytes:
+    """Pages of one white pixel each, one after the other; the last one may lead back to the first."""
+    tags = [(256, 4, 1), (257, 4, 1), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (278, 4, 1), (279, 4, 1)]
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    size = 2 + len(entries) + 4
+    made = bytearray(struct.pack("<2sHI", b"II", 42, 12) + b"\xff\0\0\0")
+    for number in range(frames):
+        last = 12 if in_a_circle else 0
+        following = 12 + (number + 1) * size if number + 1 < frames else last
+        made += struct.pack("<H", len(tags)) + entries + struct.pack("<I", following)
+    return bytes(made)
+
+
+def test_an_image_of_ten_thousand_pages_is_refused_and_one_of_pages_in_a_circle_comes_to_an_end() -> None:
+    assert classify(tiff(3)).page_count == 3
+    began = time.monotonic()
+    assert rejection(tiff(10_000)) == "pages"
+    assert outcome(signature(tiff(2)), tiff(2, in_a_circle=True))
+    assert time.monotonic() - began < 20
+
+
 def test_a_sheet_packed_in_an_unknown_way_is_not_called_damaged() -> None:
     start, entry = archive(mimetype=b"application/vnd.oasis.opendocument.spreadsheet").split(b"PK\x01\x02")
     zstandard = start + b"PK\x01\x02" + entry[:6] + b"\x5d\x00" + entry[8:]  # how the member is packed
