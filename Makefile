@@ -48,6 +48,10 @@ mutation: ## Change the pure rules in thousands of ways and count what no test n
 	@HYPOTHESIS_PROFILE=mutation $(BIN)/mutmut run $(ARGS)
 	@$(BIN)/mutmut results --all true | $(BIN)/python -m benchmarks.mutation_score
 
+wheel: ## Build the wheel in dist/, for the container image and other machines (ops/)
+	@$(PYTHON) tools/environment.py runtime
+	@rm -rf dist && $(BIN)/uv build --quiet --wheel --out-dir dist
+
 lock: ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group test -o requirements/test.txt
