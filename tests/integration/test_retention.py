@@ -237,6 +237,17 @@ async def test_files_that_no_row_names_go_when_they_are_old_enough(archive: Arch
     assert archive.files() == {b"hello", LARGE}
 
 
+async def test_the_store_is_searched_at_the_first_turn_and_then_once_a_day(archive: Archive) -> None:
+    retention = archive.retention()
+    removed = []
+    for number in range(25):
+        await archive.artifacts.put_bytes(f"nobody's {number}".encode())
+        archive.age_files(MIN_AGE_S + 1)
+        await retention.tick()
+        removed.append(archive.files() == set())
+    assert removed == [True, *[False] * 23, True]
+
+
 @pytest.mark.parametrize("is_large", [False, True])
 async def test_what_a_module_saved_stays_as_long_as_an_output_names_it(
     archive: Archive, tmp_path: Path, is_large: bool

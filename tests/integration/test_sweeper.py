@@ -123,6 +123,19 @@ async def test_a_failing_tick_stops_no_other(sweep: Sweep) -> None:
     assert called == ["unreachable", "broken", "good"] * 2
 
 
+async def test_what_does_not_begin_at_once_waits_for_its_first_turn(sweep: Sweep) -> None:
+    called: list[float] = []
+
+    async def seldom() -> None:
+        called.append(sweep.clock.now_s)
+
+    sweep.sweeper.every("seldom", 3600.0, seldom, at_once=False)
+    for now_s in (0.0, 3599.0, 3600.0, 3601.0, 7200.0):
+        sweep.clock.now_s = now_s
+        await sweep.sweeper.sweep()
+    assert called == [3600.0, 7200.0]
+
+
 async def test_it_goes_on_until_it_is_told_to_stop(database: Database, tmp_path: Path) -> None:
     room = await Room(database).prepare()
     sweeper = Sweeper(room.repository, ArtifactStore(tmp_path), BuiltinQueue(room.repository, 20.0))
