@@ -122,6 +122,8 @@ def test_what_was_kept_long_enough_is_shown_then_removed_beside_the_server(start
     assert server.get("/audit/verify")["ok"] is True
     saved = switchgear.json("backup", str(server.home.parent / "saved"))
     assert (saved["counts"]["documents"], saved["counts"]["files"], saved["lacking"]) == (2, 1, [])
+    said = switchgear("backup", str(server.home.parent / "again"))
+    assert said.startswith("Saved 2 documents, 2 runs, 1 configuration, 1 file (5 bytes) into ")
 
 
 def age(server: RunningServer, document_id: str, *, days: int) -> None:

@@ -111,9 +111,9 @@ def _plain(manifest: Manifest) -> dict[str, Any]:
 
 
 def _contents(manifest: Manifest) -> str:
-    counts = manifest.counts
-    words = ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in ("documents", "runs", "configurations"))
-    return f"{words}, {counts['files']} files ({counts['bytes']} bytes)"
+    names = ("documents", "runs", "configurations", "files")
+    words = (f"{manifest.counts[name]} {name if manifest.counts[name] != 1 else name[:-1]}" for name in names)
+    return f"{', '.join(words)} ({manifest.counts['bytes']} bytes)"
 
 
 def _say_dump(command: str, *, has_dump: bool) -> None:
