@@ -115,6 +115,8 @@ def _needs(requires: Any) -> Iterator[str]:
     ):
         if values:
             yield f"Needs the {words} {', '.join(code(each) for each in values)}."
+    if requires.writes:
+        yield f"Writes the folders {', '.join(code(each) for each in requires.writes)}."
     if requires.install:
         yield f"To install what is missing: `{requires.install}`."
     if requires.network:

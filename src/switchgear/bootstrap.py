@@ -137,6 +137,8 @@ class Application:
             on_artifact=self.artifacts.put_file,
             on_log=self._log_of_module,
             on_recycled=lambda module, reason: self.metrics.record_recycled(module=module, reason=reason),
+            private=(home, *settings.database_files, *settings.secrets_dirs),
+            results=(home / "out", home / "spool"),
         )
 
     def _build_configurations(self, wrap: Wrap) -> None:
@@ -151,7 +153,7 @@ class Application:
             registry=self.registry,
             pools=self.pools,
             allow_inline=settings.allow_inline,
-            isolate_all=settings.isolation == "L1",
+            isolate_all=settings.isolation in ("L1", "L2"),
             queues=settings.queues,
         )
         self.activations = ActivationQueue(
@@ -239,14 +241,14 @@ class Application:
         Raises:
             SchemaNewer: The database was written by a newer Switchgear.
             PipelineUnavailable: The pipeline is not installed.
+            IsolationMissing: The isolation that the settings demand cannot be had.
         """
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self.artifacts.start()
         await self.pools.start()
-        self.isolation = await probe_isolation(self._environment)
-        if self.settings.isolation == "L0":
-            self.isolation = IsolationReport("L0", self.isolation.measures)
+        self.isolation = (await probe_isolation(self._environment)).held_to(self.settings.isolation)
         self.registry.isolation = self.isolation
+        self.plans.level = "L2" if self.isolation.allows("L2") else "L1"
         await self.registry.start()
         try:
             await self._bring_up()

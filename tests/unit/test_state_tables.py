@@ -11,7 +11,7 @@ from switchgear.domain.access import SYSTEM, Actor, Need, Role, least_role, who_
 from switchgear.domain.configuration import LockEntry
 from switchgear.domain.errors import Code, NextAction, Why
 from switchgear.domain.run import RunEvent, RunStatus, RunTransitionRefused
-from switchgear.domain.stage import IsolationReport
+from switchgear.domain.stage import IsolationMissing, IsolationReport, Measure
 
 #: DESIGN 5, written down a second time on purpose.
 RUNS = {
@@ -151,3 +151,17 @@ def test_a_lock_entry_keeps_everything_that_tells_code_apart() -> None:
 )
 def test_a_module_works_from_its_least_isolation_upwards(here: str, least: str, allowed: bool) -> None:
     assert IsolationReport(here, ()).allows(least) is allowed
+
+
+def test_isolation_is_held_to_what_is_set_and_never_in_name_only() -> None:
+    measures = (Measure("own_session", True), Measure("files_enclosed", False, "the kernel has no Landlock"))
+    report = IsolationReport("L1", measures)
+
+    assert report.held_to("auto") is report
+    assert report.held_to("L0") == IsolationReport("L0", measures)
+    with pytest.raises(IsolationMissing) as caught:
+        report.held_to("L2")
+    assert caught.value.message == (
+        "ISOLATION=L2 cannot be held, this machine has L1 (files_enclosed: the kernel has no Landlock). "
+        "Set ISOLATION=auto, or run the server where nothing is missing."
+    )

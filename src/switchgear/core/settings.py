@@ -117,7 +117,9 @@ class Settings(BaseSettings):
     on_module_change: Literal["relock", "hold"] = Field("relock", description="What a changed module's code leads to.")
     unproven: Literal["warn", "error"] = Field("warn", description="What an undecided compatibility is.")
     allow_inline: bool = Field(False, description="Let modules that are not built in run inside the server.")
-    isolation: Literal["auto", "L0", "L1"] = Field("auto", description="Isolation of modules.")
+    isolation: Literal["auto", "L0", "L1", "L2"] = Field(
+        "auto", description="Isolation of modules; `auto` is the highest that this machine has."
+    )
     secrets_dirs: tuple[Path, ...] = Field((), description="Folders of secret files; HOME/secrets when absent.")
     source: tuple[FolderSource, ...] = Field((), description="Folders to take documents from; `[[source]]` tables.")
 
@@ -161,6 +163,14 @@ class Settings(BaseSettings):
         if not self.secrets_dirs:
             object.__setattr__(self, "secrets_dirs", (self.home / "secrets",))
         return self
+
+    @property
+    def database_files(self) -> tuple[Path, ...]:
+        """Files of the database; none on PostgreSQL."""
+        if not self.database_url.startswith("sqlite:///"):
+            return ()
+        path = self.database_url.removeprefix("sqlite:///")
+        return tuple(Path(path + end) for end in ("", "-wal", "-shm", "-journal"))
 
     def origin_of(self, name: str) -> str:
         """Say where a setting's value came from: `default`, the file, the variable, or `command line`."""

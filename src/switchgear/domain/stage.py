@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from switchgear.domain.errors import Code, NotFound
+from switchgear.domain.errors import Code, DomainError, NotFound
 
 
 class ModuleStatus(StrEnum):
@@ -82,16 +82,38 @@ class Measure:
     why: str = ""
 
 
+class IsolationMissing(DomainError):
+    """The isolation that is demanded cannot be had on this machine."""
+
+    code = Code.MODULE_ISOLATION
+
+
 @dataclass(frozen=True, slots=True)
 class IsolationReport:
     """What holds module processes here, measure by measure; `level` names the highest level that they make."""
 
-    level: str  #: L0 or L1
+    level: str  #: L0, L1 or L2
     measures: tuple[Measure, ...] = ()
 
     def allows(self, minimum: str) -> bool:
         """Whether a module that demands *minimum* (`L0` ... `L3`) may run here."""
         return minimum <= self.level
+
+    def held_to(self, wanted: str) -> IsolationReport:
+        """Return the report with *wanted* as level, `auto` being the highest that there is.
+
+        Raises:
+            IsolationMissing: This machine does not have it.
+        """
+        if wanted == "auto":
+            return self
+        if not self.allows(wanted):
+            missing = "; ".join(f"{item.name}: {item.why}" for item in self.measures if not item.is_available)
+            raise IsolationMissing(
+                f"ISOLATION={wanted} cannot be held, this machine has {self.level} ({missing}). Set ISOLATION=auto, "
+                "or run the server where nothing is missing."
+            )
+        return IsolationReport(wanted, self.measures)
 
 
 @dataclass(frozen=True, slots=True)

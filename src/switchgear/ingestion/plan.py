@@ -28,7 +28,7 @@ _OURS: Final = "switchgear"
 #: Pools that are made warm at the same time: each one imports its module.
 _WARM_AT_ONCE: Final = 2
 
-Level = Literal["L0", "L1"]
+Level = Literal["L0", "L1", "L2"]
 
 
 class Installed(Protocol):
@@ -114,7 +114,8 @@ class ExecutionPlan:
         configuration: The version that runs hold.
         pipeline: Its stages and contracts.
         allow_inline: Whether foreign modules that allow it run in the server's own process.
-        isolate_all: Whether even built-in modules get processes of their own (`ISOLATION=L1`).
+        isolate_all: Whether even built-in modules get processes of their own (`ISOLATION` L1 or L2).
+        level: Level of those processes.
     """
 
     def __init__(
@@ -124,11 +125,13 @@ class ExecutionPlan:
         *,
         allow_inline: bool = False,
         isolate_all: bool = False,
+        level: Level = "L1",
     ) -> None:
         self.configuration = configuration
         self.pipeline = pipeline
         self._allow_inline = allow_inline
         self._isolate_all = isolate_all
+        self._process_level = level
         self.stages: tuple[StagePlan, ...] = tuple(self._stage(stage) for stage in pipeline.stages)
         self._uses: dict[tuple[str, int, str], ModuleUse] = {}
 
@@ -164,12 +167,17 @@ class ExecutionPlan:
         key = (candidate.module_id, candidate.index, description.code_digest + module.settings_digest)
         use = self._uses.get(key)
         if use is None:
+            requires = description.requires
+            files = (file["path"] for file in requires.get("files", ()))
             use = ModuleUse(
                 module_id=candidate.module_id,
                 settings_json=module.settings_json,
                 limits=candidate.limits,
                 level=self._level(description),
-                environment=tuple(description.requires.get("environment", ())),
+                environment=tuple(requires.get("environment", ())),
+                reads=(*files, *requires.get("binaries", ())),
+                writes=tuple(requires.get("writes", ())),
+                network=bool(requires.get("network")),
                 secret_pointers=description.secret_pointers,
                 code_digest=description.code_digest,
             )
@@ -178,9 +186,9 @@ class ExecutionPlan:
 
     def _level(self, description: ModuleDescription) -> Level:
         if self._isolate_all:
-            return "L1"
+            return self._process_level
         is_trusted = description.distribution == _OURS or self._allow_inline
-        return "L0" if description.min_isolation == "L0" and is_trusted else "L1"
+        return "L0" if description.min_isolation == "L0" and is_trusted else self._process_level
 
     @property
     def uses(self) -> Collection[ModuleUse]:
@@ -216,6 +224,9 @@ class Plans:
         allow_inline: See `ExecutionPlan`.
         isolate_all: See `ExecutionPlan`.
         queues: Work queues that are served here; none = all.
+
+    Attributes:
+        level: See `ExecutionPlan`; known when the measures have been tried.
     """
 
     def __init__(
@@ -236,6 +247,7 @@ class Plans:
         self._pools = pools
         self._allow_inline = allow_inline
         self._isolate_all = isolate_all
+        self.level: Level = "L1"
         self._plans: dict[str, ExecutionPlan] = {}
 
     def serves(self, stage: StagePlan) -> bool:
@@ -257,7 +269,11 @@ class Plans:
         plan = self._plans.get(configuration.id)
         if plan is None:
             plan = ExecutionPlan(
-                configuration, self.pipeline, allow_inline=self._allow_inline, isolate_all=self._isolate_all
+                configuration,
+                self.pipeline,
+                allow_inline=self._allow_inline,
+                isolate_all=self._isolate_all,
+                level=self.level,
             )
             self._plans[configuration.id] = plan
         return plan

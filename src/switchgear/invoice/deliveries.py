@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from switchgear.invoice.types import Receipt, Receipts, ReviewDecision
 from switchgear.sdk import Context, ModuleSettings, Retryable, Unavailable
-
-#: The engine names the folder for results here, as an absolute path.
-OUT_VARIABLE: Final = "SWITCHGEAR_OUT"
+from switchgear.sdk.values import OUT_VARIABLE
 
 
 class DeliverySettings(ModuleSettings):

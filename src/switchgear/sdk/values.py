@@ -5,10 +5,13 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field_validator, model_validator
 
+#: Names the folder for results, as an absolute path, in the environment of every module.
+OUT_VARIABLE = "SWITCHGEAR_OUT"
+_FOLDER = r"^(\$[A-Z][A-Z0-9_]*(/[^/\x00]+)*|settings:(/[^/\x00]+)+)$"
 _SECRET_PATTERN = re.compile(r"^(env:SWITCHGEAR_SECRET_[A-Z0-9_]{1,100}|file:[A-Za-z0-9][A-Za-z0-9._-]{0,100})$")
 
 
@@ -58,15 +61,30 @@ class RequiredFile(Frozen):
 
 
 class Requires(Frozen):
-    """What must be there before a module can work; a lack makes it unavailable with the reason and the fix."""
+    """What must be there before a module can work; a lack makes it unavailable with the reason and the fix.
+
+    It is also what the module may reach: at isolation level L2 it can read its packages, `files` and `binaries`, write
+    its scratch folder and `writes`, and use sockets when `network` is not empty. Everything else is refused.
+    """
 
     packages: tuple[str, ...] = ()  #: requirement strings such as "pypdfium2>=5"
     binaries: tuple[str, ...] = ()  #: names looked up on PATH
     files: tuple[RequiredFile, ...] = ()
     environment: tuple[str, ...] = ()  #: names of variables that must be set; they are handed to the worker
     memory_mb: int = 512  #: free memory needed to be available, in MiB
+    #: Folders that it writes: "$NAME/below", where a variable that it is given names the folder, or "settings:/pointer"
+    #: where a setting does. A folder that is missing is made; one that the setting leaves empty is none.
+    writes: tuple[Annotated[str, Field(pattern=_FOLDER)], ...] = ()
     network: tuple[str, ...] = ()  #: "host:port"; not empty means that data leaves the host
     install: str = ""  #: the exact line that installs what is missing
+
+    @model_validator(mode="after")
+    def _variables_are_handed_over(self) -> Self:
+        names = {item[1:].partition("/")[0] for item in self.writes if item.startswith("$")}
+        unknown = names - {OUT_VARIABLE, *self.environment}
+        if unknown:
+            raise ValueError(f"writes names the variable {min(unknown)}: add it to environment, modules get no other")
+        return self
 
 
 class Decision(Frozen):

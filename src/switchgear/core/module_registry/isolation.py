@@ -12,15 +12,19 @@ from typing import Final
 from switchgear.core.module_registry.children import child_environment
 from switchgear.domain.stage import IsolationReport, Measure
 
-#: Without these there is no level L1: a module could not be ended together with what it started.
-_NEEDED_FOR_L1: Final = ("own_session",)
+#: Without these there is no such level. L1: a module could not be ended together with what it started. L2: it could
+#: reach files or sockets that it did not declare; the other measures hold a second time what these hold.
+_NEEDED: Final = {
+    "L1": ("own_session",),
+    "L2": ("own_session", "no_new_privileges", "files_enclosed", "sockets_refused"),
+}
 _TIMEOUT_S: Final = 20.0
 
 
 async def probe_isolation(environment: Mapping[str, str]) -> IsolationReport:
     """Try every measure; a child that does not answer means level L0 only."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "switchgear.sdk.host.measures"),
+        *(sys.executable, "-P", "-m", "switchgear.sdk.host.trials"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -36,5 +40,5 @@ async def probe_isolation(environment: Mapping[str, str]) -> IsolationReport:
         await process.wait()
         return IsolationReport("L0", (Measure("own_session", False, "the probe gave no answer"),))
     measures = tuple(Measure(name, not why, why) for name, why in sorted(found.items()))
-    has_all = all(not found.get(name, "missing") for name in _NEEDED_FOR_L1)
-    return IsolationReport("L1" if has_all else "L0", measures)
+    levels = [level for level, names in _NEEDED.items() if not any(found.get(name, "missing") for name in names)]
+    return IsolationReport(max(levels, default="L0"), measures)

@@ -16,7 +16,7 @@ def lack_of_failure(module_id: str, failure: Mapping[str, Any], step: str) -> La
     Args:
         module_id: The module.
         failure: `{record}` or `{error, message, missing}`.
-        step: `import`, `settings` or `open`.
+        step: `isolation`, `import`, `settings` or `open`.
     """
     if "record" in failure:
         error = from_record(failure["record"])
@@ -31,6 +31,7 @@ def lack_of_failure(module_id: str, failure: Mapping[str, Any], step: str) -> La
         )
     text = f"{failure.get('error')}: {failure.get('message')}"
     code, verb = {
+        "isolation": (Code.MODULE_ISOLATION, "cannot be held to its isolation"),
         "import": (Code.MODULE_IMPORT_ERROR, "cannot be imported"),
         "settings": (Code.MODULE_BAD_SETTINGS, "does not accept its settings"),
     }.get(step, (Code.MODULE_PROBE_FAILED, "cannot start"))

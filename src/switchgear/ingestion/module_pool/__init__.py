@@ -48,6 +48,8 @@ class ModulePools:
         on_recycled: Told the module and the reason whenever a worn-out process is replaced.
         import_timeout_s: Longest import of a module, in seconds.
         open_timeout_s: Longest `open` of a module, in seconds.
+        private: Files and folders of the instance that no module of level L2 gets at.
+        results: Folders inside them that a module may declare to write all the same.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class ModulePools:
         on_recycled: Callable[[str, str], None] | None = None,
         import_timeout_s: float = 20.0,
         open_timeout_s: float = 60.0,
+        private: tuple[Path, ...] = (),
+        results: tuple[Path, ...] = (),
     ) -> None:
         self._around = Surroundings(
             folder=folder.resolve() / f"{os.getpid()}-{_machine()}-{secrets.token_hex(4)}",
@@ -75,6 +79,8 @@ class ModulePools:
             on_recycled=on_recycled or (lambda module, reason: None),
             import_timeout_s=import_timeout_s,
             open_timeout_s=open_timeout_s,
+            private=private,
+            results=results,
         )
         self._pools: dict[ModuleUse, Pool | InlinePool] = {}
         self._leaving: set[asyncio.Task[None]] = set()

@@ -14,12 +14,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from switchgear.core.module_registry.lacks import lack_of_failure
 from switchgear.domain.errors import Code
 from switchgear.domain.stage import Lack
+from switchgear.ingestion.module_pool import enclosing
 from switchgear.ingestion.module_pool.pipe import BodyTooLarge, FrameError, Pipe, Printed
 from switchgear.ingestion.module_pool.values import ModuleUse, StartRefused, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess
@@ -116,8 +118,9 @@ class ForkServer:
         """Fork a worker; its module is not opened yet.
 
         Raises:
-            StartRefused: The fork server is gone.
+            StartRefused: The fork server is gone, or the module may not write what it declared.
         """
+        enclosure = enclosing.enclosure_of(self._use, self._surroundings) if self._use.level == "L2" else None
         number = next(self._numbers)
         ours, theirs = socket.socketpair()
         printed = Printed()
@@ -128,6 +131,7 @@ class ForkServer:
         try:
             assert self._pipe is not None
             order = {"number": number, "scratch": str(scratch), "memory_mb": self._use.limits.memory_mb}
+            order |= {"enclosure": asdict(enclosure)} if enclosure is not None else {}
             await self._pipe.send(order, descriptors=(theirs.fileno(), printed.write))
             if not self.is_alive:
                 raise self._gone()
@@ -140,7 +144,7 @@ class ForkServer:
             theirs.close()
             printed.give_away()
             self._spawned.pop(number, None)
-        worker = WorkerProcess(pid, pipe, printed, scratch)
+        worker = WorkerProcess(pid, pipe, printed, scratch, enclosure.writes if enclosure is not None else ())
         self._workers[pid] = worker
         if pid in self._early_deaths:
             self._bury(pid, self._early_deaths.pop(pid))

@@ -32,8 +32,6 @@ _RESERVE_S: Final = 0.02
 class Pool:
     """Keeps one worker in reserve, so that the call after a crash or a hang starts at once."""
 
-    level: Final = "L1"
-
     def __init__(self, use: ModuleUse, surroundings: Surroundings, folder: Path) -> None:
         self.use = use
         self._around = surroundings
@@ -51,7 +49,7 @@ class Pool:
         workers = [worker for worker in [*self._crew.ready, *self._crew.busy] if worker.is_usable]
         return {
             "module": self.use.module_id,
-            "level": self.level,
+            "level": self.use.level,
             "workers": len(workers),
             "busy": len(self._crew.busy),
             "calls": self.calls,
@@ -111,7 +109,9 @@ class Pool:
         while self._crew.ready:
             worker = self._crew.ready.pop()
             if worker.is_usable:
-                return worker
+                if worker.reaches_its_folders():
+                    return worker
+                worker.kill("folders")
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 return await self._crew.wait_for_worker()

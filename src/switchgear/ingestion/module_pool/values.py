@@ -22,18 +22,24 @@ class ModuleUse:
         module_id: Name of the entry point.
         settings_json: Canonical JSON of the settings; secrets are references.
         limits: Limits of the selection.
-        level: `L0` runs in this process, `L1` in processes of its own.
+        level: `L0` runs in this process, `L1` in processes of its own, `L2` in processes that reach only what is named.
         environment: Names of the variables that the module asked for; nothing else is handed over.
         secret_pointers: JSON pointers into the settings; `*` stands for every item.
+        reads: Files that the module declared, as paths; programs, as names on PATH. Used at level L2.
+        writes: Folders that it declared, as in `Requires.writes`. Used at level L2.
+        network: Whether it declared to use the network.
         code_digest: Digest of the module's code: after an upgrade the same use gets processes of its own.
     """
 
     module_id: str
     settings_json: str
     limits: StageLimits
-    level: Literal["L0", "L1"] = "L1"
+    level: Literal["L0", "L1", "L2"] = "L1"
     environment: tuple[str, ...] = ()
     secret_pointers: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    network: bool = False
     code_digest: str = ""
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
@@ -120,6 +126,8 @@ class Surroundings:
     on_recycled: Callable[[str, str], None]
     import_timeout_s: float
     open_timeout_s: float
+    private: tuple[Path, ...] = ()
+    results: tuple[Path, ...] = ()
 
 
 class StartRefused(Exception):

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from switchgear.ingestion.module_pool.pipe import Pipe, Printed
@@ -15,11 +16,12 @@ from switchgear.ingestion.module_pool.pipe import Pipe, Printed
 class WorkerProcess:
     """A process that has the module opened, or is about to; serves one call at a time."""
 
-    def __init__(self, pid: int, pipe: Pipe, printed: Printed, scratch: Path) -> None:
+    def __init__(self, pid: int, pipe: Pipe, printed: Printed, scratch: Path, writes: Sequence[str] = ()) -> None:
         self.pid = pid
         self.pipe = pipe
         self.printed = printed
         self.scratch = scratch
+        self._writes = [(path, identity(path)) for path in writes]
         self.inputs: tuple[str, ...] = ()
         self.calls = 0
         self.killed_for: str | None = None
@@ -29,6 +31,10 @@ class WorkerProcess:
     def is_usable(self) -> bool:
         """Whether a call may be sent to it."""
         return self.killed_for is None and not self.exited.done()
+
+    def reaches_its_folders(self) -> bool:
+        """Whether what it may write is still there: a folder that was replaced is another one for the kernel."""
+        return all(identity(path) == known for path, known in self._writes)
 
     def kill(self, why: str) -> None:
         """End it and its session now; what left the session is killed by the fork server, which hears of the death."""
@@ -64,3 +70,12 @@ class WorkerProcess:
             return 0
         wanted = (b"RssAnon:", b"RssShmem:")
         return sum(int(line.split()[1]) for line in lines if line.startswith(wanted)) * 1024
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Device and number of what lies at *path* now; None when nothing does."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from switchgear.invoice.deliveries import (
-    OUT_VARIABLE,
     Delivery,
     DeliverySettings,
     entry_name,
@@ -23,7 +22,8 @@ from switchgear.invoice.deliveries import (
 )
 from switchgear.invoice.types import Invoice, Receipt, Receipts, ReviewDecision, Verdict
 from switchgear.modules.deliver_files.rendering import render_csv, render_json
-from switchgear.sdk import Context, Module, Unavailable, module
+from switchgear.sdk import Context, Module, Requires, Unavailable, module
+from switchgear.sdk.values import OUT_VARIABLE
 
 _LEDGER: Final = ".receipts"
 
@@ -33,6 +33,7 @@ _LEDGER: Final = ".receipts"
     contract="invoice-deliver@1",
     version="1.0.0",
     guarantees={"every_receipt_has_key"},
+    requires=Requires(writes=("$SWITCHGEAR_OUT",)),
     min_isolation="L1",
 )
 class DeliverFiles(Module):

@@ -18,7 +18,7 @@ from switchgear.invoice.deliveries import (
     writing_to,
 )
 from switchgear.invoice.types import Invoice, Receipt, Receipts, ReviewDecision, Verdict
-from switchgear.sdk import Context, Module, module
+from switchgear.sdk import Context, Module, Requires, module
 
 
 @module(
@@ -26,6 +26,7 @@ from switchgear.sdk import Context, Module, module
     contract="invoice-deliver@1",
     version="1.0.0",
     guarantees={"every_receipt_has_key"},
+    requires=Requires(writes=("$SWITCHGEAR_OUT/../spool",)),
     min_isolation="L1",
 )
 class DeliverSpool(Module):

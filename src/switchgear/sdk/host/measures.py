@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -135,20 +134,3 @@ def thread_count() -> int:
         return len(os.listdir("/proc/self/task"))
     except OSError:
         return 1
-
-
-def report() -> dict[str, str]:
-    """Try every measure in this process; name -> "" or why it is missing. Changes the process: run it in a child."""
-    trials: dict[str, Callable[[], str]] = {
-        "own_session": lambda: "" if hasattr(os, "setsid") else "no sessions here",
-        "dies_with_server": lambda: die_with_parent(os.getppid()),
-        "no_new_privileges": forbid_new_privileges,
-        "adopts_orphans": adopt_orphans,
-        "resource_limits": lambda: limit_resources(65536),
-        "memory_watchdog": lambda: "" if Path("/proc/self/status").exists() else "no /proc here",
-    }
-    return {name: trial() for name, trial in trials.items()}
-
-
-if __name__ == "__main__":
-    json.dump(report(), sys.stdout)

@@ -26,6 +26,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from switchgear.sdk.errors import ModuleError
 from switchgear.sdk.host import frames, measures
 from switchgear.sdk.host.context import Document, WorkerContext
+from switchgear.sdk.host.enclosure import Enclosure, enclose
 from switchgear.sdk.host.failures import failure_of
 from switchgear.sdk.module import Module
 from switchgear.sdk.values import Limits
@@ -51,13 +52,13 @@ def work(
         pipe_number: Descriptor of the private pipe.
         output_number: Descriptor that captures what the module prints.
         parent: Process id of the fork server.
-        start: `scratch` (path), `memory_mb`.
+        start: `scratch` (path), `memory_mb`, and at level L2 `enclosure` (what else the module may reach).
         module: Gives the class; imports it here when the fork server did not.
     """
     code = 1
     try:
-        _confine(output_number, parent, start)
-        _Worker(socket.socket(fileno=pipe_number), start, module).run()
+        pipe = socket.socket(fileno=pipe_number)
+        _Worker(pipe, start, module, _confine(output_number, parent, start)).run()
         code = 0
     except SystemExit as error:  # the module's own: never a success
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
@@ -68,8 +69,12 @@ def work(
         os._exit(code & 0xFF)
 
 
-def _confine(output_number: int, parent: int, start: Mapping[str, Any]) -> None:
-    """Apply every measure of level L1 that is there; `doctor` shows which are."""
+def _confine(output_number: int, parent: int, start: Mapping[str, Any]) -> str:
+    """Apply every measure of level L1 that is there, `doctor` shows which are; then those of L2 if it is demanded.
+
+    Returns:
+        "" or why L2 is not held: the module must not be opened then.
+    """
     os.setsid()
     measures.die_with_parent(parent)
     measures.adopt_orphans()
@@ -91,11 +96,16 @@ def _confine(output_number: int, parent: int, start: Mapping[str, Any]) -> None:
     tempfile.tempdir = None
     os.umask(0o077)
     measures.limit_resources(int(start["memory_mb"]))
+    enclosure = start.get("enclosure")
+    return enclose(Enclosure(**enclosure), scratch) if enclosure is not None else ""
 
 
 class _Worker:
-    def __init__(self, pipe: socket.socket, start: Mapping[str, Any], module: Callable[[], type[Module]]) -> None:
+    def __init__(
+        self, pipe: socket.socket, start: Mapping[str, Any], module: Callable[[], type[Module]], trouble: str
+    ) -> None:
         self._pipe = pipe
+        self._trouble = trouble
         self._scratch = Path(start["scratch"])
         self._memory_bytes = int(start["memory_mb"]) << 20
         self._source = module
@@ -111,8 +121,11 @@ class _Worker:
         self._module.close()
 
     def _open(self, order: Mapping[str, Any]) -> bool:
-        error_name = "import"
+        error_name = "isolation"
         try:
+            if self._trouble:
+                raise OSError(self._trouble)
+            error_name = "import"
             cls = self._source()
             error_name = "settings"
             settings = cls.Settings.model_validate(order["settings"])

@@ -85,7 +85,8 @@ MODULES: Final[Mapping[Code, Entry]] = {
     ),
     Code.MODULE_ISOLATION: Entry(
         "Isolation is too weak for the module",
-        "The module demands a higher level of isolation than this machine has.",
+        "The module, or the setting ISOLATION, demands a higher level of isolation than this machine has. Or the "
+        "module declares to write what belongs to the instance itself.",
         "The kernel or the container does not offer the measure.",
         "`switchgear doctor` lists each measure and why it is missing; run the server where it is available.",
     ),

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from switchgear.sdk import Context, Module, ModuleSettings, module
+from switchgear.sdk import Context, Module, ModuleSettings, Requires, module
 from switchgear_tiny.contracts import Checked, Receipt
 
 
@@ -25,7 +25,7 @@ def send(settings: SendSettings, checked: Checked, ctx: Context, by: str) -> Rec
     return Receipt(target=settings.target, key=key)
 
 
-@module(stage="send", contract="tiny-send@1", version="1.0.0")
+@module(stage="send", contract="tiny-send@1", version="1.0.0", requires=Requires(writes=("settings:/folder",)))
 class SendFile(Module):
     """Writes the result into a folder."""
 
@@ -38,7 +38,7 @@ class SendFile(Module):
         return send(self.settings, checked, ctx, "send-file")
 
 
-@module(stage="send", contract="tiny-send@1", version="1.0.0")
+@module(stage="send", contract="tiny-send@1", version="1.0.0", requires=Requires(writes=("settings:/folder",)))
 class SendOther(Module):
     """Writes the result into a folder, too."""
 

@@ -1,0 +1,106 @@
+"""Every built-in module at level L2 does what it does without: the samples of its conformance suite, enclosed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract import test_modules_classify_read_parse, test_modules_extract_deliver
+from switchgear.core.module_registry import probe_isolation
+from switchgear.domain.run import Outcome
+from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, ModuleUse, StageValue
+from switchgear.sdk import Blob, Decision, Limits, Module, StageLimits, Unavailable
+from switchgear.sdk.testing import ModuleContractTests
+
+pytestmark = pytest.mark.anyio
+
+MODULES: dict[str, type[Module]] = {
+    entry.name: entry.load()
+    for entry in importlib.metadata.entry_points(group="switchgear.modules")
+    if entry.dist is not None and entry.dist.name == "switchgear"
+}
+SUITES: dict[type[Module], type[ModuleContractTests]] = {
+    suite.module: suite
+    for place in (test_modules_classify_read_parse, test_modules_extract_deliver)
+    for suite in vars(place).values()
+    if isinstance(suite, type) and issubclass(suite, ModuleContractTests) and hasattr(suite, "module")
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def pools(tmp_path: Path) -> AsyncIterator[ModulePools]:
+    home = tmp_path / "home"
+    made = ModulePools(
+        folder=home / "scratch",
+        limits=Limits(),
+        environment={**os.environ, "SWITCHGEAR_OUT": str(home / "out")},
+        resolve_secret=lambda reference: None,
+        default_concurrency=1,
+        private=(home,),
+        results=(home / "out", home / "spool"),
+    )
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("module_id", sorted(MODULES))
+async def test_a_built_in_module_works_enclosed(pools: ModulePools, tmp_path: Path, module_id: str) -> None:
+    report = await probe_isolation(os.environ)
+    if not report.allows("L2"):
+        pytest.skip(f"missing here: {[measure for measure in report.measures if not measure.is_available]}")
+    module = MODULES[module_id]
+    requires = module.spec.requires
+    use = ModuleUse(
+        module_id,
+        "{}",
+        StageLimits(memory_mb=2048),
+        level="L2",
+        reads=(*(file.path for file in requires.files), *requires.binaries),
+        writes=requires.writes,
+        network=bool(requires.network),
+    )
+    _skip_what_is_not_installed(module)
+
+    assert await pools.warm(use) is None
+    for number, sample in enumerate(SUITES[module].samples):
+        result = await pools.call(use, _call(tmp_path, number, sample))
+        assert result.outcome is Outcome.SUCCEEDED, (number, result)
+
+
+def _skip_what_is_not_installed(module: type[Module]) -> None:
+    for name in module.spec.requires.packages:
+        package = name.partition(">")[0]
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(f"{package} is not installed")
+    try:
+        module.probe(module.Settings())
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+def _call(folder: Path, number: int, sample: dict[str, Any]) -> Call:
+    blob = sample.get("blob") or Blob.from_bytes(b"none")
+    path = folder / f"document-{number}"
+    with blob.open() as stream:
+        path.write_bytes(stream.read())
+    document = DocumentFile(path, blob.sha256, blob.size_bytes, blob.media_type, blob.file_name)
+    inputs = {
+        name: None if value is None else StageValue(type(value), model=value)
+        for name, value in sample.items()
+        if name != "blob"
+    }
+    released = Decision(action="release", actor="ada", message="looked at it")
+    return Call("run_1", f"doc_{number}", 1, 120.0, document, inputs, decision=released, delivery_base=str(number))
