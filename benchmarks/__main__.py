@@ -14,7 +14,10 @@ from pathlib import Path
 
 from benchmarks.tables import SAVE_TO
 
-ALL = ("start_up", "engine_overhead", "run_statements", "configuration_endpoints", "document_cost", "seed_criteria")
+ALL = (
+    *("start_up", "engine_overhead", "run_statements", "configuration_endpoints", "isolation_cost", "document_cost"),
+    "seed_criteria",
+)
 PAGE = Path(__file__).parent / "results.md"
 
 

@@ -12,6 +12,7 @@ import stat
 import struct
 import sys
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 # The numbers are the same on every machine that Linux gave them to.
@@ -121,9 +122,14 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
 def _call(number: int, what: str, *arguments: int | bytes | None) -> int:
     if sys.platform != "linux":
         raise Refused(f"{sys.platform} has no Landlock")
-    library = ctypes.CDLL(None, use_errno=True)
     passed = [ctypes.c_long(item) if isinstance(item, int) else ctypes.c_char_p(item) for item in arguments]
-    answer = int(library.syscall(ctypes.c_long(number), *passed))
+    answer = int(_library().syscall(ctypes.c_long(number), *passed))
     if answer < 0:
         raise Refused(f"Landlock refused to {what}: {os.strerror(ctypes.get_errno())}")
     return answer
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """The C library: opening it takes longer than a rule."""
+    return ctypes.CDLL(None, use_errno=True)

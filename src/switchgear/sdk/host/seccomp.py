@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 import sys
 from typing import Final, NamedTuple
@@ -47,9 +46,9 @@ def refuse_sockets(*, refuse_truncate: bool = False) -> str:
     Args:
         refuse_truncate: Refuse to shorten files by their path too, which Landlock cannot before version 3.
     """
-    machine = _MACHINES.get(platform.machine())
+    machine = _MACHINES.get(os.uname().machine)
     if sys.platform != "linux" or machine is None or sys.maxsize < 2**32:
-        return f"there is no filter for {sys.platform} on {platform.machine()}"
+        return f"there is no filter for {sys.platform} on {os.uname().machine}"
     refused = [machine.socket, machine.io_uring_setup, *([machine.truncate] if refuse_truncate else [])]
     program = _program(machine.audit, refused)
     code = ctypes.create_string_buffer(program, len(program))
