@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from switchgear.sdk import Limits, SecretRef, Unavailable
 from switchgear.sdk.host import frames, measures
 from switchgear.sdk.host.context import MAX_LOG_EVENTS, Document, DocumentReader, WorkerContext, delivery_key
+from switchgear.sdk.host.enclosure import Enclosure, rules
 from switchgear.sdk.host.failures import failure_of
+from switchgear.sdk.host.landlock import CHANGE, READ, READ_DIR
 
 DATA = bytes(range(256)) * 40
 
@@ -210,6 +212,28 @@ def test_a_failure_is_plain_data_without_the_rejected_value() -> None:
     assert "canary-1290" not in str(found)
     assert failure_of(ModuleNotFoundError("no", name="acme.sub"))["missing"] == "acme.sub"
     assert failure_of(Unavailable("no", fix="do"))["record"]["fields"] == {"fix": "do"}
+
+
+# --- what an enclosed worker may reach ---
+
+
+def test_what_is_private_stays_hidden_inside_what_may_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "checkout" / "home"
+    for folder in (home / "artifacts", home / "venv" / "packages", tmp_path / "checkout" / "source"):
+        folder.mkdir(parents=True)
+    (tmp_path / "checkout" / "link").symlink_to("/")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "checkout"), str(home / "venv" / "packages")])
+
+    found = dict(rules(Enclosure(reads=[str(home / "artifacts")], private=[str(home)]), tmp_path / "scratch"))
+
+    ours = {path: rights for path, rights in found.items() if path.startswith(str(tmp_path))}
+    assert ours == {
+        str(tmp_path / "checkout"): READ_DIR,
+        str(tmp_path / "checkout" / "source"): READ,
+        str(home / "venv" / "packages"): READ,
+        str(tmp_path / "scratch"): CHANGE,
+    }
+    assert "/" not in found
 
 
 # --- measures ---

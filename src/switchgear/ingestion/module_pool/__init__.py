@@ -68,7 +68,7 @@ class ModulePools:
         private: tuple[Path, ...] = (),
         results: tuple[Path, ...] = (),
     ) -> None:
-        self._around = Surroundings(
+        self.surroundings = Surroundings(
             folder=folder.resolve() / f"{os.getpid()}-{_machine()}-{secrets.token_hex(4)}",
             limits=limits,
             environment=environment,
@@ -88,8 +88,8 @@ class ModulePools:
 
     async def start(self) -> None:
         """Make the scratch root; remove those of servers that are gone."""
-        await asyncio.to_thread(_remove_left_over, self._around.folder.parent)
-        self._around.folder.mkdir(parents=True, mode=0o700)
+        await asyncio.to_thread(_remove_left_over, self.surroundings.folder.parent)
+        self.surroundings.folder.mkdir(parents=True, mode=0o700)
 
     async def close(self) -> None:
         """End every process of every module; nothing is left when this returns."""
@@ -100,14 +100,14 @@ class ModulePools:
             task.cancel()
         if self._leaving:
             await asyncio.wait(self._leaving)
-        shutil.rmtree(self._around.folder, ignore_errors=True)
+        shutil.rmtree(self.surroundings.folder, ignore_errors=True)
 
     def _pool(self, use: ModuleUse) -> Pool | InlinePool:
         pool = self._pools.get(use)
         if pool is None:
             self._number += 1
-            folder = self._around.folder / f"p{self._number}"
-            pool = (InlinePool if use.level == "L0" else Pool)(use, self._around, folder)
+            folder = self.surroundings.folder / f"p{self._number}"
+            pool = (InlinePool if use.level == "L0" else Pool)(use, self.surroundings, folder)
             self._pools[use] = pool
         return pool
 

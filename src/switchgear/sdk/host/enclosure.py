@@ -78,8 +78,11 @@ def enclose(what: Enclosure, scratch: Path) -> str:
 def rules(what: Enclosure, scratch: Path) -> list[tuple[str, int]]:
     """Paths with the rights on them."""
     private = [os.path.realpath(path) for path in what.private]
-    readable = [*_SYSTEM, *_python(), *what.reads, *(_NETWORK if what.network else ())]
+    readable = [*_SYSTEM, *what.reads, *(_NETWORK if what.network else ())]
     allowed = {rule for path in readable for rule in _around(os.path.realpath(path), private)}
+    for path in map(os.path.realpath, _python()):  # may lie inside what is private: an environment in the home
+        around = [hidden for hidden in private if path == hidden or not _is_below(path, hidden)]
+        allowed.update(_around(path, around))
     return [*sorted(allowed), *_DEVICES, (str(scratch), CHANGE), *((path, CHANGE) for path in what.writes)]
 
 
