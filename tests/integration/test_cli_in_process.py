@@ -241,7 +241,7 @@ def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchge
     assert "incompatible" in switchgear("stages", "show", "upper")
     switchgear("config", "set", "upper.limits.timeout_s=2.5", "upper.limits.retries=2", "--activate")
     lines = switchgear("stages", "show", "upper").splitlines()
-    assert "limits    timeout 2.5 s, retries 2, memory 1024 MiB" in lines
+    assert "limits    timeout 2.5 s, retries 2, memory 1024 MiB, queue default" in lines
     assert "tiny-upper@1.2" in switchgear("contracts", "list")
     assert '"confidence"' in switchgear("contracts", "show", "tiny-upper@1.2")
     switchgear("contracts", "compare", "tiny-upper@1.2", "tiny-upper@1.2")
