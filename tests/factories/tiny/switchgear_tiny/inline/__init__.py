@@ -3,6 +3,7 @@
 from switchgear.sdk import Blob, Context, Module, module
 from switchgear_tiny.contracts import Checked, Count, Receipt, Text, Upper
 from switchgear_tiny.loads import read
+from switchgear_tiny.sends import SendSettings, send
 
 
 @module(stage="load", contract="tiny-load@1", version="1.0.0", min_isolation="L0")
@@ -45,7 +46,14 @@ class CheckInline(Module):
 
 @module(stage="send", contract="tiny-send@1", version="1.0.0", min_isolation="L0")
 class SendInline(Module):
-    """Sends nowhere."""
+    """Sends nowhere, or into a folder that counts the calls."""
+
+    class Settings(SendSettings):
+        """Where it goes."""
+
+        target: str = "nowhere"
+
+    settings: Settings
 
     def run(self, checked: Checked, ctx: Context) -> Receipt:
-        return Receipt(target="nowhere", key=ctx.idempotency_key("nowhere"))
+        return send(self.settings, checked, ctx, "send-inline")

@@ -1,0 +1,261 @@
+"""Every call of the database fails once, in every way, over the life of an activation and of a run. RELIABILITY 5, 34.
+
+The processes are applications in this one, one after the other on the same database; their modules are inline. After
+each fault another process recovers, and the invariants must hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from factories import plugin
+from factories.faults import Deed, Faults
+from factories.instance import settings_for
+from factories.invariants import breaches
+from switchgear import bootstrap
+from switchgear.core.configuration_service.errors import ActivationPending, AlreadyActive
+from switchgear.core.database import Database, Statement
+from switchgear.core.database.statements import wall_time_us
+from switchgear.domain.access import SYSTEM
+from switchgear.domain.activation import ActivationRequest
+from switchgear.domain.configuration import Content, Selection
+from switchgear.domain.errors import DatabaseUnreachable
+from switchgear.domain.run import RunStatus
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.timeout(300),
+    # Whoever is killed closes nothing.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+]
+
+T = TypeVar("T")
+#: Longer than leases and heartbeats count, shorter than an activation may warm.
+_LATER_US = 25_000_000
+_TRIES = 3
+_MOST_ADVANCES = 10
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    site = plugin.install(tmp_path_factory.mktemp("tiny"))
+    sys.path.insert(0, str(site))
+    yield {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
+    sys.path.remove(str(site))
+
+
+@dataclass
+class Room:
+    """One database on which processes follow each other, and what they have accepted.
+
+    Attributes:
+        documents: Ids of runs whose documents were accepted.
+        activations: Ids of activations that were accepted.
+        eye: Looks at the database from outside.
+    """
+
+    home: Path
+    url: str
+    environment: Mapping[str, str]
+    eye: Database
+    later_us: int = 0
+    documents: list[str] = field(default_factory=list)
+    activations: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """Where deliveries go."""
+        return self.home / "delivered"
+
+    def clock(self) -> int:
+        """The machine's time, and what the test has skipped."""
+        return wall_time_us() + self.later_us
+
+    def build(self, faults: Faults) -> bootstrap.Application:
+        """A process that is not started."""
+        settings = settings_for(self.home, database_url=self.url, shutdown_grace_s=0.2, workers=1)
+        return bootstrap.build(settings, clock=self.clock, environment=self.environment, wrap=faults.wrap)
+
+    @asynccontextmanager
+    async def process(self, faults: Faults) -> AsyncIterator[bootstrap.Application]:
+        """A process without tasks in the background; the test says what it does."""
+        application = self.build(faults)
+        await application.artifacts.start()
+        await application.pools.start()
+        await application.database.start()
+        try:
+            yield application
+        finally:
+            await application.activations.stop()
+            await application.pools.close()
+            await application.database.close()
+
+    def content(self, number: int) -> Content:
+        """Another content for each number."""
+        inline = {stage: f"{stage}-inline" for stage in ("load", "upper", "count", "check")}
+        send = Selection("send", "send-inline", {"folder": str(self.folder)}, {"timeout_s": 5.0 + number / 10})
+        return Content((*(Selection(stage, module) for stage, module in inline.items()), send))
+
+    # --- what happens in a life ---
+
+    async def send(self, application: bootstrap.Application, text: str) -> None:
+        """Send a document, again when it was not accepted, as a sender does."""
+
+        async def stream() -> AsyncIterator[bytes]:
+            yield text.encode()
+
+        accepted = await again(
+            lambda: application.intake.accept(stream(), file_name="a.txt", media_type="text/plain", by=SYSTEM)
+        )
+        self.documents.append(accepted.run.id)
+
+    async def work(self, application: bootstrap.Application) -> None:
+        """Let the process carry runs until none can be claimed."""
+        stop = asyncio.Event()
+        working = asyncio.create_task(application.worker.run_forever(stop))
+        seen_idle = 0
+        while seen_idle < 3 and not working.done():
+            await asyncio.sleep(0.01)
+            claimable = "SELECT 1 FROM runs WHERE status = 'queued' AND available_at <= now_us() LIMIT 1"
+            is_busy = application.worker.held or await self.eye.narrow.query(claimable)
+            seen_idle = 0 if is_busy else seen_idle + 1
+        stop.set()
+        await working
+
+    async def activate(self, application: bootstrap.Application, number: int) -> None:
+        """Make a version and ask for it."""
+        service = application.configurations
+        created = await again(lambda: service.create(self.content(number), by=SYSTEM))
+        request = ActivationRequest(accept_base_moved=True)
+        with suppress(ActivationPending, AlreadyActive):  # it was accepted the first time, but nobody heard it
+            asked = await again(lambda: service.activate(created.configuration.id, by=SYSTEM, request=request))
+            self.activations.append(asked.id)
+
+    async def advance(self, application: bootstrap.Application) -> None:
+        """Do for the pending activation what can be done."""
+        for _ in range(_MOST_ADVANCES):
+            with suppress(DatabaseUnreachable):  # the next tick tries again
+                if await application.activations.advance() is None:
+                    return
+            await application.activations.idle()
+
+    # --- a fault and what follows ---
+
+    async def suffer(self, life: Life, number: int, faults: Faults) -> None:
+        """Live through *life* with a fault in it; it may end early when the process is killed."""
+        async with self.process(faults) as application:
+            of_others = asyncio.all_tasks()
+            faults.armed = True
+            living = asyncio.create_task(life(self, application, number))
+            killed = asyncio.create_task(faults.ended.wait())
+            await asyncio.wait({living, killed}, return_when=asyncio.FIRST_COMPLETED)
+            while left := asyncio.all_tasks() - of_others:
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(left, timeout=0.01)
+            faults.armed = False
+            faults.ended.clear()
+            if not living.cancelled():
+                living.result()
+
+    async def recover(self) -> None:
+        """Another process finds what is left, after the leases of the first have run out."""
+        self.later_us += _LATER_US
+        async with self.process(Faults()) as application:
+            expire = Statement("UPDATE runs SET lease_expires_at = lease_us() - 1 WHERE status = 'running'")
+            await application.database.narrow.run(expire)
+            await application.sweeper.take_from_lost_workers()
+            await self.advance(application)
+            await self.work(application)
+            await self.advance(application)
+            await self.check(application)
+
+    async def check(self, application: bootstrap.Application) -> None:
+        """All that was accepted has come to its end, and nothing is doubled."""
+        assert breaches(self.url, settled=True, deliveries=self.folder) == []
+        assert all([(await application.repository.get(run)).status is RunStatus.SUCCEEDED for run in self.documents])
+        states = {(await application.activations.get(each)).activation.state for each in self.activations}
+        assert states <= {"applied"}
+        async with application.units(write=False) as unit:
+            assert (await unit.audit.verify()).ok
+        self.documents.clear()
+        self.activations.clear()
+
+
+Life = Callable[[Room, bootstrap.Application, int], Coroutine[None, None, None]]
+
+
+async def again(call: Callable[[], Awaitable[T]]) -> T:
+    """Ask again while the database does not answer."""
+    for _ in range(_TRIES - 1):
+        with suppress(DatabaseUnreachable):
+            return await call()
+    return await call()
+
+
+@pytest.fixture
+async def room(
+    tmp_path: Path, database_url: str, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Room]:
+    """A database with a first version whose modules are inline."""
+    eye = Database(database_url)
+    await eye.start()
+    made = Room(tmp_path / "home", database_url, environment, eye)
+    first = made.build(Faults())
+    first.with_worker = False
+    made.folder.mkdir(parents=True)
+    await first.start()
+    monkeypatch.setattr(bootstrap, "ModuleRegistry", lambda **_: first.registry)  # each would look for itself
+    await made.activate(first, 0)
+    await made.advance(first)
+    await made.check(first)
+    yield made
+    await first.stop()
+    await eye.close()
+
+
+async def a_run(room: Room, application: bootstrap.Application, number: int) -> None:
+    """A document comes, is carried through five stages, and is delivered."""
+    await room.send(application, f"document {number}")
+    await room.work(application)
+
+
+async def a_drain(room: Room, application: bootstrap.Application, number: int) -> None:
+    """A version is made and asked for while a run is at work; it waits for the run, then it is active."""
+    await room.send(application, f"before {number}")
+    claim = await again(lambda: application.queue.claim(application.worker_id))
+    await room.activate(application, number)
+    await room.send(application, f"after {number}")
+    await room.advance(application)
+    if claim is not None:
+        await application.orchestrator.execute(claim)
+    await room.advance(application)
+    await room.work(application)
+
+
+@pytest.mark.parametrize("deed", Deed, ids=[deed.name.lower() for deed in Deed])
+@pytest.mark.parametrize(("life", "calls"), [(a_run, 5), (a_drain, 20)], ids=["run", "activation"])
+async def test_whichever_call_fails_nothing_is_lost_doubled_or_mixed(
+    room: Room, deed: Deed, life: Life, calls: int
+) -> None:
+    number, happened = 0, True
+    while happened:
+        number += 1
+        faults = Faults(number, deed)
+        await room.suffer(life, number, faults)
+        happened = faults.happened
+        try:
+            await room.recover()
+        except Exception as error:
+            error.add_note(f"the {number}. call: {deed}")
+            raise
+    assert number > calls, "the wrapper has seen too few calls"
