@@ -193,3 +193,46 @@ async def test_a_value_that_no_database_takes_fails_its_own_group_alone(database
     assert [isinstance(answer, Exception) for answer in answers[:2]] == [True] * 2
     assert not isinstance(answers[2], BaseException)
     assert await database.narrow.query("SELECT count(*) FROM texts") == [(1,)]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_start_that_is_cancelled_leaves_nothing_to_complain_about(database_url: str) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    database = Database(database_url)
+    starting = asyncio.create_task(database.start())
+    await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.wait({starting})
+
+    await database.close()
+    await asyncio.sleep(0)
+
+    assert complaints == []
+
+
+#: A commit whose connection dies before the answer: this cannot be told from a commit whose answer is lost.
+_DIES_AT_COMMIT = """
+CREATE TABLE dying (id int);
+CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER dies AFTER INSERT ON dying DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION die()"""
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_commit_without_an_answer_is_not_said_to_have_changed_nothing(database: Database) -> None:
+    async with database.transaction(write=True) as connection:
+        for statement in _DIES_AT_COMMIT.split(";\n"):
+            await connection.execute(text(statement))
+        await connection.commit()
+    insert = "INSERT INTO dying VALUES (1)"
+
+    with pytest.raises(DatabaseUnreachable, match="whether the change was made is not known"):
+        await database.narrow.run(Statement(insert))
+    with pytest.raises(DatabaseUnreachable, match="whether the change was made is not known"):
+        async with database.transaction(write=True) as connection:
+            await connection.execute(text(insert))
+            await database.commit(connection)
+    with pytest.raises(DatabaseUnreachable, match="nothing was changed"):
+        await database.narrow.run(Statement("SELECT pg_terminate_backend(pg_backend_pid())"))

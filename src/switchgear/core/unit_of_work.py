@@ -91,7 +91,7 @@ class UnitOfWork:
         riders = riders_var.get()
         if riders:
             await self.statements.run(*riders)
-        await self._connection.commit()
+        await self._database.commit(self._connection)
 
 
 class Units:

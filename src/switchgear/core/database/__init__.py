@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from switchgear.core.database import sqlite_dialect
-from switchgear.core.database.errors import DiskFull, ReadOnly, translate
+from switchgear.core.database.errors import DiskFull, ReadOnly, commit_unanswered, translate
 from switchgear.core.database.postgres import PostgresNarrow
 from switchgear.core.database.sqlite import BUSY_MS, SqliteNarrow, prepare
 from switchgear.core.database.statements import Narrow, Refused, Result, Statement, Statements, UnitStatements
@@ -114,6 +114,19 @@ class Database:
             if ours is None:
                 raise
             raise ours from error
+
+    async def commit(self, connection: AsyncConnection) -> None:
+        """Make the transaction durable.
+
+        Raises:
+            DatabaseUnreachable: PostgreSQL did not answer; it may be durable or not.
+        """
+        try:
+            await connection.commit()
+        except (SQLAlchemyError, psycopg.Error) as error:
+            if self.dialect == "sqlite" or translate(error) is None:  # a file that fails has committed nothing
+                raise
+            raise commit_unanswered(error) from error
 
     async def lock_switch(self, connection: AsyncConnection) -> None:
         """Take the switch lock alone until the transaction ends; must be the transaction's first statement.

@@ -57,6 +57,12 @@ def unknown_outcome() -> DatabaseUnreachable:
     )
 
 
+def commit_unanswered(error: BaseException) -> DatabaseUnreachable:
+    """For an error of a commit: where the connection is gone, nobody knows whether the change was made."""
+    ours = unreachable(error)
+    return unknown_outcome() if type(ours) is DatabaseUnreachable else ours
+
+
 def unreachable(error: BaseException) -> DatabaseUnreachable:
     """As `translate`, for errors that only say that the database is in trouble."""
     return translate(error) or DatabaseUnreachable(f"The database refused a statement: {type(error).__name__}.")

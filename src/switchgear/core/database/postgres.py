@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from switchgear.core.database.errors import unreachable
+from switchgear.core.database.errors import commit_unanswered, unreachable
 from switchgear.core.database.statements import Parameters, Result, Row, Statement, for_postgres, refuse
 
 
@@ -51,6 +51,7 @@ class PostgresNarrow:
 
     async def run(self, *statements: Statement) -> list[Result]:
         """See `Statements.run`: all statements are sent at once, then their answers are read, then it is committed."""
+        is_committing = False
         try:
             async with (
                 asyncio.timeout(self._deadline_s + 1),
@@ -68,9 +69,11 @@ class PostgresNarrow:
                             raise
                         refuse(statement, cursor.rowcount)
                     raise
-                return [await _result(statement, cursor) for statement, cursor in sent]
+                results = [await _result(statement, cursor) for statement, cursor in sent]
+                is_committing = True
+            return results
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
-            raise unreachable(error) from error
+            raise (commit_unanswered(error) if is_committing else unreachable(error)) from error
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.query`."""

@@ -133,9 +133,9 @@ class SqliteNarrow:
         try:
             connection = self._connect()
         except sqlite3.Error as error:
-            loop.call_soon_threadsafe(ready.set_exception, error)
+            loop.call_soon_threadsafe(_tell, ready, error)
             return
-        loop.call_soon_threadsafe(ready.set_result, None)
+        loop.call_soon_threadsafe(_tell, ready, None)
         stop = False
         while not stop:
             group: list[_Job] = []
@@ -162,6 +162,15 @@ class _Job:
     statements: tuple[Statement, ...]
     future: asyncio.Future[list[Result]]
     has_begun: bool = False
+
+
+def _tell(ready: asyncio.Future[None], error: sqlite3.Error | None) -> None:
+    if ready.done():  # whoever waited for the start was cancelled
+        return
+    if error is None:
+        ready.set_result(None)
+    else:
+        ready.set_exception(error)
 
 
 _Answer = tuple[_Job, list[Result] | BaseException]
