@@ -198,6 +198,23 @@ async def test_it_carries_everything_with_no_more_at_a_time_than_told(room: Room
     assert gate.entered == 20
 
 
+async def test_a_run_whose_worker_is_killed_between_pick_up_and_claim_is_found_by_others(
+    room: Room, make_queue: MakeQueue
+) -> None:
+    """Permanent: what a backend hands out before the claim is a hint only, and may die with whoever got it. I13"""
+    killed, other = make_queue(room.repository), make_queue(room.repository)
+    run_id = (await room.submit()).run.id
+    killed.notify()
+    await killed.wait()  # it has picked the run up, and does nothing any more
+    left = await room.repository.get(run_id)
+    assert (left.status, left.claimed_by, left.fencing_token) == (RunStatus.QUEUED, None, 0)
+
+    async with working(room, other, executing(room), worker_id="wrk_2"):  # nobody notifies it
+        await ended(room, run_id)
+
+    assert (await room.repository.get(run_id)).losses == 0
+
+
 async def test_a_run_queued_here_starts_at_once_though_all_places_are_idle(room: Room, make_queue: MakeQueue) -> None:
     queue = make_queue(room.repository)
     async with working(room, queue, executing(room)) as worker:
