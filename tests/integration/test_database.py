@@ -230,9 +230,9 @@ async def test_a_commit_without_an_answer_is_not_said_to_have_changed_nothing(da
 
     with pytest.raises(DatabaseUnreachable, match="whether the change was made is not known"):
         await database.narrow.run(Statement(insert))
-    with pytest.raises(DatabaseUnreachable, match="whether the change was made is not known"):
-        async with database.transaction(write=True) as connection:
-            await connection.execute(text(insert))
+    async with database.transaction(write=True) as connection:
+        await connection.execute(text(insert))
+        with pytest.raises(DatabaseUnreachable, match="whether the change was made is not known"):
             await database.commit(connection)
     with pytest.raises(DatabaseUnreachable, match="nothing was changed"):
         await database.narrow.run(Statement("SELECT pg_terminate_backend(pg_backend_pid())"))
