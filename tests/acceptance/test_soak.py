@@ -32,7 +32,6 @@ def server(start: Start, database_url: str, tmp_path: Path) -> RunningServer:
 @pytest.fixture
 def soak(server: RunningServer, database_url: str, tmp_path: Path) -> Iterator[Soak]:
     """A fleet under a stream of uploads."""
-    server.stop()
     made = Soak(Fleet(server), database_url, tmp_path / "delivered", random.Random(SEED))
     made.start()
     yield made

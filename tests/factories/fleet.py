@@ -82,8 +82,9 @@ class Fleet:
     deeds: Counter[str] = field(default_factory=Counter)
 
     def start(self) -> None:
-        """Start all."""
-        self.server.start()
+        """Start all; the server may be at work already."""
+        if self.server.process is None:
+            self.server.start()
         self.workers = [WorkerProcess(self.server, str(number)).start() for number in range(2)]
 
     def kill_worker(self, number: int) -> None:

@@ -129,11 +129,12 @@ class Soak:
 
     def change(self, mode: str, *, rollback: bool | None = None) -> str | None:
         """Ask for another version; returns the activation's id, None when it was refused."""
+        earlier = self._earlier_versions()
         if rollback is None:
-            rollback = self.versions > 1 and self.random.random() < 0.3
+            rollback = bool(earlier) and self.random.random() < 0.3
         request = {"mode": mode, "max_wait_s": MAX_WAIT_S, "accept_degraded": True}
         if rollback:
-            path, body = "/configurations/previous/rollback", request
+            path, body = f"/configurations/v{self.random.choice(earlier)}/rollback", request
         else:
             made = self._ask("/configurations", self._content())
             if made is None:
@@ -145,6 +146,11 @@ class Soak:
             return None
         self.activations[mode] += 1
         return str(asked["id"])
+
+    def _earlier_versions(self) -> list[int]:
+        """Versions to go back to; the first one delivers nowhere."""
+        query = "SELECT version FROM module_configurations WHERE status = 'superseded' AND version > 1 ORDER BY 1"
+        return [int(row[0]) for row in self.rows(query)]
 
     def _content(self) -> Answer:
         """A new version: another module of a stage, quick or slow, with a limit that no version before had."""
