@@ -128,7 +128,7 @@ REQUESTS: Final[Mapping[Code, Entry]] = {
         "The database is damaged",
         "Something that the database kept cannot be read any more. Nothing was changed by this request.",
         "A disk fault, a copy that was made while the server wrote, or a foreign program that wrote into the file.",
-        "Stop the server, keep the damaged files, and restore the newest backup.",
+        "Stop the server, keep the damaged files, and bring back the newest backup with `switchgear restore`.",
     ),
     Code.SYSTEM_SCHEMA_NEWER: Entry(
         "The database is newer than this server",
