@@ -160,7 +160,10 @@ class Soak:
         module, settings = self.random.choice(kinds)
         limits = {"timeout_s": 10 + self.versions / 10}
         upper = {"stage_id": "upper", "module_id": module, "settings": settings, "limits": limits}
-        return {"base": "active", "selections": [upper], "message": f"change {self.versions}"}
+        other = "upper-text" if module == "upper-other" else "upper-other"
+        policy = {"stage_id": "upper", "chain": [{"module_id": other, "on": ["error", "unavailable"]}], "then": "park"}
+        message = f"change {self.versions}"
+        return {"base": "active", "selections": [upper], "fallback_policies": [policy], "message": message}
 
     def _ask(self, path: str, body: Answer) -> Answer | None:
         try:
