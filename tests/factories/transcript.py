@@ -6,6 +6,7 @@ time that one is seen it is bound to the real one, and later commands use that. 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -63,6 +64,7 @@ class Transcript:
             stdout=subprocess.PIPE,
             stderr=self._talk,
             text=True,
+            start_new_session=True,
         )
         return self
 
@@ -70,6 +72,8 @@ class Transcript:
         assert self._shell.stdin is not None
         self._shell.stdin.close()
         self._shell.wait(30)
+        with contextlib.suppress(ProcessLookupError):  # what the page started behind `&` and did not end
+            os.killpg(self._shell.pid, signal.SIGTERM)
         if self._shell.stdout is not None:
             self._shell.stdout.close()
         if self._server is not None and self._server.poll() is None:
