@@ -112,7 +112,7 @@ def test_a_database_that_dies_in_a_request_costs_that_request_only(start: Start,
         holder.execute("BEGIN")
         holder.execute("LOCK TABLE module_selections IN EXCLUSIVE MODE")
         asked = pool.submit(change, server)
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT%'"
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'INSERT'"
         until(lambda: eye.execute(waiting).fetchone(), what="the request in the middle of its change")
 
         own_postgres.kill()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -53,25 +53,21 @@ class PostgresNarrow:
         """See `Statements.run`: all statements are sent at once, then their answers are read, then it is committed."""
         is_committing = False
         try:
-            async with (
-                asyncio.timeout(self._deadline_s + 1),
-                self._pool.connection() as connection,
-                connection.pipeline() as pipeline,
-                connection.transaction(),
-            ):
-                sent = [(statement, await self._send(connection, statement)) for statement in statements]
+            async with asyncio.timeout(self._deadline_s + 1), self._pool.connection() as connection:
                 try:
-                    await pipeline.sync()
-                except psycopg.Error:
-                    # A guard that did not hold comes before what a later statement, sent all the same, ran into.
-                    for statement, cursor in sent:
-                        if cursor.pgresult is None:
-                            raise
-                        refuse(statement, cursor.rowcount)
+                    async with connection.pipeline() as pipeline:
+                        # Said by hand: the driver's own transaction waits at its begin, and twice at its end.
+                        await connection.execute("BEGIN")
+                        sent = [(statement, await self._send(connection, statement)) for statement in statements]
+                        await _answered(pipeline, sent)
+                        results = [await _result(statement, cursor) for statement, cursor in sent]
+                        is_committing = True
+                        await connection.execute("COMMIT")
+                    return results
+                except BaseException:
+                    if not connection.closed:
+                        await connection.rollback()
                     raise
-                results = [await _result(statement, cursor) for statement, cursor in sent]
-                is_committing = True
-            return results
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
             raise (commit_unanswered(error) if is_committing else unreachable(error)) from error
 
@@ -96,6 +92,20 @@ class PostgresNarrow:
         else:
             await cursor.executemany(sql, statement.parameters)
         return cursor
+
+
+async def _answered(
+    pipeline: psycopg.AsyncPipeline, sent: Sequence[tuple[Statement, psycopg.AsyncCursor[Row]]]
+) -> None:
+    """Wait for every answer; a guard that did not hold comes before what a later statement ran into."""
+    try:
+        await pipeline.sync()
+    except psycopg.Error:
+        for statement, cursor in sent:
+            if cursor.pgresult is None:
+                raise
+            refuse(statement, cursor.rowcount)
+        raise
 
 
 async def _result(statement: Statement, cursor: psycopg.AsyncCursor[Row]) -> Result:
