@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from switchgear.core.breaker_service import Admission
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, PipelineDescription, Snapshot
-from switchgear.ingestion.module_pool import Call, ModuleUse
+from switchgear.ingestion.module_pool import Call, ModulePools, ModuleUse
+from switchgear.sdk import Limits
 
 
 class FakePools:
@@ -82,3 +85,16 @@ class FakeRegistry:
         self, module_id: str, settings_digest: str, lack: Lack, settings: Mapping[str, object] | None = None
     ) -> None:
         self.reported.append((module_id, lack))
+
+
+def enclosing_pools(home: Path) -> ModulePools:
+    """Real module processes of an installation at ``home``: its folder is private, its results may be written."""
+    return ModulePools(
+        folder=home / "scratch",
+        limits=Limits(),
+        environment={**os.environ, "SWITCHGEAR_OUT": str(home / "out")},
+        resolve_secret=lambda reference: None,
+        default_concurrency=1,
+        private=(home,),
+        results=(home / "out", home / "spool"),
+    )

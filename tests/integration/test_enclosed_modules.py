@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from factories.modules import enclosing_pools
 from factories.plugin import install, write_distribution
 from switchgear.domain.configuration import canonical_json
 from switchgear.domain.errors import Code
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, ModuleUse, StageValue
-from switchgear.sdk import Limits, Requires, StageLimits
+from switchgear.sdk import Requires, StageLimits
 from switchgear.sdk.host import landlock, trials
 from switchgear.sdk.values import Frozen
 
@@ -207,15 +208,7 @@ async def bench(site: Path, tmp_path: Path) -> AsyncIterator[Bench]:
     (outside / "notes.txt").write_text("notes")
     (outside / "hello").write_text("#!/bin/true\n")
     (outside / "hello").chmod(0o755)
-    pools = ModulePools(
-        folder=home / "scratch",
-        limits=Limits(),
-        environment={**os.environ, "SWITCHGEAR_OUT": str(home / "out")},
-        resolve_secret=lambda reference: None,
-        default_concurrency=1,
-        private=(home,),
-        results=(home / "out", home / "spool"),
-    )
+    pools = enclosing_pools(home)
     await pools.start()
     yield Bench(pools, home, outside)
     await pools.close()

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from contract import test_modules_classify_read_parse, test_modules_extract_deliver
+from factories.modules import enclosing_pools
 from switchgear.core.module_registry import probe_isolation
 from switchgear.domain.run import Outcome
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, ModuleUse, StageValue
-from switchgear.sdk import Blob, Decision, Limits, Module, StageLimits, Unavailable
+from switchgear.sdk import Blob, Decision, Module, StageLimits, Unavailable
 from switchgear.sdk.testing import ModuleContractTests
 
 pytestmark = pytest.mark.anyio
@@ -40,15 +41,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def pools(tmp_path: Path) -> AsyncIterator[ModulePools]:
     home = tmp_path / "home"
-    made = ModulePools(
-        folder=home / "scratch",
-        limits=Limits(),
-        environment={**os.environ, "SWITCHGEAR_OUT": str(home / "out")},
-        resolve_secret=lambda reference: None,
-        default_concurrency=1,
-        private=(home,),
-        results=(home / "out", home / "spool"),
-    )
+    made = enclosing_pools(home)
     await made.start()
     yield made
     await made.close()

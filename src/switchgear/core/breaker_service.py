@@ -43,7 +43,6 @@ _ACTIONS: Final[Mapping[BreakerState, AuditAction]] = {
     BreakerState.CLOSED: AuditAction.BREAKER_CLOSED,
 }
 
-
 _PROBED: Final[Mapping[bool | None, BreakerEvent]] = {
     True: BreakerEvent.PROBE_FAILED,
     False: BreakerEvent.PROBE_WORKED,
