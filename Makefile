@@ -20,8 +20,7 @@ serve: ## Install, then serve an instance in ./switchgear-data
 test: check ## Check style, types and floors, then run all tests on SQLite and PostgreSQL
 	@echo "switchgear: running the tests of parts, with coverage"
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest tests -n $(WORKERS) --dist worksteal --ignore=tests/acceptance $(ARGS)
-	@$(BIN)/coverage combine -q
+	@$(BIN)/pytest tests --cov --cov-report= -n $(WORKERS) --dist worksteal --ignore=tests/acceptance $(ARGS)
 	@echo "switchgear: branch coverage; all code at least 80 %, domain and core at least 90 %"
 	@$(BIN)/coverage report --format=total --fail-under=80
 	@$(BIN)/coverage report --format=total --include='src/switchgear/domain/*,src/switchgear/core/*' --fail-under=90
