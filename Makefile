@@ -53,8 +53,8 @@ wheel: ## Build the wheel in dist/, for the container image and other machines (
 
 lock: ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group test -o requirements/test.txt
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml --group test --group mutation -o requirements/mutation.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra procrastinate --group test -o requirements/test.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml --extra procrastinate --group test --group mutation -o requirements/mutation.txt
 
 clean: ## Remove what the commands above made, but no instance
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist build
