@@ -39,7 +39,7 @@ def raw(path: Path, runs: int) -> tuple[float, float]:
         connection.execute("BEGIN IMMEDIATE")
         row = connection.execute(claims._claim_sql("sqlite", 0), parameters).fetchone()
         connection.execute("COMMIT")
-        claim = claims._claimed(row, "wrk_1")
+        claim = claims.claimed(row, "wrk_1")
         end = {
             **claims._key(claim),
             "status": "succeeded",

@@ -50,6 +50,7 @@ LOG_EVENTS: Final[Mapping[EventName, str]] = {
     EventName.VERSION_NOT_LOADED: "The active version cannot be made ready here; others carry its runs, if they can.",
     EventName.WORKER_STARTED: "A worker takes runs.",
     EventName.WORKER_STOPPED: "A worker takes no more runs.",
+    EventName.RUNS_SENT_AGAIN: "Queued runs without a job got one, for procrastinate to deliver.",
     EventName.SWEEP_DONE: "The sweep took runs from lost workers or removed what had run out.",
     EventName.INSTANCE_PRUNED: "What was kept long enough was removed; counts and bytes by kind.",
     EventName.TASK_FAILED: "A task of the server failed by a fault of its own; it is tried again.",

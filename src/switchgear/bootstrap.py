@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from switchgear.core import migrations
+from switchgear.core import job_schema, migrations
 from switchgear.core.access_service import AccessService
 from switchgear.core.activation_queue import ActivationQueue
 from switchgear.core.breaker_service import Breakers
@@ -42,7 +42,7 @@ from switchgear.ingestion.module_pool import ModulePools
 from switchgear.ingestion.orchestrator import Orchestrator
 from switchgear.ingestion.plan import Plans, load_pipeline
 from switchgear.ingestion.retention import Periods, Retention
-from switchgear.ingestion.run_queue import BuiltinQueue
+from switchgear.ingestion.run_queue import BuiltinQueue, RunQueue
 from switchgear.ingestion.run_repository import RunRepository, WorkerRow
 from switchgear.ingestion.run_service import RunService
 from switchgear.ingestion.sources.folder import FolderSource
@@ -186,7 +186,16 @@ class Application:
         )
         if self.with_worker:
             self.activations.on_applied.append(lambda _: self.loading.look())
-        self.queue = BuiltinQueue(self.repository, settings.lease_s, settings.queues, self.loading.may_claim)
+        self.queue = self._make_queue()
+
+    def _make_queue(self) -> RunQueue:
+        settings = self.settings
+        served = (self.repository, settings.lease_s, settings.queues, self.loading.may_claim)
+        if settings.queue_backend == "builtin":
+            return BuiltinQueue(*served)
+        from switchgear.workers.distributed import ProcrastinateQueue  # an extra: it may not be installed
+
+        return ProcrastinateQueue(*served, url=settings.database_url)
 
     def _build_runs(self) -> None:
         settings = self.settings
@@ -273,6 +282,8 @@ class Application:
         before = await asyncio.to_thread(migrations.upgrade, self.settings.database_url)
         if before != migrations.head():
             log.info(EventName.DATABASE_MIGRATED, before=before, after=migrations.head())
+        if self.settings.queue_backend == "procrastinate":
+            await asyncio.to_thread(job_schema.install, self.settings.database_url)
         await self.database.start()
         await self.access.ensure_admin_token(self.settings.home)
         if self.settings.bootstrap_token is not None:
@@ -292,6 +303,7 @@ class Application:
             folder = FolderSource(self.intake, by=SYSTEM, path=source.path, done=source.done, failed=source.failed)
             self._every(f"folder {source.path}", FOLDER_EVERY_S, folder.look)
         if self.with_worker:
+            self._run(self.queue.listen(), "listen")
             self._run(self.worker.run_forever(self._stop), "worker")
 
     async def _follow(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from factories import plugin
+from factories.backends import BACKENDS
 from factories.server import Answer, RunningServer, Start, until
 
 Hire = Callable[..., subprocess.Popen[bytes]]
@@ -46,12 +47,19 @@ def heavy(**settings: object) -> Answer:
     return {"stage_id": "upper", "module_id": module, "settings": settings, "limits": {"queue": "heavy"}}
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.fixture(params=BACKENDS, ids=lambda backend: f"{backend.name}-{backend.dialect}")
+def backend(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of a queue backend on a database that it supports."""
+    settings = {"QUEUE_BACKEND": request.param.name}
+    if request.param.dialect == "postgresql":
+        settings["DATABASE_URL"] = request.getfixturevalue("postgres_url")
+    return settings
+
+
 def test_a_worker_of_a_queue_carries_its_stage_and_gives_the_run_back(
-    start: Start, hire: Hire, dialect: str, request: pytest.FixtureRequest
+    start: Start, hire: Hire, backend: dict[str, str]
 ) -> None:
-    database = {"DATABASE_URL": request.getfixturevalue("postgres_url")} if dialect == "postgresql" else {}
-    server = start(QUEUES="default", **database)
+    server = start(QUEUES="default", **backend)
     server.switch_to(heavy(), mode="rolling")
     run_id = server.send("hello")["run"]["id"]
     until(lambda: (server.run(run_id)["why"] or {}).get("code") == "waiting.worker")
@@ -70,9 +78,11 @@ def test_a_worker_of_a_queue_carries_its_stage_and_gives_the_run_back(
     assert len(server.get("/status")["workers"]) == 1
 
 
-def test_a_killed_workers_run_goes_on_with_another_one(start: Start, hire: Hire, tmp_path: Path) -> None:
+def test_a_killed_workers_run_goes_on_with_another_one(
+    start: Start, hire: Hire, tmp_path: Path, backend: dict[str, str]
+) -> None:
     gate = tmp_path / "gate"
-    server = start(QUEUES="default")
+    server = start(QUEUES="default", **backend)
     server.switch_to(heavy(mode="wait", file=str(gate)), mode="rolling")
     worker = hire(server, "--queues", "heavy")
     run_id = server.send("hello")["run"]["id"]
@@ -93,10 +103,10 @@ def test_a_killed_workers_run_goes_on_with_another_one(start: Start, hire: Hire,
 
 
 def test_a_worker_that_is_told_to_stop_hands_back_what_it_cannot_finish(
-    start: Start, hire: Hire, tmp_path: Path
+    start: Start, hire: Hire, tmp_path: Path, backend: dict[str, str]
 ) -> None:
     gate = tmp_path / "gate"
-    server = start(QUEUES="default", SHUTDOWN_GRACE_S="1")
+    server = start(QUEUES="default", SHUTDOWN_GRACE_S="1", **backend)
     server.switch_to(heavy(mode="wait", file=str(gate)), mode="rolling")
     worker = hire(server, "--queues", "heavy")
     run_id = server.send("hello")["run"]["id"]

@@ -1,7 +1,4 @@
-"""What every queue backend must keep, and the worker that carries runs from it, on both databases.
-
-A further backend joins by adding itself to `make_queue`.
-"""
+"""The worker that carries runs, with each queue backend on each database that it supports."""
 
 from __future__ import annotations
 
@@ -13,17 +10,18 @@ from typing import Any
 
 import pytest
 
+from factories.backends import Backend
 from factories.runs import Room, attempt, output
 from switchgear.core.database import Database, Refused, Result, Statement, Statements
 from switchgear.domain.errors import DatabaseUnreachable
 from switchgear.domain.run import MAX_LOSSES, Outcome, RunStatus
-from switchgear.ingestion.run_queue import FIRST_WAIT_S, LONGEST_WAIT_S, BuiltinQueue, RunQueue
+from switchgear.ingestion.run_queue import BuiltinQueue, RunQueue
 from switchgear.ingestion.run_repository import ClaimedRun, RunFilter, RunRepository, Stop, WorkerRow
 from switchgear.workers.builtin import BuiltinWorker, Execute
 
 pytestmark = pytest.mark.anyio
 
-MakeQueue = Callable[[RunRepository], RunQueue]
+MakeQueue = Callable[..., RunQueue]
 LEASE_S = 20.0
 LIMIT_S = 30.0
 _DRAINING = Statement(
@@ -33,14 +31,9 @@ _DRAINING = Statement(
 )
 
 
-def _builtin(repository: RunRepository) -> RunQueue:
-    return BuiltinQueue(repository, LEASE_S)
-
-
-@pytest.fixture(params=[_builtin], ids=["builtin"])
-def make_queue(request: pytest.FixtureRequest) -> MakeQueue:
-    make: MakeQueue = request.param
-    return make
+@pytest.fixture
+def dialect(backend: Backend) -> str:
+    return backend.dialect
 
 
 @pytest.fixture
@@ -62,53 +55,6 @@ async def ended(room: Room, *run_ids: str) -> None:
         return all([(await room.repository.get(run)).status is RunStatus.SUCCEEDED for run in run_ids])
 
     await until(look)
-
-
-# --- the contract of a backend ---
-
-
-async def test_a_queue_gives_each_run_once_and_nothing_when_empty(room: Room, make_queue: MakeQueue) -> None:
-    queue = make_queue(room.repository)
-    accepted = [(await room.submit(str(number))).run.id for number in range(5)]
-    claims = [await queue.claim("wrk_1") for _ in range(5)]
-    assert sorted(claim.run_id for claim in claims if claim) == sorted(accepted)
-    assert await queue.claim("wrk_1") is None
-
-
-async def test_notify_wakes_whoever_waits_and_is_remembered(room: Room, make_queue: MakeQueue) -> None:
-    queue = make_queue(room.repository)
-    waiting = asyncio.create_task(queue.wait())
-    await asyncio.sleep(0)
-    queue.notify()
-    await waiting
-    queue.notify()  # between a look that found nothing and the wait
-    waited_s = time.monotonic()
-    await queue.wait()
-    assert time.monotonic() - waited_s < FIRST_WAIT_S
-
-
-async def test_waiting_is_bounded_so_that_runs_of_other_processes_are_found(room: Room, make_queue: MakeQueue) -> None:
-    queue = make_queue(room.repository)
-    async with asyncio.timeout(10 * LONGEST_WAIT_S):
-        for _ in range(3):
-            await queue.wait()
-
-
-async def test_two_queues_of_one_database_share_its_runs(room: Room, make_queue: MakeQueue) -> None:
-    one, two = make_queue(room.repository), make_queue(room.repository)
-    for number in range(6):
-        await room.submit(str(number))
-    taken: list[str] = []
-    while True:
-        claims = await asyncio.gather(one.claim("wrk_1"), two.claim("wrk_2"))
-        found = [claim.run_id for claim in claims if claim is not None]
-        if not found:
-            break
-        taken += found
-    assert len(taken) == len(set(taken)) == 6
-
-
-# --- the worker ---
 
 
 def executing(room: Room) -> Execute:

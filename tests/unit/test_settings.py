@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def test_without_a_file_the_instance_is_home_when_it_is_there(tmp_path: Path) ->
         ("port = 'many'\n", {}, "port ("),
         ("port = [\n", {}, "cannot be read"),
         ("", {"SWITCHGEAR_PORT": "70000"}, "port (variable SWITCHGEAR_PORT) must be "),
-        ("", {"SWITCHGEAR_QUEUE_BACKEND": "procrastinate"}, "builtin"),
+        ("", {"SWITCHGEAR_QUEUE_BACKEND": "celery"}, "must be one of: builtin, procrastinate."),
+        ("", {"SWITCHGEAR_QUEUE_BACKEND": "procrastinate"}, "needs PostgreSQL, and database_url is SQLite; set"),
         ("", {"SWITCHGEAR_ISOLATION": "L3"}, "must be one of: auto, L0, L1, L2."),
         ("", {"SWITCHGEAR_LEASE_S": "19"}, "at least four times"),
         ("", {"SWITCHGEAR_DATABASE_URL": "mysql://x"}, "must begin with sqlite"),
@@ -86,6 +88,17 @@ def test_what_does_not_fit_is_refused_in_words(
         load_settings(tmp_path, environment)
     assert words in caught.value.message
     assert caught.value.fields["problems"]
+
+
+def test_a_queue_backend_whose_package_is_missing_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"SWITCHGEAR_QUEUE_BACKEND": "procrastinate", "SWITCHGEAR_DATABASE_URL": "postgresql://h/d"}
+    assert load_settings(tmp_path, wanted).queue_backend == "procrastinate"
+    monkeypatch.setattr(sys, "path", [])  # nothing can be found any more
+    monkeypatch.delitem(sys.modules, "procrastinate", raising=False)
+    with pytest.raises(SettingsInvalid, match=r"run pip install 'switchgear\[procrastinate\]'"):
+        load_settings(tmp_path, wanted)
 
 
 def test_all_problems_are_named_at_once(tmp_path: Path) -> None:

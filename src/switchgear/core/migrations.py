@@ -42,7 +42,7 @@ def head() -> str:
 
 def current(url: str) -> str | None:
     """Return the revision of the database at *url*; None for an empty one. Raises `DatabaseUnreachable`."""
-    with _connection(url) as connection:
+    with alone(url) as connection:
         return _revision(connection)
 
 
@@ -53,7 +53,7 @@ def check(url: str) -> bool:
         SchemaNewer: It is at a revision that this program does not know.
         DatabaseUnreachable: It does not answer.
     """
-    with _connection(url) as connection:
+    with alone(url) as connection:
         return _refuse_newer(connection) == head()
 
 
@@ -64,7 +64,7 @@ def upgrade(url: str, revision: str = "head") -> str | None:
         SchemaNewer: It is at a revision that this program does not know; nothing was changed.
         DatabaseUnreachable: It does not answer; nothing was changed.
     """
-    with _connection(url) as connection:
+    with alone(url) as connection:
         before = _refuse_newer(connection)
         if before != head() or revision != "head":
             command.upgrade(_config(connection), revision)
@@ -74,7 +74,7 @@ def upgrade(url: str, revision: str = "head") -> str | None:
 
 def downgrade(url: str, revision: str) -> None:
     """Take the database at *url* back to *revision* (`base`: no tables at all). Raises as `upgrade`."""
-    with _connection(url) as connection:
+    with alone(url) as connection:
         _refuse_newer(connection)
         command.downgrade(_config(connection), revision)
         connection.commit()
@@ -110,8 +110,12 @@ def _scripts() -> ScriptDirectory:
 
 
 @contextmanager
-def _connection(url: str) -> Iterator[Connection]:
-    """A connection in a transaction of its own that no other migration shares; the caller commits."""
+def alone(url: str) -> Iterator[Connection]:
+    """A connection in a transaction of its own that no other migration shares; the caller commits.
+
+    Raises:
+        DatabaseUnreachable: The database does not answer.
+    """
     parsed = make_url(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
     if is_sqlite:

@@ -54,6 +54,7 @@ class EventName(StrEnum):
     RUN_ENDED = "run.ended"
     RUN_HANDED_BACK = "run.handed_back"
     RUN_LOST = "run.lost"
+    RUNS_SENT_AGAIN = "runs.sent_again"
     RUN_RETRIED = "run.retried"
     RUN_CANCELLED = "run.cancelled"
     WRITE_FENCED = "write.fenced"

@@ -10,6 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -86,7 +87,9 @@ class Settings(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1, ge=0, le=256, description="Concurrent runs; 0 carries none here."
     )
     queues: tuple[QueueName, ...] = Field((), description="Work queues that are served here; all when absent.")
-    queue_backend: Literal["builtin"] = Field("builtin", description="Who carries runs to workers.")
+    queue_backend: Literal["builtin", "procrastinate"] = Field(
+        "builtin", description="Who carries runs to workers; `procrastinate` needs PostgreSQL and the extra."
+    )
     pipeline: str = Field("invoice", min_length=1, description="Name of the pipeline's entry point.")
     max_upload_bytes: int = Field(50 * 1024 * 1024, ge=1, description="Largest document that is accepted, in bytes.")
     max_queued: int = Field(
@@ -160,9 +163,24 @@ class Settings(BaseSettings):
         if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("database_url must begin with sqlite:/// or postgresql://")
         object.__setattr__(self, "database_url", url)
+        self._check_queue_backend()
         if not self.secrets_dirs:
             object.__setattr__(self, "secrets_dirs", (self.home / "secrets",))
         return self
+
+    def _check_queue_backend(self) -> None:
+        if self.queue_backend == "builtin":
+            return
+        if self.database_url.startswith("sqlite:"):
+            raise ValueError(
+                "queue_backend procrastinate needs PostgreSQL, and database_url is SQLite; set database_url to "
+                "postgresql://..., or queue_backend to builtin"
+            )
+        if find_spec("procrastinate") is None:
+            raise ValueError(
+                "queue_backend procrastinate needs a package that is not installed; run pip install "
+                "'switchgear[procrastinate]', or set queue_backend to builtin"
+            )
 
     @property
     def database_files(self) -> tuple[Path, ...]:

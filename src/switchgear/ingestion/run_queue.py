@@ -30,6 +30,12 @@ class RunQueue(Protocol):
     async def claim(self, worker_id: str) -> ClaimedRun | None:
         """Take the next run that may be claimed, or None. Raises `DatabaseUnreachable`."""
 
+    async def listen(self) -> None:
+        """Hear of runs that other processes queue, where the backend tells of them, until cancelled."""
+
+    async def tend(self) -> None:
+        """Send what was queued and never came to a worker; called by the sweep. Raises `DatabaseUnreachable`."""
+
 
 class BuiltinQueue:
     """The run table as the queue.
@@ -74,7 +80,16 @@ class BuiltinQueue:
         """See `RunQueue.claim`."""
         if self._may_claim is not None and not await self._may_claim():
             return None
-        claimed = await self._repository.claim(worker_id, self._lease_s, self._queues)
+        claimed = await self._take(worker_id)
         if claimed is not None:
             self._wait_s = FIRST_WAIT_S
         return claimed
+
+    async def _take(self, worker_id: str) -> ClaimedRun | None:
+        return await self._repository.claim(worker_id, self._lease_s, self._queues)
+
+    async def listen(self) -> None:
+        """Nothing tells of other processes: `wait` looks."""
+
+    async def tend(self) -> None:
+        """Nothing is sent: a run that is queued can be claimed."""

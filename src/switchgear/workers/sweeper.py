@@ -22,6 +22,7 @@ log = get_logger()
 #: Files of interrupted uploads are removed when they are older, in seconds.
 TEMPORARY_MAX_AGE_S: Final = 3600.0
 _TIDY_EVERY_S: Final = 300.0
+_TEND_EVERY_S: Final = 5.0
 
 
 class TemporaryFiles(Protocol):
@@ -45,7 +46,7 @@ class Sweeper:
     Args:
         repository: On the narrow path.
         artifacts: Where temporary files stand.
-        queue: Told when a run was queued again.
+        queue: Told when a run was queued again, and asked to send what never came to a worker.
         every_s: Time between looks for lost workers, in seconds.
         clock_s: Seconds that never go back.
     """
@@ -65,6 +66,7 @@ class Sweeper:
         self._clock_s = clock_s
         self._jobs: list[_Job] = []
         self.every("leases", every_s, self.take_from_lost_workers)
+        self.every("queue", _TEND_EVERY_S, queue.tend)
         self.every("tidy", _TIDY_EVERY_S, self.tidy)
 
     def every(

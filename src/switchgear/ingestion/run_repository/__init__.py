@@ -10,6 +10,7 @@ from switchgear.core.database import Statements
 from switchgear.ingestion.run_repository.claims import Claims
 from switchgear.ingestion.run_repository.files import Files
 from switchgear.ingestion.run_repository.intake import Intake
+from switchgear.ingestion.run_repository.jobs import Jobs
 from switchgear.ingestion.run_repository.losses import Losses
 from switchgear.ingestion.run_repository.people import People
 from switchgear.ingestion.run_repository.records import (
@@ -64,7 +65,7 @@ __all__ = [
 ]
 
 
-class RunRepository(Claims, Losses, Intake, People, Results, Work, Files, Retention):
+class RunRepository(Claims, Jobs, Losses, Intake, People, Results, Work, Files, Retention):
     """Everything that is read from and written to the tables of runs; see its parts."""
 
     def on(self, statements: Statements) -> RunRepository:

@@ -49,6 +49,14 @@ def _claim_sql(dialect: str, queues: int) -> str:
     lock_rows = " FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else ""
     names = ", ".join(f":q{number}" for number in range(queues))
     served = f" AND queue IN ({names})" if queues else ""
+    return claim_sql(f"""
+    SELECT id FROM runs
+    WHERE {CLAIMABLE}{served}
+    ORDER BY {CLAIM_ORDER} LIMIT 1{lock_rows}""")  # noqa: S608 - only constants
+
+
+def claim_sql(found: str) -> str:
+    """The statement that claims the run whose id *found* selects."""
     return f"""
 UPDATE runs SET status = 'running', claimed_by = :worker, fencing_token = fencing_token + 1,
     lease_expires_at = lease_us() + :lease, lease_boot_id = :boot,
@@ -56,15 +64,13 @@ UPDATE runs SET status = 'running', claimed_by = :worker, fencing_token = fencin
     configuration_version = COALESCE(configuration_version,
         (SELECT version FROM module_configurations WHERE module_configurations.id = {_PINNED})),
     started_at = COALESCE(started_at, now_us()), why = NULL, why_code = NULL
-WHERE id = (
-    SELECT id FROM runs
-    WHERE {CLAIMABLE}{served}
-    ORDER BY {CLAIM_ORDER} LIMIT 1{lock_rows})
+WHERE id = ({found})
 RETURNING id, document_id, configuration_id, configuration_version, fencing_token, losses, running_us, decision,
     stage_id, cancel_requested, retry_of, accepted_at, {_DOCUMENT}"""  # noqa: S608 - only constants
 
 
-_SHARED_LOCK: Final = Statement("SELECT pg_advisory_xact_lock_shared(:key)", {"key": SWITCH_LOCK})
+#: First claims share the lock that a switch takes alone; a statement of its own, before the one that reads.
+SHARED_LOCK: Final = Statement("SELECT pg_advisory_xact_lock_shared(:key)", {"key": SWITCH_LOCK})
 
 #: The row of a held run; zero rows changed means that another worker holds it by now.
 _HELD: Final = "id = :run AND fencing_token = :token AND status = 'running'"
@@ -128,10 +134,10 @@ class Claims(RepositoryPart):
         }
         if self._statements.dialect == "postgresql":
             claim = Statement(sql, parameters, fetch=True)
-            rows = (await self._statements.run(_SHARED_LOCK, claim))[1].rows
+            rows = (await self._statements.run(SHARED_LOCK, claim))[1].rows
         else:
             rows = (await self._statements.run(Statement(sql, parameters, fetch=True)))[0].rows
-        return _claimed(rows[0], worker_id) if rows else None
+        return claimed(rows[0], worker_id) if rows else None
 
     async def heartbeat(self, worker_id: str, claims: Sequence[ClaimedRun], lease_s: float) -> Heartbeat:
         """Renew the leases of *claims*, and say that the worker lives; also tells what must stop.
@@ -300,7 +306,8 @@ def _key(claim: ClaimedRun) -> dict[str, Any]:
     return {"run": claim.run_id, "token": claim.token, "running_us": claim.total_running_us()}
 
 
-def _claimed(row: Row, worker_id: str) -> ClaimedRun:
+def claimed(row: Row, worker_id: str) -> ClaimedRun:
+    """What a claiming statement returned."""
     return ClaimedRun(
         run_id=row[0],
         document_id=row[1],

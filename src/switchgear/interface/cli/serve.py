@@ -49,14 +49,22 @@ def worker(
 
 @app.command("migrate", epilog="Example: switchgear migrate")
 def migrate(as_json: AsJson = False) -> None:
-    """Bring the database to this version's schema; `serve` does it too."""
+    """Bring the database to this version's schema; `serve` does it too.
+
+    With QUEUE_BACKEND=procrastinate that includes the tables of procrastinate; with another backend it stops keeping
+    jobs there.
+    """
     settings = require_instance()
-    from switchgear.core import migrations
+    from switchgear.core import job_schema, migrations
     from switchgear.sdk.errors import SwitchgearError
 
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         before, after = migrations.upgrade(settings.database_url), migrations.head()
+        if settings.queue_backend == "procrastinate":
+            job_schema.install(settings.database_url)
+        else:
+            job_schema.remove(settings.database_url)
     except SwitchgearError as error:
         raise CommandFailed(str(error)) from error
     except OSError as error:
