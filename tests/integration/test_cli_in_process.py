@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import structlog
 
 from factories import plugin
+from switchgear.core import job_schema
 from switchgear.interface.cli.app import run
 
 pytestmark = pytest.mark.timeout(300)
@@ -375,3 +377,36 @@ def test_an_unknown_setting_is_one_sentence(switchgear: Commands, monkeypatch: p
     for words in (("status",), ("serve",), ("migrate",)):
         ended = switchgear.run(*words, expect=1)
         assert "Did you mean 'SWITCHGEAR_WORKERS'?" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "doctor"])
+def test_a_queue_backend_that_the_database_cannot_have_is_one_sentence(
+    switchgear: Commands, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("SWITCHGEAR_QUEUE_BACKEND", "procrastinate")
+    said = switchgear.run(command, expect=1).stderr
+    assert "queue_backend procrastinate needs PostgreSQL, and database_url is SQLite; set database_url to" in said
+
+
+def test_migrate_makes_the_jobs_that_the_queue_backend_needs_and_ends_them_without_it(
+    switchgear: Commands, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    monkeypatch.setenv("SWITCHGEAR_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("SWITCHGEAR_QUEUE_BACKEND", "procrastinate")
+    switchgear("migrate")
+    assert job_schema.install(postgres_url) == job_schema.head()  # it was there
+    monkeypatch.setenv("SWITCHGEAR_QUEUE_BACKEND", "builtin")
+    switchgear("migrate")
+    assert job_schema.remove(postgres_url) is False
+
+
+def test_tables_of_procrastinate_that_others_made_stop_the_start_in_one_sentence(
+    switchgear: Commands, monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    monkeypatch.setenv("SWITCHGEAR_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("SWITCHGEAR_QUEUE_BACKEND", "procrastinate")
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("CREATE TABLE procrastinate_jobs (id integer)")
+    for command in ("migrate", "worker", "doctor"):
+        ended = switchgear.run(command, expect=1)
+        assert "tables of procrastinate that Switchgear did not make" in ended.stdout + ended.stderr
