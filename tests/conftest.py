@@ -25,7 +25,7 @@ import hypothesis
 import psycopg
 import pytest
 
-from factories import plugin
+from factories import isolation, plugin
 from factories.server import RunningServer, Start
 from switchgear.core import migrations
 from switchgear.core.database import Database
@@ -256,3 +256,11 @@ def start(tmp_path: Path, shared_folder: Path, installed_plugin: Path) -> Iterat
         if server.process is not None and server.process.poll() is None:
             server.process.kill()
             server.process.wait(30)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What of the isolation was not tried, since this machine does not have it."""
+    if isolation.MISSED:
+        terminalreporter.section("measures of isolation that are missing here")
+        for name, why in sorted(isolation.MISSED.items()):
+            terminalreporter.write_line(f"{name:<24} {why}")

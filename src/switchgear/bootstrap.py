@@ -153,7 +153,7 @@ class Application:
             registry=self.registry,
             pools=self.pools,
             allow_inline=settings.allow_inline,
-            isolate_all=settings.isolation in ("L1", "L2"),
+            isolate_all=settings.isolation not in ("auto", "L0"),
             queues=settings.queues,
         )
         self.activations = ActivationQueue(
@@ -257,7 +257,7 @@ class Application:
         await self.pools.start()
         self.isolation = (await probe_isolation(self._environment)).held_to(self.settings.isolation)
         self.registry.isolation = self.isolation
-        self.plans.level = "L2" if self.isolation.allows("L2") else "L1"
+        self.plans.level = self.isolation.process_level
         await self.registry.start()
         try:
             await self._bring_up()

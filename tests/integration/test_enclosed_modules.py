@@ -1,25 +1,28 @@
-"""Level L2: what a module reaches for and did not declare is refused, measure by measure, with real processes.
+"""Levels L2 and L3: what a module reaches for and did not declare is refused, measure by measure, in real processes.
 
 Each deed is tried at L1 too, where it succeeds: so that a refusal is the measure's and not the machine's.
 """
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from factories.isolation import needs, needs_level
 from factories.modules import enclosing_pools
 from factories.plugin import install, write_distribution
 from switchgear.domain.configuration import canonical_json
@@ -27,14 +30,14 @@ from switchgear.domain.errors import Code
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, ModuleUse, StageValue
 from switchgear.sdk import Requires, StageLimits
-from switchgear.sdk.host import landlock, trials
+from switchgear.sdk.host import landlock, measures, seccomp, trials
 from switchgear.sdk.values import Frozen
 
 pytestmark = pytest.mark.anyio
 
 #: A module that does what the text says: a deed and its object.
 REACH = '''
-import ctypes, errno, json, os, socket, subprocess, sys
+import ctypes, errno, json, os, resource, socket, subprocess, sys
 from pathlib import Path
 from switchgear.sdk import Blob, Context, Module, ModuleSettings, module
 from switchgear_tiny.contracts import Text, Upper
@@ -84,6 +87,33 @@ def link(path):
     os.link(path, "linked")
     return "linked"
 
+def call(numbers):
+    number, *arguments = (ctypes.c_long(int(item)) for item in numbers.split())
+    before = os.readlink("/proc/self")
+    answer = ctypes.CDLL(None, use_errno=True).syscall(number, *arguments, 0, 0, 0)
+    if answer == 0 and os.readlink("/proc/self") != before:
+        os._exit(0)
+    if answer < 0:
+        raise OSError(ctypes.get_errno(), "call")
+    return "done"
+
+def queue(key):
+    if ctypes.CDLL(None, use_errno=True).msgget(int(key), 0) < 0:
+        raise OSError(ctypes.get_errno(), "queue")
+    return "found"
+
+def raise_limit(_):
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40))
+    except ValueError:
+        return "refused"
+    return "raised"
+
+def sibling(_):
+    """A child of its own, with threads, as programs have them."""
+    code = "import threading; t = threading.Thread(target=print, args=('alive',)); t.start(); t.join()"
+    return subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
 DEEDS = {
     "read": lambda path: Path(path).read_text()[:3],
     "list": lambda path: str(len(os.listdir(path))),
@@ -102,7 +132,13 @@ DEEDS = {
     "ring": ring,
     "signal": lambda pid: str(os.kill(int(pid), 0)),
     "pair": lambda _: str(len(socket.socketpair())),
-    "copy": lambda _: "copied",
+    "call": call,
+    "queue": queue,
+    "sibling": sibling,
+    "namespaces": lambda _: " ".join(os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "net", "ipc")),
+    "number": lambda _: f"{os.getpid()} {os.getppid()}",
+    "rights": lambda _: Path("/proc/self/status").read_text().partition("CapEff:")[2].split()[0],
+    "raise_limit": raise_limit,
     "nothing": lambda _: "nothing",
 }
 
@@ -118,9 +154,12 @@ class Reach(Module):
         try:
             answer = DEEDS[deed](thing)
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EXDEV):  # the last: a link out of its folder
+            if error.errno in (errno.ESRCH, errno.ENOENT):
+                answer = "not there"
+            elif error.errno in (errno.EACCES, errno.EPERM, errno.EXDEV):  # the last: a link out of its folder
+                answer = "refused"
+            else:
                 raise
-            answer = "refused"
         (ctx.scratch / "own").write_text("own")
         with blob.open() as stream:
             document = stream.read().decode()
@@ -128,26 +167,13 @@ class Reach(Module):
 '''
 #: A module whose import disables a measure: what the kernel does not offer looks the same to the worker.
 UNHELD = """
+from switchgear.sdk.host import namespaces
+namespaces.enter = lambda _: "no namespaces today"
 from switchgear.sdk.host import seccomp
-seccomp.refuse_sockets = lambda **_: "no filter today"
+seccomp.refuse = lambda **_: "no filter today"
 from reach import Reach as Unheld
 """
 ORIGINAL = "the stored original"
-
-
-@cache
-def measured() -> dict[str, str]:
-    """Every measure of this machine: "" or why it is missing."""
-    if sys.platform != "linux":
-        return dict.fromkeys(("files_enclosed", "sockets_refused", "tcp_refused", "signals_enclosed"), "not Linux")
-    return trials.report()
-
-
-def needs(*measures: str) -> None:
-    """Skip, naming what is missing and why."""
-    missing = {name: measured()[name] for name in measures if measured()[name]}
-    if missing:
-        pytest.skip(f"missing here: {missing}")
 
 
 class Text(Frozen):
@@ -365,6 +391,142 @@ async def test_processes_outside_get_no_signal_and_show_nothing(bench: Bench) ->
     assert (await bench.reach(f"signal {server}", level="L1"))[0] == "None"
 
 
+# --- level L3 ---
+
+
+async def test_other_processes_are_not_there(bench: Bench) -> None:
+    needs_level("L3")
+    server = os.getpid()
+
+    assert (await bench.reach(f"signal {server}", level="L3"))[0] == "not there"
+    assert (await bench.reach(f"signal {server}", level="L1"))[0] == "None"
+    own, parent = (await bench.reach("number", level="L3"))[0].split()
+    assert (int(own) < 10, parent) == (True, "0")
+
+
+async def test_shared_memory_of_others_is_not_there(bench: Bench) -> None:
+    needs_level("L3")
+    library, key = ctypes.CDLL(None), 0x53580000 | os.getpid() & 0xFFFF
+    made = library.msgget(key, 0o1600)
+    try:
+        assert (await bench.reach(f"queue {key}", level="L3"))[0] == "not there"
+        assert (await bench.reach(f"queue {key}", level="L1"))[0] == "found"
+    finally:
+        library.msgctl(made, 0, None)
+
+
+async def test_the_network_is_an_empty_one_unless_it_was_declared(bench: Bench, listening: dict[str, str]) -> None:
+    needs_level("L3")
+    port = listening["connect"]
+    ours = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "net", "ipc")]
+
+    closed = (await bench.reach("namespaces", level="L3"))[0].split()
+    opened = (await bench.reach("namespaces", level="L3", network=True))[0].split()
+
+    assert [one == other for one, other in zip(closed, ours, strict=True)] == [False, False, False]
+    assert [one == other for one, other in zip(opened, ours, strict=True)] == [False, True, False]
+    assert (await bench.reach(f"connect {port}", level="L3"))[0] == "refused"
+    assert (await bench.reach(f"connect {port}", level="L3", network=True))[0] == "connected"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("unshare", "268435456"), ("keyctl", "0 -3"), ("userfaultfd", "1"), ("clone", f"{0x10000000 | signal.SIGCHLD}")],
+)
+@pytest.mark.parametrize("network", [False, True])
+async def test_a_call_that_no_reader_of_documents_needs_is_refused(
+    bench: Bench, name: str, arguments: str, network: bool
+) -> None:
+    needs_level("L3")
+    known = seccomp.machine()
+    assert known is not None
+    number = known.clone if name == "clone" else seccomp.DANGEROUS[name][known.column]
+
+    assert (await bench.reach(f"call {number} {arguments}", level="L3", network=network))[0] == "refused"
+    if name != "userfaultfd":  # not every machine offers it
+        assert (await bench.reach(f"call {number} {arguments}", level="L2", network=network))[0] == "done"
+
+
+async def test_the_rights_of_an_administrator_are_given_up_but_for_those_over_files(bench: Bench) -> None:
+    needs_level("L3")
+
+    assert int((await bench.reach("rights", level="L3"))[0], 16) in (0, 2)
+    assert (await bench.reach("raise_limit", level="L3"))[0] == "refused"
+
+
+async def test_what_a_module_may_at_the_level_below_it_still_may(bench: Bench) -> None:
+    needs_level("L3")
+    notes = str(bench.outside / "notes.txt")
+    use: dict[str, Any] = {"level": "L3", "reads": (notes,), "writes": ("$SWITCHGEAR_OUT",)}
+
+    assert (await bench.reach(f"read {notes}", **use))[0] == "not"
+    assert (await bench.reach(f"write {bench.home}/out/a", **use))[0] == "1"
+    assert (await bench.reach("pair", **use))[0] == "2"
+    assert (await bench.reach("sibling", **use))[0] == "alive"
+    for deed in ("read /etc/passwd", f"read {bench.home}/admin.token", f"write {notes}", f"run {shutil.which('true')}"):
+        assert (await bench.reach(deed, **use))[0] == "refused"
+
+
+async def test_when_the_first_process_of_a_namespace_dies_the_others_go_and_new_ones_are_made(bench: Bench) -> None:
+    needs_level("L3")
+    await bench.reach("nothing", level="L3")
+    pool = bench.pools.describe()[0]
+    keeper = next(pid for pid in measures.children(pool["server_pid"]) if pid not in pool["pids"])
+
+    os.kill(keeper, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while any(Path(f"/proc/{pid}").exists() for pid in (keeper, *pool["pids"])):
+            await asyncio.sleep(0.01)
+
+    assert (await bench.reach("nothing", level="L3"))[0] == "nothing"
+
+
+#: A server without the privilege to make namespaces: a process of the same user that gave its rights up.
+UNPRIVILEGED = """
+import asyncio, os, sys
+from pathlib import Path
+from switchgear.sdk.host import measures
+assert measures.drop_capabilities() == ""
+from factories.modules import enclosing_pools
+from switchgear.ingestion.module_pool import Call, DocumentFile, ModuleUse, StageValue
+from switchgear.sdk import StageLimits
+from switchgear.sdk.values import Frozen
+
+class Text(Frozen):
+    text: str
+
+async def main() -> None:
+    home = Path(sys.argv[1])
+    pools = enclosing_pools(home)
+    await pools.start()
+    document = DocumentFile(home / "artifacts" / "original", "0", 19, "text/plain", "a.txt")
+    for deed in (f"signal {os.getpid()}", "read /etc/passwd", "number"):
+        use = ModuleUse("upper-reach", "{}", StageLimits(concurrency=1), level="L3")
+        inputs = {"text": StageValue(Text, model=Text(text=deed))}
+        result = await pools.call(use, Call("run_1", "doc_1", 1, 30.0, document, inputs))
+        print((result.output or result.message.encode()).decode())
+    await pools.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_server_without_privileges_has_the_level_too(bench: Bench) -> None:
+    needs_level("L3")
+    folders = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", UNPRIVILEGED, str(bench.home)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+    )
+
+    said = [json.loads(json.loads(line)["text"])[0] for line in done.stdout.splitlines()]
+    assert said[:2] == ["not there", "refused"], done.stderr
+    assert said[2].endswith(" 0")
+
+
 # --- measures ---
 
 
@@ -374,14 +536,19 @@ async def test_a_process_that_cannot_be_held_opens_no_module(bench: Bench) -> No
 
     assert lack is not None
     assert (lack.code, "no filter today" in lack.message) == (Code.MODULE_ISOLATION, True)
+    lack = await bench.pools.warm(ModuleUse("upper-unheld", "{}", StageLimits(), level="L3"))
+    assert lack is not None
+    assert (lack.code, "no namespaces today" in lack.message) == (Code.MODULE_ISOLATION, True)
     assert await bench.pools.warm(ModuleUse("upper-unheld", "{}", StageLimits(), level="L1")) is None
 
 
-async def test_the_pool_says_its_level(bench: Bench) -> None:
-    needs("files_enclosed", "sockets_refused")
+async def test_the_pool_says_its_level_and_that_the_network_is_open(bench: Bench) -> None:
+    needs_level("L3")
     await bench.reach("nothing")
+    await bench.reach("nothing", level="L3")
+    await bench.reach("nothing", level="L3", network=True)
 
-    assert [pool["level"] for pool in bench.pools.describe()] == ["L2"]
+    assert [pool["level"] for pool in bench.pools.describe()] == ["L2", "L3", "L3, network open"]
 
 
 def test_a_trial_that_dies_or_raises_is_a_measure_that_is_missing() -> None:

@@ -13,14 +13,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from factories.isolation import Level, highest_level, needs_level
 from factories.plugin import MODULES, install, write_distribution
 from switchgear.domain.configuration import canonical_json
 from switchgear.domain.errors import Code
 from switchgear.domain.run import AttemptResult, Outcome
+from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, ModuleUse, StageValue
 from switchgear.ingestion.module_pool.redaction import Redactor
 from switchgear.sdk import Blob, Decision, Limits, StageLimits
@@ -118,6 +120,7 @@ class Desk:
     pools: ModulePools
     folder: Path
     document: DocumentFile
+    level: Level
     logs: list[Mapping[str, Any]] = field(default_factory=list)
     artifacts: list[tuple[bytes, str]] = field(default_factory=list)
     recycled: list[tuple[str, str]] = field(default_factory=list)
@@ -126,8 +129,22 @@ class Desk:
         inputs = {"text": StageValue(Text, model=Text(text=text))}
         return Call("run_1", "doc_1", 1, timeout_s, self.document, {**inputs, **more.pop("inputs", {})}, **more)
 
+    def use(self, use: ModuleUse) -> ModuleUse:
+        """The use at the level of this test, with what the modules of these tests declare."""
+        if use.level == "L0":
+            return use
+        return replace(use, level=self.level, reads=("echo", "sleep"), writes=("$SWITCHGEAR_OUT",))
+
     async def run(self, use: ModuleUse, text: str = "hello", **more: Any) -> AttemptResult:
-        return await self.pools.call(use, self.call(text, **more))
+        return await self.pools.call(self.use(use), self.call(text, **more))
+
+    async def warm(self, use: ModuleUse) -> Lack | None:
+        return await self.pools.warm(self.use(use))
+
+    @property
+    def out(self) -> Path:
+        """A folder that the modules may write."""
+        return self.folder / "out"
 
     def processes(self) -> list[int]:
         """Every living process that was started below the pools, orphans included."""
@@ -141,7 +158,22 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(site: Path, tmp_path: Path) -> AsyncIterator[Desk]:
+def level(request: pytest.FixtureRequest) -> Level:
+    """The highest level of this machine; a test may demand another one."""
+    wanted: Level | Literal["highest"] = getattr(request, "param", "highest")
+    if wanted == "highest":
+        return highest_level()
+    needs_level(wanted)
+    return wanted
+
+
+def at_levels(*levels: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("level", levels, indirect=True)
+
+
+@pytest.fixture
+async def desk(site: Path, tmp_path: Path, level: Level) -> AsyncIterator[Desk]:
+    (tmp_path / "out").mkdir()
     file = tmp_path / "document.txt"
     file.write_bytes(BYTES)
     document = DocumentFile(file, hashlib.sha256(BYTES).hexdigest(), len(BYTES), "text/plain", "Letter.TXT")
@@ -156,7 +188,12 @@ async def desk(site: Path, tmp_path: Path) -> AsyncIterator[Desk]:
     pools = ModulePools(
         folder=tmp_path / "scratch",
         limits=Limits(),
-        environment={**os.environ, "SWITCHGEAR_TINY_REGION": "north", "SWITCHGEAR_TOKEN": "not for modules"},
+        environment={
+            **os.environ,
+            "SWITCHGEAR_TINY_REGION": "north",
+            "SWITCHGEAR_TOKEN": "not for modules",
+            "SWITCHGEAR_OUT": str(tmp_path / "out"),
+        },
         resolve_secret=lambda reference: SECRET if reference == "env:SWITCHGEAR_SECRET_TINY" else None,
         default_concurrency=2,
         on_artifact=keep,
@@ -165,7 +202,7 @@ async def desk(site: Path, tmp_path: Path) -> AsyncIterator[Desk]:
         open_timeout_s=10,
     )
     await pools.start()
-    made = Desk(pools, tmp_path, document, logs, artifacts, recycled)
+    made = Desk(pools, tmp_path, document, level, logs, artifacts, recycled)
     yield made
     await pools.close()
     for _ in range(100):  # ten times the second of I25: whoever is killed needs a moment to be gone
@@ -219,8 +256,8 @@ async def test_calls_share_a_process_until_it_is_recycled(desk: Desk) -> None:
     assert len(pids) <= 2  # the one that was warm, and the one in reserve
 
 
-async def test_as_many_calls_run_at_once_as_the_limit_says(desk: Desk, tmp_path: Path) -> None:
-    gate, counter = tmp_path / "gate", tmp_path / "counter"
+async def test_as_many_calls_run_at_once_as_the_limit_says(desk: Desk) -> None:
+    gate, counter = desk.out / "gate", desk.out / "counter"
     use = use_of(limits=StageLimits(concurrency=2), mode="wait", file=str(gate), counter=str(counter))
     calls = [asyncio.create_task(desk.run(use)) for _ in range(4)]
 
@@ -231,8 +268,8 @@ async def test_as_many_calls_run_at_once_as_the_limit_says(desk: Desk, tmp_path:
     assert [result.outcome for result in await asyncio.gather(*calls)] == [Outcome.SUCCEEDED] * 4
 
 
-async def test_a_call_that_finds_no_free_process_in_time_says_so(desk: Desk, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
+async def test_a_call_that_finds_no_free_process_in_time_says_so(desk: Desk) -> None:
+    gate = desk.out / "gate"
     use = use_of(limits=StageLimits(concurrency=1), mode="wait", file=str(gate), only_if="slow")
     first = asyncio.create_task(desk.run(use, "slow"))
     await until(lambda: any(pool["busy"] for pool in desk.pools.describe()))
@@ -287,7 +324,7 @@ async def test_a_large_output_and_a_large_input_pass_the_pipe(desk: Desk) -> Non
 async def test_a_module_that_starts_threads_at_import_is_imported_in_each_process(desk: Desk) -> None:
     use = use_of("upper-threads")
 
-    assert await desk.pools.warm(use) is None
+    assert await desk.warm(use) is None
     assert output(await desk.run(use))["text"] == "HELLO"
 
 
@@ -322,37 +359,45 @@ async def test_what_a_module_says_on_purpose_is_understood(
 
 @dataclass(frozen=True)
 class Fault:
+    """One row at the highest level that the machine has; at the *others* too where it is the level that tells it."""
+
     row: int
     mode: str
     outcome: Outcome
     detail: str
     timeout_s: float = 20.0
+    others: tuple[str, ...] = ()
 
 
 FAULTS = [
     Fault(1, "raise", Outcome.ERROR, "ValueError"),
     Fault(2, "hang", Outcome.TIMEOUT, "", 0.5),
-    Fault(3, "hang_in_c", Outcome.TIMEOUT, "", 0.5),
+    Fault(3, "hang_in_c", Outcome.TIMEOUT, "", 0.5, others=("L1", "L2")),
     Fault(3, "ignore_sigterm", Outcome.TIMEOUT, "", 0.5),
     Fault(4, "wrong_type", Outcome.CONTRACT_VIOLATION, "wrong_type"),
     Fault(4, "none", Outcome.CONTRACT_VIOLATION, "wrong_type"),
     Fault(4, "not_serialisable", Outcome.CONTRACT_VIOLATION, "wrong_type"),
-    Fault(6, "segv", Outcome.CRASH, "signal:SEGV"),
-    Fault(6, "abort", Outcome.CRASH, "signal:ABRT"),
-    Fault(7, "alloc", Outcome.CRASH, "memory_limit"),
-    Fault(7, "shared_memory", Outcome.CRASH, "memory_limit"),
-    Fault(8, "setsid_child", Outcome.SUCCEEDED, ""),
-    Fault(8, "fork_bomb", Outcome.TIMEOUT, "", 0.5),
+    Fault(6, "segv", Outcome.CRASH, "signal:SEGV", others=("L1",)),
+    Fault(6, "abort", Outcome.CRASH, "signal:ABRT", others=("L1", "L2")),
+    Fault(7, "alloc", Outcome.CRASH, "memory_limit", others=("L1", "L2")),
+    Fault(7, "shared_memory", Outcome.CRASH, "memory_limit", others=("L1",)),
+    Fault(8, "setsid_child", Outcome.SUCCEEDED, "", others=("L1", "L2")),
+    Fault(8, "fork_bomb", Outcome.TIMEOUT, "", 0.5, others=("L1",)),
     Fault(10, "exit0", Outcome.CRASH, "exit:0"),
-    Fault(10, "os_exit", Outcome.CRASH, "exit:0"),
-    Fault(11, "close_fds", Outcome.CRASH, "exit:1"),
-    Fault(11, "kill_parent", Outcome.CRASH, "signal:KILL"),
+    Fault(10, "os_exit", Outcome.CRASH, "exit:0", others=("L1",)),
+    Fault(11, "close_fds", Outcome.CRASH, "exit:1", others=("L1", "L2")),
+    Fault(11, "kill_parent", Outcome.CRASH, "signal:KILL", others=("L1",)),
     Fault(12, "huge", Outcome.CONTRACT_VIOLATION, "output_too_large"),
     Fault(15, "thread", Outcome.SUCCEEDED, ""),
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"row{fault.row}-{fault.mode}")
+@pytest.mark.parametrize(
+    ("fault", "level"),
+    [(fault, level) for fault in FAULTS for level in ("highest", *fault.others)],
+    ids=lambda value: value if isinstance(value, str) else f"row{value.row}-{value.mode}",
+    indirect=["level"],
+)
 async def test_a_fault_is_an_outcome_and_the_next_call_is_good(desk: Desk, fault: Fault) -> None:
     use = use_of(mode=fault.mode, only_if="POISON")
     neighbour = use_of("upper-text")
@@ -375,17 +420,30 @@ async def test_a_fault_is_an_outcome_and_the_next_call_is_good(desk: Desk, fault
 
 def _own(desk: Desk) -> set[int]:
     """Process ids that the pools know: fork servers and workers."""
-    return {pid for pool in desk.pools.describe() for pid in [*pool["pids"], pool["server_pid"]]}
+    pools = desk.pools.describe()
+    servers = {pool["server_pid"] for pool in pools}
+    keepers = {pid for pid in desk.processes() if _is_keeper(pid) and _parent(pid) in servers}
+    return keepers | servers | {pid for pool in pools for pid in pool["pids"]}
+
+
+def _is_keeper(pid: int) -> bool:
+    """Whether it is the first process of a namespace of its own."""
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return any(line.startswith("NSpid:") and line.split()[2:] == ["1"] for line in lines)
+    return False
 
 
 def _resident_mib(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
-async def test_nothing_that_a_good_call_started_is_left_when_it_returns(desk: Desk, tmp_path: Path) -> None:
-    use = use_of(mode="setsid_child", file=str(tmp_path / "pid"))
-    await desk.run(use)
+@at_levels("L1", "L2", "L3")
+async def test_nothing_that_a_good_call_started_is_left_when_it_returns(desk: Desk) -> None:
+    result = await desk.run(use_of(mode="setsid_child"))
 
+    assert output(result)["text"] == "HELLO"
+    assert desk.recycled == [("upper-faulty", "processes")]
     assert set(desk.processes()) <= _own(desk) | set(_starting(desk))
 
 
@@ -463,7 +521,7 @@ async def test_an_invalid_output_is_handed_on_for_the_contract_to_refuse(desk: D
 async def test_a_module_that_cannot_start_says_why_and_a_call_is_unavailable(
     desk: Desk, use: ModuleUse, code: Code, words: str
 ) -> None:
-    lack = await desk.pools.warm(use)
+    lack = await desk.warm(use)
     result = await desk.run(use)
 
     assert lack is not None
@@ -491,7 +549,7 @@ async def test_a_hanging_open_is_ended_at_its_limit(site: Path, tmp_path: Path) 
 
 async def test_a_warm_module_has_a_process_in_reserve_after_a_crash(desk: Desk) -> None:
     use = use_of(mode="segv", only_if="POISON")
-    assert await desk.pools.warm(use) is None
+    assert await desk.warm(use) is None
     first = asyncio.create_task(desk.run(use, "POISON"))
     await first
     await until(lambda: desk.pools.describe()[0]["workers"] >= 1)
@@ -518,7 +576,7 @@ async def test_a_secret_reaches_the_module_and_nothing_else(desk: Desk) -> None:
 async def test_a_missing_secret_is_named_by_its_reference(desk: Desk) -> None:
     settings = canonical_json({"token": "file:absent", "several": ["env:SWITCHGEAR_SECRET_TINY"]})
     use = ModuleUse("upper-secret", settings, StageLimits(), secret_pointers=("/token", "/several/*"))
-    lack = await desk.pools.warm(use)
+    lack = await desk.warm(use)
 
     assert lack is not None
     assert (lack.code, "file:absent" in lack.message) == (Code.SECRET_UNVERIFIED, True)
@@ -530,7 +588,7 @@ async def test_a_missing_secret_is_named_by_its_reference(desk: Desk) -> None:
 
 async def test_a_cancelled_call_ends_the_process(desk: Desk) -> None:
     use = use_of(mode="ignore_sigterm", only_if="POISON")
-    await desk.pools.warm(use)
+    await desk.warm(use)
     call = asyncio.create_task(desk.run(use, "POISON"))
     await until(lambda: any(pool["busy"] for pool in desk.pools.describe()))
     busy = desk.pools.describe()[0]["pids"]
@@ -546,15 +604,15 @@ def _living(pids: list[int]) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
-async def test_pools_that_no_plan_names_are_closed_when_their_calls_have_ended(desk: Desk, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
+async def test_pools_that_no_plan_names_are_closed_when_their_calls_have_ended(desk: Desk) -> None:
+    gate = desk.out / "gate"
     leaving = use_of(mode="wait", file=str(gate))
     staying = use_of("upper-text")
-    await desk.pools.warm(staying)
+    await desk.warm(staying)
     call = asyncio.create_task(desk.run(leaving))
     await until(lambda: any(pool["busy"] for pool in desk.pools.describe()))
 
-    await desk.pools.keep([staying])
+    await desk.pools.keep([desk.use(staying)])
     assert [pool["module"] for pool in desk.pools.describe()] == ["upper-text"]
     gate.touch()
 
@@ -598,7 +656,7 @@ async def test_what_a_dead_server_left_is_removed_and_a_living_one_keeps_its_own
 async def test_what_an_import_prints_is_in_the_log(desk: Desk, site: Path) -> None:
     (site / "loud.py").write_text("print('loud import')\nraise RuntimeError('no')\n")
     write_distribution(site, "loud", "1", {"upper-loud": "loud:Loud"})
-    lack = await desk.pools.warm(use_of("upper-loud"))
+    lack = await desk.warm(use_of("upper-loud"))
 
     assert lack is not None
     assert "RuntimeError: no" in lack.message
@@ -620,9 +678,10 @@ async def main() -> None:
     await pools.start()
     document = DocumentFile(folder / "document.txt", "", 0, "text/plain", "x.txt")
     for mode in ("fork_bomb", "hang_in_c"):
-        use = ModuleUse("load-faulty", canonical_json({"mode": mode, "counter": str(folder / mode)}), StageLimits())
+        settings = canonical_json({"mode": mode, "counter": str(folder / "out" / mode)})
+        use = ModuleUse("load-faulty", settings, StageLimits(), level=sys.argv[2], writes=("$SWITCHGEAR_OUT",))
         asyncio.create_task(pools.call(use, Call("r", "d", 1, 600, document, {})))
-    while not all((folder / mode).exists() for mode in ("fork_bomb", "hang_in_c")):
+    while not all((folder / "out" / mode).exists() for mode in ("fork_bomb", "hang_in_c")):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
     print("ready", flush=True)
@@ -632,10 +691,11 @@ asyncio.run(main())
 """
 
 
+@at_levels("L1", "L2", "L3")
 async def test_no_module_process_outlives_a_killed_server(desk: Desk, site: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, "SWITCHGEAR_OUT": str(desk.out), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVER, str(tmp_path), desk.level], env=environment, stdout=subprocess.PIPE, text=True
     )
     with server:
         assert server.stdout is not None
@@ -730,7 +790,7 @@ async def test_an_inline_module_has_the_whole_context_and_its_secret_goes_nowher
     ids=["import", "settings", "open"],
 )
 async def test_an_inline_module_that_cannot_start_says_why(desk: Desk, use: ModuleUse, code: Code) -> None:
-    lack = await desk.pools.warm(use)
+    lack = await desk.warm(use)
 
     assert lack is not None
     assert lack.code is code

@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     on_module_change: Literal["relock", "hold"] = Field("relock", description="What a changed module's code leads to.")
     unproven: Literal["warn", "error"] = Field("warn", description="What an undecided compatibility is.")
     allow_inline: bool = Field(False, description="Let modules that are not built in run inside the server.")
-    isolation: Literal["auto", "L0", "L1", "L2"] = Field(
+    isolation: Literal["auto", "L0", "L1", "L2", "L3"] = Field(
         "auto", description="Isolation of modules; `auto` is the highest that this machine has."
     )
     secrets_dirs: tuple[Path, ...] = Field((), description="Folders of secret files; HOME/secrets when absent.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from switchgear.domain.errors import Code, DomainError, NotFound
 
@@ -92,8 +92,13 @@ class IsolationMissing(DomainError):
 class IsolationReport:
     """What holds module processes here, measure by measure; `level` names the highest level that they make."""
 
-    level: str  #: L0, L1 or L2
+    level: str  #: L0, L1, L2 or L3
     measures: tuple[Measure, ...] = ()
+
+    @property
+    def process_level(self) -> Literal["L1", "L2", "L3"]:
+        """The level of module processes; those of a machine that has no level are held by what there is."""
+        return "L3" if self.allows("L3") else "L2" if self.allows("L2") else "L1"
 
     def allows(self, minimum: str) -> bool:
         """Whether a module that demands *minimum* (`L0` ... `L3`) may run here."""

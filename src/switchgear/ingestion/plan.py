@@ -28,7 +28,7 @@ _OURS: Final = "switchgear"
 #: Pools that are made warm at the same time: each one imports its module.
 _WARM_AT_ONCE: Final = 2
 
-Level = Literal["L0", "L1", "L2"]
+Level = Literal["L0", "L1", "L2", "L3"]
 
 
 class Installed(Protocol):
@@ -114,7 +114,7 @@ class ExecutionPlan:
         configuration: The version that runs hold.
         pipeline: Its stages and contracts.
         allow_inline: Whether foreign modules that allow it run in the server's own process.
-        isolate_all: Whether even built-in modules get processes of their own (`ISOLATION` L1 or L2).
+        isolate_all: Whether even built-in modules get processes of their own (`ISOLATION` L1, L2 or L3).
         level: Level of those processes.
     """
 

@@ -1,4 +1,4 @@
-"""Turns what a module declared into the paths that its workers of level L2 may reach. Source: RELIABILITY 4."""
+"""Turns what a module declared into the paths that its workers may reach from level L2 on. Source: RELIABILITY 4."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from switchgear.domain.errors import Code
 from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool.values import ModuleUse, StartRefused, Surroundings
+from switchgear.sdk.host import namespaces
 from switchgear.sdk.host.enclosure import Enclosure
 
 
@@ -36,7 +37,14 @@ def enclosure_of(use: ModuleUse, around: Surroundings) -> Enclosure:
             continue  # then the module cannot write it either, and says so in its own words
         writes.append(str(folder))
     private = tuple(str(item) for item in around.private)
-    return Enclosure(tuple(filter(None, reads)), tuple(writes), private, use.network)
+    return Enclosure(tuple(filter(None, reads)), tuple(writes), private, use.network, strict=use.level == "L3")
+
+
+def namespaces_of(use: ModuleUse) -> int:
+    """Kinds of namespaces that its workers get; who declared the network keeps that of the server."""
+    if use.level != "L3":
+        return 0
+    return namespaces.PROCESSES | namespaces.SHARED_MEMORY | (0 if use.network else namespaces.NETWORK)
 
 
 def _folder(declared: str, environment: Mapping[str, str], settings: Any) -> Path | None:

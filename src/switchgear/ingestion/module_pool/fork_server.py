@@ -95,17 +95,19 @@ class ForkServer:
             await self.close(at_once=True)
             raise
         if frame is None or "ready" not in frame.header:
-            failure = frame.header.get("refused", {}) if frame else {"error": "crash", "message": "the import ended it"}
+            died = {"refused": {"error": "crash", "message": "the import ended it"}, "while": "import"}
+            answer: Mapping[str, Any] = frame.header if frame else died
             await self.close(at_once=True)
-            raise StartRefused(lack_of_failure(self._use.module_id, failure, "import"))
+            raise StartRefused(lack_of_failure(self._use.module_id, answer["refused"], answer["while"]))
         self.is_alive = True
         self._listening = asyncio.create_task(self._listen(), name=f"fork-server {self._use.module_id}")
 
     def _execute(self, control: socket.socket) -> subprocess.Popen[bytes]:
         # The kernel ties the child's life to the thread that makes it: this must be the event loop's own.
-        arguments = [str(control.fileno()), self._use.module_id, str(self._use.limits.memory_mb)]
+        use = self._use
+        arguments = (control.fileno(), use.module_id, use.limits.memory_mb, enclosing.namespaces_of(use))
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "switchgear.sdk.host", *arguments],
+            [sys.executable, "-P", "-m", "switchgear.sdk.host", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=self.printed.write,
             stderr=self.printed.write,
@@ -120,7 +122,7 @@ class ForkServer:
         Raises:
             StartRefused: The fork server is gone, or the module may not write what it declared.
         """
-        enclosure = enclosing.enclosure_of(self._use, self._surroundings) if self._use.level == "L2" else None
+        enclosure = enclosing.enclosure_of(self._use, self._surroundings) if self._use.is_enclosed else None
         number = next(self._numbers)
         ours, theirs = socket.socketpair()
         printed = Printed()

@@ -49,7 +49,7 @@ class Pool:
         workers = [worker for worker in [*self._crew.ready, *self._crew.busy] if worker.is_usable]
         return {
             "module": self.use.module_id,
-            "level": self.use.level,
+            "level": self.use.level_in_words,
             "workers": len(workers),
             "busy": len(self._crew.busy),
             "calls": self.calls,
@@ -138,6 +138,9 @@ class Pool:
                 reason = str(frame.header["recycle"])
                 self.recycled[reason] += 1
                 self._around.on_recycled(self.use.module_id, reason)
+                if reason == "processes":  # nothing that it started outlives its attempt
+                    worker.kill(reason)
+                    await self._ended(worker)
             return result
         except BodyTooLarge as error:
             return outcomes.of_answer(too_large(error.size, self._around.limits.max_output_bytes), b"")
@@ -198,10 +201,14 @@ class Pool:
         """The pipe closed without an answer: wait for the reason, and until nothing that it started is left."""
         if worker.killed_for is None and not await worker.gone(0.05):
             worker.kill("pipe closed")  # it closed its descriptors and lives on
-        if not await worker.gone(REPORT_S):
-            await self._crew.end_server()
+        await self._ended(worker)
         code = worker.exited.result() if worker.exited.done() else None
         return outcomes.of_death(worker.killed_for, code, call.timeout_s, self.use.limits.memory_mb)
+
+    async def _ended(self, worker: WorkerProcess) -> None:
+        """Wait until it is gone with everything that it started; a fork server that does not say so is ended."""
+        if not await worker.gone(REPORT_S):
+            await self._crew.end_server()
 
     async def close(self) -> None:
         """End every process; calls that still run get the outcome `cancelled`."""

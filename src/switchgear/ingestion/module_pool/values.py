@@ -22,11 +22,12 @@ class ModuleUse:
         module_id: Name of the entry point.
         settings_json: Canonical JSON of the settings; secrets are references.
         limits: Limits of the selection.
-        level: `L0` runs in this process, `L1` in processes of its own, `L2` in processes that reach only what is named.
+        level: `L0` runs in this process, `L1` in processes of its own, `L2` in processes that reach only what is named,
+            `L3` in such that also see no other processes, network or shared memory.
         environment: Names of the variables that the module asked for; nothing else is handed over.
         secret_pointers: JSON pointers into the settings; `*` stands for every item.
-        reads: Files that the module declared, as paths; programs, as names on PATH. Used at level L2.
-        writes: Folders that it declared, as in `Requires.writes`. Used at level L2.
+        reads: Files that the module declared, as paths; programs, as names on PATH. Used from level L2 on.
+        writes: Folders that it declared, as in `Requires.writes`. Used from level L2 on.
         network: Whether it declared to use the network.
         code_digest: Digest of the module's code: after an upgrade the same use gets processes of its own.
     """
@@ -34,7 +35,7 @@ class ModuleUse:
     module_id: str
     settings_json: str
     limits: StageLimits
-    level: Literal["L0", "L1", "L2"] = "L1"
+    level: Literal["L0", "L1", "L2", "L3"] = "L1"
     environment: tuple[str, ...] = ()
     secret_pointers: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
@@ -49,6 +50,16 @@ class ModuleUse:
 
     def __hash__(self) -> int:  # once, not per call: an inline stage takes microseconds
         return self._hash
+
+    @property
+    def is_enclosed(self) -> bool:
+        """Whether its processes reach only what is named."""
+        return self.level >= "L2"
+
+    @property
+    def level_in_words(self) -> str:
+        """The level, and what of it the module's declaration leaves out."""
+        return f"{self.level}, network open" if self.is_enclosed and self.network else self.level
 
 
 @dataclass(frozen=True, slots=True)

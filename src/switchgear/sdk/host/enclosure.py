@@ -1,6 +1,7 @@
 """What a worker of level L2 may still reach: its packages, its scratch folder, what the module declares; no sockets.
 
-Applied in the worker after the fork and before the module is opened. Source: RELIABILITY 4.
+At L3 it also loses calls and rights that no reader of documents needs. Applied in the worker after the fork and before
+the module is opened. Source: RELIABILITY 4.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from switchgear.sdk.host import landlock, seccomp
+from switchgear.sdk.host import landlock, measures, seccomp
 from switchgear.sdk.host.landlock import CHANGE, READ, READ_DIR, READ_FILE, WRITE_FILE
 
 #: What programs and libraries need of any system: code, fonts, languages, times, the machine's size.
@@ -46,12 +47,14 @@ class Enclosure:
         writes: Folders that it declared to write.
         private: What stays hidden even where a folder around it may be read.
         network: Whether it declared to use the network.
+        strict: Whether it is to be held as at level L3.
     """
 
     reads: Sequence[str] = ()
     writes: Sequence[str] = ()
     private: Sequence[str] = ()
     network: bool = False
+    strict: bool = False
 
 
 def enclose(what: Enclosure, scratch: Path) -> str:
@@ -70,9 +73,10 @@ def enclose(what: Enclosure, scratch: Path) -> str:
         )
     except landlock.Refused as error:
         return str(error)
-    if what.network:
-        return ""
-    return seccomp.refuse_sockets(refuse_truncate=offered < landlock.TRUNCATE_SINCE)
+    trouble = measures.drop_capabilities() if what.strict else ""
+    return trouble or seccomp.refuse(
+        sockets=not what.network, truncate=offered < landlock.TRUNCATE_SINCE, dangerous=what.strict
+    )
 
 
 def rules(what: Enclosure, scratch: Path) -> list[tuple[str, int]]:

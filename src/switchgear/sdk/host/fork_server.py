@@ -1,7 +1,8 @@
 """Imports one module, then forks a worker whenever the engine asks for one.
 
-It has one thread and one child per worker. It adopts what dead workers leave behind and kills that, so nothing that a
-module starts outlives it; it ends with the engine and takes its workers along. Source: DESIGN 5, RELIABILITY 4.
+It has one thread and one child per worker. It kills what dead workers leave behind, so nothing that a module starts
+outlives it; it ends with the engine and takes its workers along. At level L3 its workers live in namespaces of their
+own, which it enters once. Source: DESIGN 5, RELIABILITY 4.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import traceback
 from typing import NoReturn
 
 from switchgear.sdk.errors import DeclarationError
-from switchgear.sdk.host import frames, measures
+from switchgear.sdk.host import frames, measures, namespaces
 from switchgear.sdk.host.failures import failure_of
 from switchgear.sdk.host.worker import work
 from switchgear.sdk.module import Module
@@ -40,13 +41,14 @@ def load(module_id: str) -> type[Module]:
     return found
 
 
-def serve(control_number: int, module_id: str, memory_mb: int, *, lazy: bool = False) -> NoReturn:
+def serve(control_number: int, module_id: str, memory_mb: int, apart: int = 0, *, lazy: bool = False) -> NoReturn:
     """Run the fork server on an inherited socket until the engine closes it.
 
     Args:
         control_number: Descriptor of the control socket.
         module_id: Name of the entry point.
         memory_mb: Cap of this process and of each worker, in MiB.
+        apart: Kinds of namespaces that the workers get, added up; 0 for none.
         lazy: Import in each worker instead of here: the module starts threads when it is imported, and forking a
             process with threads is not safe.
     """
@@ -62,31 +64,40 @@ def serve(control_number: int, module_id: str, memory_mb: int, *, lazy: bool = F
             module = load(module_id)
         except BaseException as error:
             traceback.print_exc()
-            sys.stdout.flush()
-            frames.send(control, {"refused": failure_of(error)})
-            os._exit(1)
+            _refuse(control, error, "import")
         sys.stdout.flush()
         if measures.thread_count() > 1:
-            _start_again(control_number, module_id, memory_mb)
+            _start_again(control_number, module_id, memory_mb, apart)
+    trouble = namespaces.enter(apart) if apart else ""
+    if trouble:
+        _refuse(control, OSError(f"no namespaces: {trouble}"), "isolation")
+    server = _Server(control, module_id, module, namespaces.start_keeper() if apart else None)
     frames.send(control, {"ready": os.getpid()})
-    _Server(control, module_id, module).run()
+    server.run()
 
 
-def _start_again(control_number: int, module_id: str, memory_mb: int) -> NoReturn:
+def _refuse(control: socket.socket, error: BaseException, step: str) -> NoReturn:
+    sys.stdout.flush()
+    frames.send(control, {"refused": failure_of(error), "while": step})
+    os._exit(1)
+
+
+def _start_again(control_number: int, module_id: str, memory_mb: int, apart: int) -> NoReturn:
     """Become a fresh process without the module's threads."""
     os.set_inheritable(control_number, True)
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    arguments = ["-P", "-m", "switchgear.sdk.host", str(control_number), module_id, str(memory_mb), "lazy"]
-    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
+    arguments = [str(control_number), module_id, str(memory_mb), str(apart), "lazy"]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "switchgear.sdk.host", *arguments])  # noqa: S606
 
 
 class _Server:
     """The loop: commands from the engine, deaths of workers."""
 
-    def __init__(self, control: socket.socket, module_id: str, module: type[Module] | None) -> None:
+    def __init__(self, control: socket.socket, module_id: str, module: type[Module] | None, keeper: int | None) -> None:
         self._control = control
         self._module_id = module_id
         self._module = module
+        self._keeper = keeper
         self._workers: set[int] = set()
         self._wake_read, self._wake_write = os.pipe()
         for descriptor in (self._wake_read, self._wake_write):
@@ -124,6 +135,8 @@ class _Server:
 
     def _end(self) -> NoReturn:
         signal.set_wakeup_fd(-1)
+        if self._keeper is not None:  # last: it ends when the others are buried
+            measures.kill_children(spare=(self._keeper,))
         measures.kill_children()
         os._exit(0)
 
@@ -139,11 +152,15 @@ class _Server:
             if pid in self._workers:
                 self._workers.discard(pid)
                 ended.append((pid, os.waitstatus_to_exitcode(status)))
-        # A living worker adopts its own orphans: a child that is no worker was left by a dead one.
-        swept = measures.kill_children(spare=self._workers) if ended else 0
+            elif pid == self._keeper:  # and with it all of its namespace
+                self._ending = True
+        # A living worker adopts its own orphans: a child that is no worker was left by a dead one. The keeper has no
+        # other children.
+        if ended and not measures.kill_children(spare=self._workers, of=self._keeper):
+            self._ending = True
         for pid, code in ended:
             with contextlib.suppress(OSError):
-                frames.send(self._control, {"exited": pid, "code": code, "swept": swept})
+                frames.send(self._control, {"exited": pid, "code": code})
 
     def _class(self) -> type[Module]:
         return self._module or load(self._module_id)

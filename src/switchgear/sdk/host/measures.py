@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+import struct
 import sys
 import time
 from collections.abc import Collection
@@ -19,6 +20,9 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_CAPABILITIES_VERSION: Final = 0x20080522
+#: A server that is root keeps folders of others, which its modules read and write by this one.
+_CAPABILITY_OF_FILES: Final = 1 << 1
 _MIB: Final = 1 << 20
 #: No module writes larger files or holds more open ones.
 MAX_FILE_BYTES: Final = 2 << 30
@@ -38,7 +42,7 @@ def _prctl(option: int, value: int) -> str:
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> str:
     """Ask the kernel for signal *number* when the parent ends; ends at once when it is already gone."""
     trouble = _prctl(_PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:
+    if os.getppid() not in (parent, 0):  # 0: it lives outside this process's namespace
         os._exit(1)
     return trouble
 
@@ -51,6 +55,20 @@ def adopt_orphans() -> str:
 def forbid_new_privileges() -> str:
     """No set-user-id program below gives more rights."""
     return _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def drop_capabilities() -> str:
+    """Keep none of an administrator's rights but the one over files; returns "" or why it did not work."""
+    if sys.platform != "linux":
+        return f"{sys.platform} has no capabilities"
+    library = ctypes.CDLL(None, use_errno=True)
+    header = ctypes.create_string_buffer(struct.pack("Ii", _CAPABILITIES_VERSION, 0))
+    held = ctypes.create_string_buffer(24)
+    if library.capget(header, held) == 0:
+        kept = struct.unpack("6I", held.raw[:24])[0] & _CAPABILITY_OF_FILES
+        if library.capset(header, struct.pack("6I", kept, kept, 0, 0, 0, 0)) == 0:
+            return ""
+    return os.strerror(ctypes.get_errno())
 
 
 def limit_resources(memory_mb: int) -> str:
@@ -81,8 +99,11 @@ def limit_cpu(seconds: float) -> None:
 
 
 def children(pid: int | None = None) -> list[int]:
-    """Process ids of the direct children of *pid* (default: of this process); empty where there is no /proc."""
-    root = Path("/proc") / str(pid or os.getpid())
+    """Process ids of the direct children of *pid* (default: of this process); empty where there is no /proc.
+
+    They are those of the namespace that /proc was mounted for: in another one they name nobody, but can be compared.
+    """
+    root = Path("/proc") / str(pid or "self")
     found: list[int] = []
     try:
         for task in os.listdir(root / "task"):
@@ -107,25 +128,25 @@ def _children_by_scan(parent: int) -> list[int]:
     return found
 
 
-def kill_children(spare: Collection[int] = (), within_s: float = 5.0) -> int:
-    """Kill and reap every child but those to *spare* until none is left; returns how many were found.
+def kill_children(spare: Collection[int] = (), of: int | None = None, within_s: float = 5.0) -> bool:
+    """Kill every child of *of* (default: of this process) but those to *spare* until none is left; False if some are.
 
     An adopter of orphans gets the children of what it kills, so the loop ends only when the whole tree is gone.
     """
-    killed = 0
     give_up = time.monotonic() + within_s
-    while time.monotonic() < give_up:
-        rest = [pid for pid in children() if pid not in spare]
-        if not rest:
-            break
+    while rest := [pid for pid in children(of) if pid not in spare]:
+        if time.monotonic() > give_up:
+            return False
         for pid in rest:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        if of is not None:
+            time.sleep(0.0005)  # whose children they are buries them
+            continue
         for pid in rest:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-                killed += 1
-    return killed
+    return True
 
 
 def thread_count() -> int:

@@ -5,6 +5,7 @@ A measure is there when its effect was seen, not when the kernel took the call. 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from switchgear.sdk.host import landlock, measures, seccomp
+from switchgear.sdk.host import landlock, measures, namespaces, seccomp
 from switchgear.sdk.host.enclosure import Enclosure, rules
 
 _DISCARD: Final = ("127.0.0.1", 9)
@@ -36,6 +37,11 @@ def report() -> dict[str, str]:
         "tcp_refused": _tcp,
         "sockets_refused": _sockets,
         "signals_enclosed": _signals,
+        "processes_enclosed": _processes,
+        "network_enclosed": _network,
+        "shared_memory_enclosed": _shared_memory,
+        "calls_refused": _calls,
+        "privileges_dropped": _privileges,
     }
     return {name: in_child(trial) for name, trial in trials.items()}
 
@@ -113,7 +119,7 @@ def _tcp() -> str:
 
 def _sockets() -> str:
     measures.forbid_new_privileges()
-    trouble = seccomp.refuse_sockets()
+    trouble = seccomp.refuse(sockets=True)
     if trouble:
         return trouble
     families = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
@@ -128,6 +134,81 @@ def _signals() -> str:
     parent = os.getppid()
     landlock.restrict(keep_signals_in=True)
     return _refused(lambda: os.kill(parent, 0), "a signal to the parent")
+
+
+def _processes() -> str:
+    trouble = namespaces.enter(namespaces.PROCESSES)
+    if trouble:
+        return trouble
+    keeper = namespaces.start_keeper()
+    try:
+        trouble = in_child(_leave_one)
+        if not trouble and not measures.children(keeper):
+            return "what a process leaves behind does not go to the first of its namespace"
+        return trouble or ("" if measures.kill_children(of=keeper) else "what a process left behind cannot be ended")
+    finally:
+        os.kill(keeper, signal.SIGKILL)
+        os.waitpid(keeper, 0)
+
+
+def _leave_one() -> str:
+    """Seen from inside: nobody outside is there. Leaves a process in a session of its own."""
+    if os.fork() == 0:
+        os.setsid()
+        os.closerange(0, measures.MAX_OPEN_FILES)
+        signal.pause()
+    return "the parent outside is in sight" if os.getppid() else ""
+
+
+def _network() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as outside:
+        address = outside.getsockname()
+        trouble = namespaces.enter(namespaces.NETWORK)
+        if trouble:
+            return trouble
+        with socket.socket() as made:
+            made.settimeout(1)
+            return "" if made.connect_ex(address) else "a server outside was reached"
+
+
+def _shared_memory() -> str:
+    library, key = ctypes.CDLL(None, use_errno=True), 0x53570000 | os.getpid() & 0xFFFF
+    queue = library.msgget(key, 0o1600)  # makes it, for this user
+    if queue < 0:
+        return f"no queue could be made to try it with: {os.strerror(ctypes.get_errno())}"
+
+    def look() -> str:
+        trouble = namespaces.enter(namespaces.SHARED_MEMORY)
+        return trouble or ("a queue outside was found" if library.msgget(key, 0) >= 0 else "")
+
+    try:
+        return in_child(look)
+    finally:
+        library.msgctl(queue, 0, None)  # removes it
+
+
+def _calls() -> str:
+    measures.forbid_new_privileges()
+    known = seccomp.machine()
+    trouble = seccomp.refuse(dangerous=True)
+    if trouble or known is None:
+        return trouble
+    library = ctypes.CDLL(None, use_errno=True)
+    # What the kernel would allow anybody: to be traced, a new namespace of users, to name a keyring, and the rest.
+    arguments = {"unshare": (0x10000000,), "keyctl": (0, -3), "userfaultfd": (1,), "ptrace": (0,)}
+    tried = {name: (seccomp.DANGEROUS[name][known.column], given) for name, given in arguments.items()}
+    for name, (number, given) in {**tried, "clone": (known.clone, (0x10000000 | signal.SIGCHLD,))}.items():
+        answer = library.syscall(ctypes.c_long(number), *map(ctypes.c_long, (*given, 0, 0, 0)))
+        if answer == 0 and name == "clone":
+            os._exit(0)
+        if answer >= 0 or ctypes.get_errno() != errno.EPERM:
+            return f"{name} was not refused"
+    return ""
+
+
+def _privileges() -> str:
+    trouble = measures.drop_capabilities()
+    return trouble or _refused(lambda: os.chroot("/"), "to change the root folder")
 
 
 if __name__ == "__main__":

@@ -158,8 +158,6 @@ class _Worker:
         answer, body = self._attempt(frame)
         sys.stdout.flush()
         sys.stderr.flush()
-        if _has_children(self._children):
-            measures.kill_children(spare=self._children)
         self._tidy()
         reason = self._worn_out()
         if reason:
@@ -240,6 +238,8 @@ class _Worker:
 
     def _worn_out(self) -> str | None:
         """Why this worker should be replaced after this call, or None."""
+        if _left_processes(self._children):
+            return "processes"
         if threading.active_count() > self._threads:
             return "threads"
         if self._calls >= MAX_CALLS:
@@ -273,11 +273,13 @@ def too_large(size: int, most: int) -> dict[str, Any]:
     return {"outcome": "contract_violation", "detail": "output_too_large", "message": message}
 
 
-def _has_children(known: set[int]) -> bool:
+def _left_processes(known: set[int]) -> bool:
+    """Whether a call left processes beside the *known* ones that `open` started; buries those that have ended."""
     if known:
-        return True
+        return not known.issuperset(measures.children())
     try:
-        os.waitpid(-1, os.WNOHANG)
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
     except ChildProcessError:
         return False
     return True
