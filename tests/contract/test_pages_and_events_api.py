@@ -86,7 +86,7 @@ async def test_status_has_everything_for_one_glance(shared: Instance) -> None:
     status = await shared.get("/status", role="viewer")
     assert status["active"]["label"] == "v1"
     assert [stage["stage_id"] for stage in status["stages"]] == ["load", "upper", "count", "check", "send"]
-    assert status["isolation"]["level"] in ("L0", "L1", "L2")
+    assert status["isolation"]["level"] in ("L0", "L1", "L2", "L3")
     assert status["disk_free_bytes"] > 0
     assert any("worker" in warning for warning in status["warnings"])
 

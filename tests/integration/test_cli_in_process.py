@@ -238,7 +238,9 @@ def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchge
     listed = switchgear("modules", "list")
     assert "upper-nobinary: " in listed
     assert "module.missing_binary" in listed
-    assert "unavailable" in switchgear("modules", "show", "upper-nobinary")
+    shown = switchgear("modules", "show", "upper-nobinary")
+    assert "unavailable" in shown
+    assert "L1 or higher, network open" in shown
     assert "upper-misfit" in switchgear("stages", "show", "upper")
     assert "incompatible" in switchgear("stages", "show", "upper")
     switchgear("config", "set", "upper.limits.timeout_s=2.5", "upper.limits.retries=2", "--activate")

@@ -1,9 +1,8 @@
-"""Every built-in module at level L2 does what it does without: the samples of its conformance suite, enclosed."""
+"""Every built-in module at the highest level does what it does without: the samples of its conformance suite."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import pytest
 
 from contract import test_modules_classify_read_parse, test_modules_extract_deliver
+from factories.isolation import highest_level, needs_level
 from factories.modules import enclosing_pools
-from switchgear.core.module_registry import probe_isolation
 from switchgear.domain.run import Outcome
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, ModuleUse, StageValue
 from switchgear.sdk import Blob, Decision, Module, StageLimits, Unavailable
@@ -49,16 +48,14 @@ async def pools(tmp_path: Path) -> AsyncIterator[ModulePools]:
 
 @pytest.mark.parametrize("module_id", sorted(MODULES))
 async def test_a_built_in_module_works_enclosed(pools: ModulePools, tmp_path: Path, module_id: str) -> None:
-    report = await probe_isolation(os.environ)
-    if not report.allows("L2"):
-        pytest.skip(f"missing here: {[measure for measure in report.measures if not measure.is_available]}")
+    needs_level("L2")
     module = MODULES[module_id]
     requires = module.spec.requires
     use = ModuleUse(
         module_id,
         "{}",
         StageLimits(memory_mb=2048),
-        level="L2",
+        level=highest_level(),
         reads=(*(file.path for file in requires.files), *requires.binaries),
         writes=requires.writes,
         network=bool(requires.network),

@@ -23,6 +23,7 @@ from switchgear.core.module_registry import (
     startup_report,
 )
 from switchgear.core.module_registry.discovery import offers
+from switchgear.core.module_registry.isolation import NEEDED, report_of
 from switchgear.core.module_registry.requirements import first_lack
 from switchgear.domain.configuration import (
     Content,
@@ -496,9 +497,18 @@ async def test_isolation_is_tried_measure_by_measure() -> None:
     if sys.platform == "linux":
         assert all(found[name].is_available for name in of_every_linux), report
     assert all(measure.is_available or measure.why for measure in report.measures)
-    encloses = found["files_enclosed"].is_available and found["sockets_refused"].is_available
-    assert report.level == ("L2" if encloses and found["no_new_privileges"].is_available else "L1")
-    assert not report.allows("L3")
+    held = [level for level, names in NEEDED.items() if all(found[name].is_available for name in names)]
+    assert report.level == held[-1]
+
+
+@pytest.mark.parametrize("level", ["L1", "L2", "L3"])
+def test_a_level_is_not_there_when_one_of_its_measures_is_missing(level: str) -> None:
+    whole = dict.fromkeys(NEEDED["L3"], "")
+
+    assert report_of(whole).level == "L3"
+    for name in set(NEEDED[level]) - {other for lower in NEEDED if lower < level for other in NEEDED[lower]}:
+        report = report_of({**whole, name: "not today"})
+        assert (report.level < level, report.process_level) == (True, max("L1", report.level))
 
 
 # --- the start-up report (T036) ---

@@ -73,7 +73,7 @@ def test_without_a_file_the_instance_is_home_when_it_is_there(tmp_path: Path) ->
         ("", {"SWITCHGEAR_PORT": "70000"}, "port (variable SWITCHGEAR_PORT) must be "),
         ("", {"SWITCHGEAR_QUEUE_BACKEND": "celery"}, "must be one of: builtin, procrastinate."),
         ("", {"SWITCHGEAR_QUEUE_BACKEND": "procrastinate"}, "needs PostgreSQL, and database_url is SQLite; set"),
-        ("", {"SWITCHGEAR_ISOLATION": "L3"}, "must be one of: auto, L0, L1, L2."),
+        ("", {"SWITCHGEAR_ISOLATION": "L4"}, "must be one of: auto, L0, L1, L2, L3."),
         ("", {"SWITCHGEAR_LEASE_S": "19"}, "at least four times"),
         ("", {"SWITCHGEAR_DATABASE_URL": "mysql://x"}, "must begin with sqlite"),
         ("[[source]]\nkind = 'folder'\npaht = 'x'\n", {}, "source.path"),

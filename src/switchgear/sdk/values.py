@@ -63,8 +63,8 @@ class RequiredFile(Frozen):
 class Requires(Frozen):
     """What must be there before a module can work; a lack makes it unavailable with the reason and the fix.
 
-    It is also what the module may reach: at isolation level L2 it can read its packages, `files` and `binaries`, write
-    its scratch folder and `writes`, and use sockets when `network` is not empty. Everything else is refused.
+    It is also what the module may reach: from isolation level L2 on it can read its packages, `files` and `binaries`,
+    write its scratch folder and `writes`, and use sockets when `network` is not empty. Everything else is refused.
     """
 
     packages: tuple[str, ...] = ()  #: requirement strings such as "pypdfium2>=5"

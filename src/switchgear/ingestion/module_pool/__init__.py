@@ -48,7 +48,7 @@ class ModulePools:
         on_recycled: Told the module and the reason whenever a worn-out process is replaced.
         import_timeout_s: Longest import of a module, in seconds.
         open_timeout_s: Longest `open` of a module, in seconds.
-        private: Files and folders of the instance that no module of level L2 gets at.
+        private: Files and folders of the instance that no module gets at from level L2 on.
         results: Folders inside them that a module may declare to write all the same.
     """
 

@@ -135,12 +135,7 @@ class Pool:
             result = self._listener.checked(outcomes.of_answer(frame.header, frame.body))
             is_reusable = "recycle" not in frame.header
             if not is_reusable:
-                reason = str(frame.header["recycle"])
-                self.recycled[reason] += 1
-                self._around.on_recycled(self.use.module_id, reason)
-                if reason == "processes":  # nothing that it started outlives its attempt
-                    worker.kill(reason)
-                    await self._ended(worker)
+                await self._recycle(worker, str(frame.header["recycle"]))
             return result
         except BodyTooLarge as error:
             return outcomes.of_answer(too_large(error.size, self._around.limits.max_output_bytes), b"")
@@ -204,6 +199,13 @@ class Pool:
         await self._ended(worker)
         code = worker.exited.result() if worker.exited.done() else None
         return outcomes.of_death(worker.killed_for, code, call.timeout_s, self.use.limits.memory_mb)
+
+    async def _recycle(self, worker: WorkerProcess, reason: str) -> None:
+        self.recycled[reason] += 1
+        self._around.on_recycled(self.use.module_id, reason)
+        worker.kill(reason)
+        if reason == "processes":  # nothing that a call started outlives its attempt
+            await self._ended(worker)
 
     async def _ended(self, worker: WorkerProcess) -> None:
         """Wait until it is gone with everything that it started; a fork server that does not say so is ended."""

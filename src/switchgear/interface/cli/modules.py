@@ -78,7 +78,7 @@ def show_module(module_id: ModuleId, as_json: AsJson = False) -> None:
             "contract": module["contract"],
             "guarantees": ", ".join(module["guarantees"]),
             "requires": "; ".join(f"{name} {written(value)}" for name, value in requires.items()),
-            "isolation": f"{module['min_isolation']} or higher",
+            "isolation": f"{module['min_isolation']} or higher{', network open' if requires.get('network') else ''}",
             "from": f"{module['distribution']} {module['distribution_version']}",
             "used as": used_as(module),
             "deprecated": module.get("deprecated"),

@@ -26,7 +26,11 @@ class UpperOld(_Upper):
     contract="tiny-upper@1",
     version="1.0.0",
     guarantees=_BOTH,
-    requires=Requires(binaries=("switchgear-no-such-binary",), install="apt-get install switchgear-no-such-binary"),
+    requires=Requires(
+        binaries=("switchgear-no-such-binary",),
+        network=("localhost:9",),
+        install="apt-get install switchgear-no-such-binary",
+    ),
 )
 class UpperNoBinary(_Upper):
     """Needs a program that is nowhere."""
