@@ -202,6 +202,25 @@ def test_a_review_ends_by_a_person_and_decides_the_exit_code(switchgear: Command
     assert "The document is encrypted." in ended.stdout
 
 
+def test_a_document_that_a_person_rejected_is_shown_as_rejected_with_who_and_why(switchgear: Commands) -> None:
+    write(switchgear.folder, one="first words", two="second words")
+    change = ("check=check-faulty", "check.settings.mode=review")
+    switchgear("config", "set", *change, "-m", "Look at everything", "--activate")
+    (sent,) = switchgear.json("ingest", "one.txt", "--wait", expect=3)
+    document, run_id = sent["document"]["id"], sent["run"]["id"]
+    switchgear("documents", "reject", document, "-m", "Not ours")
+    switchgear("ingest", "two.txt", "--wait", expect=3)  # carries what waits, too
+
+    assert switchgear.json("runs", "show", run_id)["status"] == "succeeded"
+    for words in (("documents", "list"), ("runs", "list"), ("documents", "show", document), ("runs", "show", run_id)):
+        lines = [line for line in switchgear(*words).splitlines() if run_id in line or line.startswith("status")]
+        assert any("rejected" in line for line in lines), words
+        assert not any("succeeded" in line for line in lines), words
+    assert "rejected by local-admin: Not ours" in switchgear("documents", "show", document)
+    decision = switchgear.json("documents", "list")[1]["last_run_decision"]
+    assert (decision["action"], decision["message"]) == ("reject", "Not ours")
+
+
 def test_a_refused_change_lists_every_finding_and_stores_nothing(switchgear: Commands) -> None:
     ended = switchgear.run("config", "set", "upper=upper-txt", "count=load-text", expect=1)
     assert "selection.unknown_module" in ended.stderr

@@ -256,6 +256,9 @@ async def test_what_a_person_rejected_is_no_result(office: Office) -> None:
     rejected = await office.rejected("b")
     with pytest.raises(NotFound, match="olga rejected it"):
         await office.service.result(rejected.document_id)
+    documents = (await office.repository.documents()).items
+    decisions = {row.id: (row.last_run_decision or {}).get("action") for row in documents}
+    assert decisions == {accepted.document_id: None, rejected.document_id: "reject"}
     assert [item.run_id for item in (await office.service.results_after()).items] == [accepted.run_id]
 
 

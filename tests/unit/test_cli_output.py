@@ -245,7 +245,8 @@ def test_a_run_that_a_person_rejected_says_so_with_who_and_why() -> None:
     stage = {"stage_id": "review", "outcome": "succeeded", "module_id": "review-rules", "degraded": False}
     decision = {"action": "reject", "actor": "olga", "message": "not our invoice", "stage_id": "review"}
     run = {"status": "succeeded", "decision": decision, "stages": [stage], "attempts": []}
-    assert status_words(run) == "succeeded, rejected"
+    assert status_words(run) == "rejected"
+    assert status_words({**run, "status": "failed"}) == "failed, rejected"
     assert list(decision_lines(run)) == [
         "  review: review-rules served, as selected",
         "    olga rejected it: not our invoice",

@@ -188,20 +188,12 @@ class RunService:
             document = await self._repository.document(document_id)
             status = document.last_run_status
             raise NotFound(
-                f"This document has no result: {await self._last_end(document)}. Look at that run.",
+                f"This document has no result: {_last_end(document)}. Look at that run.",
                 kind="result",
                 run_id=document.last_run_id,
                 status=str(status),
             )
         return await self._with_body(row)
-
-    async def _last_end(self, document: DocumentRow) -> str:
-        """How the document's last run stands, in words."""
-        if document.last_run_id and document.last_run_status is RunStatus.SUCCEEDED:
-            decision = (await self._repository.get(document.last_run_id)).decision or {}
-            if decision.get("action") == "reject":
-                return f"{decision['actor']} rejected it in its last run {document.last_run_id}"
-        return f"its last run {document.last_run_id} is {document.last_run_status}"
 
     async def results_after(
         self, cursor: str | None = None, limit: int = 50, *, actor: str | None = None
@@ -385,6 +377,14 @@ class RunService:
         self._queue.notify()
         log.info(EventName.DOCUMENT_DECIDED, run_id=run.id, document_id=document_id, decision=action)
         return await self.get(run.id)
+
+
+def _last_end(document: DocumentRow) -> str:
+    """How the document's last run stands, in words."""
+    decision = document.last_run_decision or {}
+    if document.last_run_status is RunStatus.SUCCEEDED and decision.get("action") == "reject":
+        return f"{decision['actor']} rejected it in its last run {document.last_run_id}"
+    return f"its last run {document.last_run_id} is {document.last_run_status}"
 
 
 def _cursor(text: str | None) -> tuple[int, str] | None:

@@ -27,7 +27,8 @@ RUN_COLUMNS: Final = """r.id, r.document_id, d.name, r.status, r.degraded, r.con
     r.why_code, d.actor, r.queue"""
 DOCUMENT_COLUMNS: Final = """d.id, d.sha256, d.size_bytes, d.name, d.media_type, d.parent_id, d.actor, d.received_at,
     (SELECT id FROM runs WHERE document_id = d.id ORDER BY id DESC LIMIT 1),
-    (SELECT status FROM runs WHERE document_id = d.id ORDER BY id DESC LIMIT 1), d.file_removed_at"""
+    (SELECT status FROM runs WHERE document_id = d.id ORDER BY id DESC LIMIT 1), d.file_removed_at,
+    (SELECT decision FROM runs WHERE document_id = d.id ORDER BY id DESC LIMIT 1)"""
 _RUNS: Final = f"SELECT {RUN_COLUMNS} FROM runs r JOIN documents d ON d.id = r.document_id"  # noqa: S608
 _DOCUMENTS: Final = f"SELECT {DOCUMENT_COLUMNS} FROM documents d"  # noqa: S608
 _ATTEMPTS: Final = """
@@ -187,6 +188,7 @@ def document_of(row: Row) -> DocumentRow:
     """Read a row of `DOCUMENT_COLUMNS`."""
     values = list(row)
     values[9] = RunStatus(values[9]) if values[9] else None
+    values[11] = from_json(values[11])
     return DocumentRow(*values)
 
 

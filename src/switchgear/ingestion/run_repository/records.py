@@ -158,7 +158,10 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
-    """An accepted document; `last_run_*` is its newest run, `file_removed_at` when retention took the original."""
+    """An accepted document; `last_run_*` is its newest run, `file_removed_at` when retention took the original.
+
+    `last_run_decision` is what a person decided in that run's review, as in `RunRow`.
+    """
 
     id: str
     sha256: str
@@ -171,6 +174,7 @@ class DocumentRow:
     last_run_id: str | None = None
     last_run_status: RunStatus | None = None
     file_removed_at: int | None = None
+    last_run_decision: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from switchgear.interface.cli.output import (
     AsJson,
     moment,
     print_json,
+    printable,
     say,
     short_name,
     show,
@@ -20,7 +22,7 @@ from switchgear.interface.cli.output import (
     show_table,
     show_why,
 )
-from switchgear.interface.cli.runs import status_words
+from switchgear.interface.cli.runs import decided, status_words
 
 app = typer.Typer()
 
@@ -48,11 +50,17 @@ def list_documents(
                 document["size_bytes"],
                 moment(document["received_at"]),
                 document.get("last_run_id"),
-                document.get("last_run_status"),
+                _last_status(document),
             )
             for document in documents
         ],
     )
+
+
+def _last_status(document: Mapping[str, Any]) -> str:
+    if document.get("last_run_status") is None:
+        return ""
+    return status_words({"status": document["last_run_status"], "decision": document.get("last_run_decision")})
 
 
 @app.command("show", epilog="Example: switchgear documents show doc_01...")
@@ -76,6 +84,8 @@ def show_document(document_id: Document, as_json: AsJson = False) -> None:
     )
     for run in runs:
         show(f"{run['id']}: {status_words(run)}")
+        if (decision := decided(run.get("decision"))) is not None:
+            show(f"  {printable(decision)}")
         show_why(run.get("why"), "  ")
 
 

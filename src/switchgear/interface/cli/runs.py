@@ -82,12 +82,15 @@ def list_runs(
 
 
 def status_words(run: Mapping[str, Any]) -> str:
-    """Return a run's status for people: `succeeded, degraded`; the pipeline was gone through when one was rejected."""
+    """Return a run's status for people: `succeeded, degraded`.
+
+    What a person rejected is `rejected`: it went through the pipeline, but nobody calls that a success.
+    """
     words = [state_word(run["status"])]
     if run.get("degraded"):
         words.append("degraded")
-    if run["status"] == "succeeded" and (run.get("decision") or {}).get("action") == "reject":
-        words.append("rejected")
+    if (run.get("decision") or {}).get("action") == "reject":
+        words = [*([] if run["status"] == "succeeded" else words), "rejected"]
     return ", ".join(words)
 
 
@@ -111,7 +114,7 @@ def show_run(run_id: Run, as_json: AsJson = False) -> None:
             "ended": moment(run.get("ended_at")),
             "retry of": run.get("retry_of"),
             "workers lost": run.get("losses"),
-            "decision": _decided(run.get("decision")),
+            "decision": decided(run.get("decision")),
         }
     )
     show_why(run.get("why"))
@@ -133,8 +136,8 @@ def show_run(run_id: Run, as_json: AsJson = False) -> None:
     )
 
 
-def _decided(decision: Mapping[str, Any] | None) -> str | None:
-    """What a person decided, in words."""
+def decided(decision: Mapping[str, Any] | None) -> str | None:
+    """Return what a person decided, in words; None when nobody did."""
     if decision is None:
         return None
     verb = "rejected" if decision["action"] == "reject" else "released"

@@ -10,6 +10,10 @@ from switchgear.domain.run import Outcome, RunStatus
 from switchgear.interface.api.schemas.common import MAX_MESSAGE, Message, Moment, Request, Time, View, WhyView
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Decision = Annotated[
+    dict[str, Any] | None,
+    Field(description="What a person decided in a review: `action`, `actor`, `message`, `at`, `stage_id`"),
+]
 
 
 class RetryBody(Request):
@@ -64,6 +68,7 @@ class DocumentView(View):
     received_at: Time
     last_run_id: str | None = None
     last_run_status: RunStatus | None = None
+    last_run_decision: Decision = None
     file_removed_at: Time | None = None
 
 
@@ -90,9 +95,7 @@ class RunSummary(NamedRun):
     started_at: Time | None = None
     ended_at: Time | None = None
     why: WhyView | None = None
-    decision: dict[str, Any] | None = Field(
-        None, description="What a person decided in a review: `action`, `actor`, `message`, `at`, `stage_id`"
-    )
+    decision: Decision = None
 
 
 class RuleView(View):

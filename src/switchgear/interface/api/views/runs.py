@@ -44,6 +44,7 @@ def document_view(row: DocumentRow) -> DocumentView:
         received_at=time_of(row.received_at),
         last_run_id=row.last_run_id,
         last_run_status=row.last_run_status,
+        last_run_decision=row.last_run_decision,
         file_removed_at=None if row.file_removed_at is None else time_of(row.file_removed_at),
     )
 
