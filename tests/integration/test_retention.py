@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -18,8 +19,8 @@ from switchgear.domain.errors import InvalidRequest, NotFound
 from switchgear.domain.run import RunStatus
 from switchgear.ingestion.intake import Intake
 from switchgear.ingestion.retention import Amount, Periods, Retention
-from switchgear.ingestion.retries import Repeat
-from switchgear.ingestion.run_repository import AcceptedDocument, ClaimedRun, RetryFilter
+from switchgear.ingestion.retries import Repeat, repeat_run
+from switchgear.ingestion.run_repository import AcceptedDocument, ClaimedRun, RetryFilter, RunFilter
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +70,13 @@ class Archive(PeopleRoom):
         for path in self.folder.rglob("*"):
             if path.is_file():
                 os.utime(path, (time.time() - seconds, time.time() - seconds))
+
+    async def somebody_waits(self) -> None:
+        """Return when a transaction waits for a lock that another one holds."""
+        sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        async with asyncio.timeout(60):
+            while not await self.database.narrow.query(sql):
+                await asyncio.sleep(0.02)
 
     @property
     def folder(self) -> Path:
@@ -222,6 +230,38 @@ async def test_a_stage_whose_inputs_are_gone_is_refused_with_the_reason(archive:
     await archive.retention(outputs=30).prune(by=OPERATOR)
     with pytest.raises(InvalidRequest, match="the output of read was removed"):
         await archive.service.retry(claim.run_id, by=OPERATOR, from_="deliver")
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)  # a writer is alone on SQLite
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.SUCCEEDED])
+async def test_a_retry_while_outputs_are_removed_sees_that_they_are_gone(archive: Archive, status: RunStatus) -> None:
+    claim = await archive.finished(status=status)
+    await archive.grow_old(31)
+    async with archive.units() as pruning:
+        old = await archive.now_us() - 30 * DAY_S * 1_000_000
+        assert (await archive.repository.on(pruning.statements).remove_outputs(old, 10)).count == 1
+        retry = asyncio.create_task(archive.service.retry(claim.run_id, by=OPERATOR, from_="extract"))
+        await archive.somebody_waits()
+        await pruning.commit()
+    with pytest.raises(InvalidRequest, match="the output of read was removed"):
+        await retry
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_outputs_of_a_run_that_is_being_retried_are_not_removed(archive: Archive) -> None:
+    claim = await archive.finished()
+    await archive.grow_old(31)
+    async with archive.units() as retrying:
+        repository = archive.repository.on(retrying.statements)
+        run = await repository.lock(claim.run_id)
+        await repeat_run(retrying, repository, run, Repeat(from_="extract"), OPERATOR)
+        prune = asyncio.create_task(archive.retention(outputs=30).prune(by=OPERATOR))
+        await archive.somebody_waits()
+        await retrying.commit()
+    await prune
+    again = (await archive.service.list(RunFilter(document_id=claim.document_id))).items[0]
+    assert [(one.stage_id, one.is_removed) for one in await archive.repository.outputs(again.id)] == [("read", False)]
+    assert LARGE in archive.files()
 
 
 # --- files that no row names ---

@@ -64,7 +64,7 @@ class _Start:
 
 
 async def repeat_run(unit: UnitOfWork, repository: RunRepository, run: RunRow, how: Repeat, by: Actor) -> RunRow:
-    """Queue *run* again, or a new run of its document, and write the audit entry; the caller commits.
+    """Queue *run* again, or a new run of its document, and write the audit entry; the caller locks it and commits.
 
     Raises:
         NotFound: There is no such configuration.

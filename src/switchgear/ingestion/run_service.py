@@ -252,7 +252,7 @@ class RunService:
     async def _repeat(self, run_id: str, how: Repeat, by: Actor) -> RunRow:
         async with self._units() as unit:
             repository = self._repository.on(unit.statements)
-            after = await repeat_run(unit, repository, await repository.get(run_id), how, by)
+            after = await repeat_run(unit, repository, await repository.lock(run_id), how, by)
             await unit.commit()
         return after
 

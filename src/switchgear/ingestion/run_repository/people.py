@@ -66,6 +66,23 @@ class People(Reading):
         )
         return [str(row[0]) for row in rows]
 
+    async def lock(self, run_id: str) -> RunRow:
+        """Return the run; nothing of it, of its outputs and of its document is removed until this transaction ends.
+
+        Retention locks in the same order: the document, then its runs. On SQLite a writer is alone.
+
+        Raises:
+            NotFound: There is none.
+        """
+        if self._statements.dialect == "postgresql":
+            document = "(SELECT document_id FROM runs WHERE id = :run)"
+            await self._statements.query(
+                f"SELECT id FROM documents WHERE id = {document} FOR KEY SHARE",  # noqa: S608 - only constants
+                {"run": run_id},
+            )
+            await self._statements.query("SELECT id FROM runs WHERE id = :run FOR UPDATE", {"run": run_id})
+        return await self.get(run_id)
+
     async def retryable(self, wanted: RetryFilter, limit: int) -> Sequence[RunRow]:
         """Return failed and parked runs that no newer run repeats, oldest first."""
         values = {name: value for name in _WANTED if (value := getattr(wanted, name)) is not None}
