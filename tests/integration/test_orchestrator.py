@@ -838,6 +838,18 @@ async def test_the_same_result_has_the_same_delivery_key_and_a_changed_one_anoth
     assert len({first, changed, other}) == 3
 
 
+async def test_the_same_bytes_have_the_same_delivery_key_also_after_their_record_was_removed(plant: Plant) -> None:
+    before = await plant.room.repository.get(await plant.submit(b"one"))
+    await plant.carry()
+    assert (await plant.room.repository.remove_records(await plant.room.now_us() + 1, 10)).count == 1
+    after = await plant.room.repository.get(await plant.submit(b"one"))
+    await plant.carry()
+
+    assert after.document_id != before.document_id
+    first, second = [call.delivery_base for name, call in plant.pools.calls if name == "deliver-a"]
+    assert first == second
+
+
 async def test_effects_are_kept_under_their_keys(plant: Plant) -> None:
     run_id = await plant.submit()
     await plant.carry()

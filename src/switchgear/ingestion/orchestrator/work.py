@@ -129,13 +129,16 @@ class RunWork:
         )
 
     def _delivery_base(self, inputs: Mapping[str, StageValue | None]) -> str:
-        """Document and digest of what is delivered: the result, or the stage's inputs where there is none yet."""
+        """Document and digest of what is delivered: the result, or the stage's inputs where there is none yet.
+
+        The document is named by its bytes: its id ends with its record (retention), and sent again it has another one.
+        """
         result = self.result
         parts = [result.raw] if result is not None else [value.raw for value in inputs.values() if value is not None]
         digest = hashlib.sha256()
         for part in parts:
             digest.update(len(part).to_bytes(8, "big") + part)
-        return f"{self.claim.document_id}\0{digest.hexdigest()}"
+        return f"{self.claim.sha256}\0{digest.hexdigest()}"
 
     # --- the result ---
 
