@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from factories import plugin
@@ -147,6 +149,73 @@ def test_a_late_worker_that_cannot_load_the_active_version_takes_no_runs(
     assert {server.ended(run)["status"] for run in runs} == {"succeeded"}
     warnings = server.get("/status")["warnings"]
     assert any("has not made the active version ready and takes no runs" in warning for warning in warnings)
+
+
+# --- what a worker says about itself ---
+
+
+def watched_at(server: RunningServer) -> str:
+    """Where the first worker serves its metrics, as it said at its start."""
+    log = server.home / "worker-0.txt"
+    lines = until(lambda: [line for line in log.read_text().splitlines() if '"worker":' in line], what="the worker")
+    url: str = json.loads(lines[0])["metrics"]
+    return url.removesuffix("/metrics")
+
+
+def test_a_worker_counts_what_it_did_for_whoever_has_a_token(start: Start, hire: Hire) -> None:
+    server = start(WORKERS="0")
+    alone = [{"stage_id": "upper", "chain": [{"module_id": "upper-text", "on": ["crash"]}], "then": "fail"}]
+    crashes = {"stage_id": "upper", "module_id": "upper-faulty", "settings": {"mode": "abort"}}
+    server.switch_to(crashes, policies=alone, mode="rolling")
+    worker = hire(server, "--concurrency", "1", "--metrics-port", "0", "--json")
+    url = watched_at(server)
+    assert server.ended(server.send("hello")["run"]["id"])["degraded"] is True
+
+    assert httpx2.get(f"{url}/livez").text == "ok"
+    assert until(lambda: httpx2.get(f"{url}/readyz").json()) == {"ready": True}
+    refused = httpx2.get(f"{url}/metrics")
+    assert (refused.status_code, refused.json()["code"]) == (401, "access.unauthenticated")
+    token = {"Authorization": f"Bearer {server.token}"}
+    lines = httpx2.get(f"{url}/metrics", headers=token).text.splitlines()
+    assert 'switchgear_runs_total{result="degraded"} 1.0' in lines
+    assert any(line.startswith("switchgear_fallbacks_total{") and line.endswith(" 1.0") for line in lines)
+    crashed = 'switchgear_stage_attempts_total{module="upper-faulty",outcome="crash",stage="upper"} 1.0'
+    assert crashed in lines
+    generation = server.get("/status")["generation"]
+    for kind in ("desired", "applied"):
+        assert f'switchgear_configuration_generation{{kind="{kind}"}} {float(generation)}' in lines
+    assert httpx2.get(f"{url}/api/v1/status", headers=token).status_code == 404
+    # what is the same for all is told by servers, so that no worker has to count it
+    assert [line for line in lines if line.startswith(("switchgear_runs{", "switchgear_module_available{"))] == []
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+
+
+def test_a_worker_without_a_port_for_metrics_listens_nowhere(start: Start, hire: Hire) -> None:
+    server = start(WORKERS="0")
+    worker = hire(server, "--concurrency", "1", "--json")
+    until(lambda: len(server.get("/status")["workers"]) == 1)
+    sockets = {os.readlink(each) for each in Path(f"/proc/{worker.pid}/fd").iterdir()}
+    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    assert not {f"socket:[{fields[9]}]" for fields in listening if fields[3] == "0A"} & sockets
+
+
+def test_a_worker_that_takes_no_runs_is_alive_but_not_ready(start: Start, hire: Hire, tmp_path: Path) -> None:
+    server = start(ON_MODULE_CHANGE="hold", WORKERS="1")
+    alone = [{"stage_id": "upper", "chain": [], "then": "fail"}]
+    server.switch_to({"stage_id": "upper", "module_id": "upper-text"}, policies=alone, mode="rolling")
+    until(lambda: server.get("/status")["workers"][0]["generation"] == server.get("/status")["generation"])
+    other = plugin.install(tmp_path / "elsewhere")
+    plugin.change_code(other)
+    hire(server, "--metrics-port", "0", "--json", site=other)
+    url = watched_at(server)
+
+    until(lambda: httpx2.get(f"{url}/readyz").status_code == 503)
+    assert httpx2.get(f"{url}/livez").status_code == 200
+    token = {"Authorization": f"Bearer {server.token}"}
+    checks = {one["name"]: one for one in httpx2.get(f"{url}/readyz?verbose", headers=token).json()["checks"]}
+    assert [name for name, check in checks.items() if not check["ok"]] == ["version"]
+    assert "upper-text" in checks["version"]["why"]["summary"]
 
 
 # --- back-pressure ---

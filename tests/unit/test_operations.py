@@ -118,7 +118,9 @@ def test_the_image_is_made_of_files_that_are_there_and_runs_as_nobody_in_particu
     assert last_user.split(":")[0] not in ("0", "root")
     start = DOCKERFILE[DOCKERFILE.index("USER") :]
     assert "RUN" not in start
-    assert "/readyz" in start[start.index("HEALTHCHECK") :]
+    check = start[start.index("HEALTHCHECK") :]
+    assert "/readyz" in check
+    assert f"environ.get('SWITCHGEAR_PORT', '{Settings.model_fields['port'].default}')" in check
     (home,) = re.findall(r"SWITCHGEAR_HOME=(\S+)", DOCKERFILE)
     assert f"VOLUME {home}\n" in DOCKERFILE
 
@@ -137,6 +139,13 @@ def test_services_of_the_compose_file_listen_on_this_machine_only_and_run_real_c
         known = {option for parameter in command.params for option in parameter.opts}
         assert {option for option in options if option.startswith("--")} <= known
         assert services[name]["networks"] == ["inside"]
+
+
+def test_a_worker_of_the_compose_file_is_asked_whether_it_is_ready_where_it_answers() -> None:
+    for name in ("worker", "worker-ocr"):
+        service = COMPOSE["services"][name]
+        port = service["environment"]["SWITCHGEAR_METRICS_PORT"]
+        assert f"http://127.0.0.1:{port}/readyz" in service["healthcheck"]["test"][-1]
 
 
 def test_no_secret_is_written_down() -> None:

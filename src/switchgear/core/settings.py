@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; SQLite in HOME when absent.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8420, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port on which `worker` serves /metrics, /livez, /readyz; 0 takes a free one, absent none.",
+    )
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=0, le=256, description="Concurrent runs; 0 carries none here."
     )

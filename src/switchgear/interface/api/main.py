@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -16,8 +16,9 @@ from switchgear.interface.api.event_hub import EventHub
 from switchgear.interface.api.frame import Frame
 from switchgear.interface.api.hot_reads import HotReads
 from switchgear.interface.api.problems import install_handlers
+from switchgear.interface.api.readiness import CHECKS, WORKER_CHECKS, Check
 from switchgear.interface.api.refusals import Refusals
-from switchgear.interface.api.routes import BASE, OUTSIDE, ROUTERS
+from switchgear.interface.api.routes import BASE, OF_WORKERS, OUTSIDE, ROUTERS
 from switchgear.interface.api.routing import need_of
 from switchgear.interface.api.services import Services
 
@@ -39,6 +40,33 @@ def create_app(services: Services) -> FastAPI:
     Raises:
         RouteWithoutNeed: A route does not say what it needs of its caller.
     """
+    app = _new_app(services, CHECKS)
+    app.state.hot_reads = HotReads()
+    app.state.events = EventHub(services)
+    for router in ROUTERS:
+        app.include_router(router, prefix=BASE)
+    for router in OUTSIDE:
+        app.include_router(router)
+    routes = {route.name: route for route in api_routes()}
+    for route in routes.values():
+        need_of(route)
+    install_documentation(app, routes)
+    return app
+
+
+def create_worker_app(services: Services) -> FastAPI:
+    """Make what a process answers that serves no API: `/livez`, `/readyz`, `/metrics`; the rest as `create_app`."""
+    app = _new_app(services, WORKER_CHECKS)
+    for router in OF_WORKERS:
+        app.include_router(router)
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            need_of(route)
+    return app
+
+
+def _new_app(services: Services, checks: Mapping[str, Check]) -> FastAPI:
+    """An application without a route, in its frame: credentials and errors are the same wherever one asks."""
     app = FastAPI(
         title="Switchgear",
         version=__version__,
@@ -51,17 +79,9 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.refusals = Refusals(services.access, services.clock)
-    app.state.hot_reads = HotReads()
-    app.state.events = EventHub(services)
-    for router in ROUTERS:
-        app.include_router(router, prefix=BASE)
-    for router in OUTSIDE:
-        app.include_router(router)
-    routes = {route.name: route for route in api_routes()}
-    for route in routes.values():
-        need_of(route)
+    app.state.events = None
+    app.state.checks = checks
     install_handlers(app)
-    install_documentation(app, routes)
     app.add_middleware(Frame, upload_path=UPLOAD_PATH, max_upload_bytes=services.settings.max_upload_bytes)
     return app
 
@@ -72,7 +92,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await app.state.events.close()
+        if app.state.events is not None:
+            await app.state.events.close()
         flushing.cancel()
         with suppress(asyncio.CancelledError):
             await flushing

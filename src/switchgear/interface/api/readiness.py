@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
-from switchgear.domain.errors import Code, NextAction, Why
+from switchgear.domain.errors import Code, DatabaseUnreachable, NextAction, Why
 from switchgear.interface.api.problems import code_of
 from switchgear.interface.api.schemas.common import WhyView
 from switchgear.interface.api.schemas.status import ReadinessCheck, ReadinessView
@@ -19,14 +19,14 @@ from switchgear.sdk.errors import SwitchgearError
 Check = Callable[[Services], Awaitable[Why | None]]
 
 
-async def readiness(app: Services) -> ReadinessView:
+async def readiness(app: Services, checks: Mapping[str, Check]) -> ReadinessView:
     """Run every check at once."""
-    found = await asyncio.gather(*(check(app) for check in _CHECKS.values()))
-    checks = [
+    found = await asyncio.gather(*(check(app) for check in checks.values()))
+    seen = [
         ReadinessCheck(name=name, ok=why is None, why=WhyView.of(why.as_json()) if why else None)
-        for name, why in zip(_CHECKS, found, strict=True)
+        for name, why in zip(checks, found, strict=True)
     ]
-    return ReadinessView(ready=all(check.ok for check in checks), checks=checks)
+    return ReadinessView(ready=all(check.ok for check in seen), checks=seen)
 
 
 async def _database(app: Services) -> Why | None:
@@ -57,4 +57,15 @@ def _try_to_write(home: Path) -> Why | None:
     return None
 
 
-_CHECKS: Final[dict[str, Check]] = {"database": _database, "storage": _storage}
+async def _version(app: Services) -> Why | None:
+    """A worker takes no runs of a version that it cannot load while another one can."""
+    try:
+        return None if app.trouble is not None or await app.loading.may_claim() else app.loading.refusal
+    except DatabaseUnreachable:
+        return None  # the check of the database says so
+
+
+#: What a server needs to be ready.
+CHECKS: Final[Mapping[str, Check]] = {"database": _database, "storage": _storage}
+#: What a worker needs.
+WORKER_CHECKS: Final[Mapping[str, Check]] = {**CHECKS, "version": _version}

@@ -20,6 +20,7 @@ from switchgear.domain.stage import IsolationReport
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.intake import Intake
 from switchgear.ingestion.run_service import RunService
+from switchgear.workers.loading import Loading
 
 
 class Services(Protocol):
@@ -41,5 +42,6 @@ class Services(Protocol):
     artifacts: ArtifactStore
     metrics: Metrics
     isolation: IsolationReport
+    loading: Loading
     #: Why the database cannot be used yet, while that is tried again; None once all is up.
     trouble: DatabaseUnreachable | None

@@ -34,6 +34,9 @@ def serve(
 def worker(
     queues: Annotated[str | None, typer.Option(help="Work queues to serve, with commas; all unless set.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Runs at the same time; the cores unless set.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port for /metrics, /livez, /readyz; none unless set, 0 takes a free one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Carry runs of an instance without serving its API, until stopped.
@@ -44,7 +47,8 @@ def worker(
     from switchgear.interface.cli.worker_process import run_worker
 
     require_instance()
-    run_worker(settings_here({"queues": queues, "workers": concurrency}), as_json=as_json)
+    settings = settings_here({"queues": queues, "workers": concurrency, "metrics_port": metrics_port})
+    run_worker(settings, as_json=as_json)
 
 
 @app.command("migrate", epilog="Example: switchgear migrate")

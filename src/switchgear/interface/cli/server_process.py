@@ -72,8 +72,8 @@ def prepare_home(home: Path) -> None:
         ) from error
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 takes a free one.
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """Return a socket that listens; port 0 takes a free one. *option* is what chooses another port.
 
     Raises:
         CommandFailed: The port is taken, or the address is not one of this machine.
@@ -82,20 +82,20 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _cannot_listen(host, port, error) from error
+        raise _cannot_listen(host, port, error, option) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise _cannot_listen(host, port, error) from error
+        raise _cannot_listen(host, port, error, option) from error
     return listener
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> CommandFailed:
+def _cannot_listen(host: str, port: int, error: OSError, option: str) -> CommandFailed:
     return CommandFailed(
-        f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose another port with --port."
+        f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose another port with {option}."
     )
 
 
@@ -119,7 +119,7 @@ async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) 
     except SwitchgearError as error:
         raise CommandFailed(str(error)) from error
     log = get_logger()
-    server = _server(create_server(application))
+    server = server_of(create_server(application))
     url = url_of(listener)
 
     async def bring_up() -> None:
@@ -158,8 +158,8 @@ async def _serve_beside(
         await up
 
 
-def _server(app: Any) -> uvicorn.Server:
-    """A server that leaves signals to us, because the application has to be stopped after the connections."""
+def server_of(app: Any) -> uvicorn.Server:
+    """Return a server that leaves signals to us, because the application has to be stopped after the connections."""
     import uvicorn
 
     class Server(uvicorn.Server):

@@ -1,17 +1,21 @@
-"""A process that carries runs and serves nothing. Source: INTERFACES 3 (`worker`), DESIGN 5 (queue backends)."""
+"""A process that carries runs and serves no API. Source: INTERFACES 3 (`worker`), DESIGN 5 (queue backends)."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, nullcontext
 from typing import TYPE_CHECKING
 
 from switchgear.interface.cli.errors import CommandFailed
 from switchgear.interface.cli.output import print_json_line, say, show
-from switchgear.interface.cli.server_process import loop_factory
+from switchgear.interface.cli.server_process import listen, loop_factory, server_of, url_of
 
 if TYPE_CHECKING:
+    from switchgear.bootstrap import Application
     from switchgear.core.settings import Settings
 
 
@@ -23,11 +27,13 @@ def run_worker(settings: Settings, *, as_json: bool = False) -> None:
     """
     if settings.workers == 0:
         raise CommandFailed("WORKERS is 0: there is nothing to do. Give --concurrency a number.")
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_work(settings, as_json=as_json))
+    port = settings.metrics_port
+    listener = None if port is None else listen(settings.host, port, "--metrics-port")
+    with closing(listener) if listener else nullcontext(), asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_work(settings, listener, as_json=as_json))
 
 
-async def _work(settings: Settings, *, as_json: bool) -> None:
+async def _work(settings: Settings, listener: socket.socket | None, *, as_json: bool) -> None:
     from switchgear.bootstrap import build
     from switchgear.core.logging import configure_logging
     from switchgear.sdk.errors import SwitchgearError
@@ -38,21 +44,48 @@ async def _work(settings: Settings, *, as_json: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         application = build(settings, with_sources=False)
-        configure_logging(log_format=settings.log_format, level=settings.log_level, redact=application.secrets.redact)
-        await application.start()
     except SwitchgearError as error:
         raise CommandFailed(str(error)) from error
-    try:
-        queues = ", ".join(settings.queues) or "all queues"
-        if as_json:
-            print_json_line({"worker": application.worker_id, "queues": list(settings.queues)})
-        else:
-            show(f"Worker {application.worker_id} serves {queues}, {_runs(settings.workers)}.")
-        sys.stdout.flush()
-        await stop.wait()
-    finally:
-        await application.stop()
+    configure_logging(log_format=settings.log_format, level=settings.log_level, redact=application.secrets.redact)
+    async with _answering(application, listener):
+        try:
+            await application.start()
+            _introduce(application, None if listener is None else f"{url_of(listener)}/metrics", as_json=as_json)
+            await stop.wait()
+        except SwitchgearError as error:
+            raise CommandFailed(str(error)) from error
+        finally:
+            await application.stop()
     say("Stopped.")
+
+
+@asynccontextmanager
+async def _answering(application: Application, listener: socket.socket | None) -> AsyncIterator[None]:
+    """Say how this process is, from the first moment until its last run is finished or handed back."""
+    if listener is None:
+        yield
+        return
+    from switchgear.interface.api.main import create_worker_app
+
+    server = server_of(create_worker_app(application))
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="serve")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _introduce(application: Application, metrics: str | None, *, as_json: bool) -> None:
+    settings = application.settings
+    if as_json:
+        print_json_line({"worker": application.worker_id, "queues": list(settings.queues), "metrics": metrics})
+    else:
+        queues = ", ".join(settings.queues) or "all queues"
+        show(f"Worker {application.worker_id} serves {queues}, {_runs(settings.workers)}.")
+        if metrics is not None:
+            show(f"It shows its metrics at {metrics} to whoever has a token with the role viewer.")
+    sys.stdout.flush()
 
 
 def _runs(number: int) -> str:

@@ -17,6 +17,7 @@ from switchgear.interface.api.routes import (
     status,
     system,
     tokens,
+    worker,
 )
 
 BASE: Final = "/api/v1"
@@ -36,4 +37,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     status.router,
 )
 #: Routers outside it.
-OUTSIDE: Final[tuple[APIRouter, ...]] = (system.router,)
+OUTSIDE: Final[tuple[APIRouter, ...]] = (system.health, system.router)
+#: All that a process answers which serves no API.
+OF_WORKERS: Final[tuple[APIRouter, ...]] = (system.health, worker.router)

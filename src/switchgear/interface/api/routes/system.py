@@ -12,7 +12,7 @@ from switchgear.domain.access import Need
 from switchgear.domain.errors import Code, NotFound
 from switchgear.interface.api.dependencies import Anybody, App, Reader, authorize
 from switchgear.interface.api.documentation import problems
-from switchgear.interface.api.gauges import rendered_metrics
+from switchgear.interface.api.gauges import METRICS_TYPE, rendered_metrics
 from switchgear.interface.api.pages import documentation_page, problem_page, problems_page
 from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.readiness import readiness
@@ -22,16 +22,18 @@ from switchgear.interface.api.schemas.status import ReadinessView, RunbookView
 #: `?verbose` alone means yes, as people write it.
 Verbose = Annotated[bool, BeforeValidator(lambda value: True if value == "" else value), Query()]
 
+#: What every process answers that is watched, workers too.
+health = guarded_router("system")
 router = guarded_router("system")
 
 
-@router.get("/livez", dependencies=[Anybody], response_class=PlainTextResponse)
+@health.get("/livez", dependencies=[Anybody], response_class=PlainTextResponse)
 async def livez() -> PlainTextResponse:
     """Answer `ok` as long as the process serves at all."""
     return PlainTextResponse("ok")
 
 
-@router.get(
+@health.get(
     "/readyz",
     dependencies=[Anybody],
     response_model=ReadinessView,
@@ -41,7 +43,7 @@ async def readyz(app: App, request: Request, verbose: Verbose = False) -> Respon
     """Whether work can be taken now; `verbose` lists each check and needs a viewer."""
     if verbose:
         await authorize(request, Need.READ)
-    view = await readiness(app)
+    view = await readiness(app, request.app.state.checks)
     shown = view if verbose else ReadinessView(ready=view.ready)
     headers = {} if view.ready else {"Retry-After": "2"}
     body = shown.model_dump_json(exclude_none=True, exclude_defaults=True)
@@ -55,7 +57,7 @@ async def readyz(app: App, request: Request, verbose: Verbose = False) -> Respon
 )
 async def metrics(app: App, by: Reader) -> Response:
     """Metrics for Prometheus."""
-    return Response(await rendered_metrics(app), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(await rendered_metrics(app), media_type=METRICS_TYPE)
 
 
 @router.get("/openapi.json", dependencies=[Anybody])
