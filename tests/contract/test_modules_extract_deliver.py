@@ -15,6 +15,7 @@ from switchgear.modules.reconcile_arithmetic import ReconcileArithmetic
 from switchgear.modules.reconcile_priority import ReconcilePriority
 from switchgear.modules.review_always import ReviewAlways
 from switchgear.modules.review_rules import ReviewRules
+from switchgear.modules.review_strict import ReviewStrict
 from switchgear.modules.validate_basic import ValidateBasic
 from switchgear.modules.validate_native import ValidateNative
 from switchgear.sdk import Decision
@@ -93,6 +94,14 @@ class TestValidateBasic(ModuleContractTests):
 
 class TestReviewRules(ModuleContractTests):
     module = ReviewRules
+    samples = [
+        {"invoice": INVOICE, "verdict": sample_verdict()},
+        {"invoice": INVOICE, "verdict": sample_verdict("incomplete")},
+    ]
+
+
+class TestReviewStrict(ModuleContractTests):
+    module = ReviewStrict
     samples = [
         {"invoice": INVOICE, "verdict": sample_verdict()},
         {"invoice": INVOICE, "verdict": sample_verdict("incomplete")},

@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from switchgear.invoice.testing import blob, fact, pages, sample_invoice, sample_verdict
 from switchgear.invoice.types import (
@@ -24,6 +26,7 @@ from switchgear.modules.reconcile_arithmetic import ReconcileArithmetic
 from switchgear.modules.reconcile_priority import ReconcilePriority
 from switchgear.modules.review_always import ReviewAlways
 from switchgear.modules.review_rules import ReviewRules
+from switchgear.modules.review_strict import ReviewStrict
 from switchgear.modules.validate_basic import ValidateBasic
 from switchgear.modules.validate_native import ValidateNative
 from switchgear.sdk import Decision, Earlier, InputRejected, NeedsReview
@@ -260,7 +263,7 @@ def test_the_same_content_again_is_flagged_and_the_same_document_is_not() -> Non
     assert reviewed(sample_invoice(), sample_verdict(), own).outcome == "accepted"
 
 
-@pytest.mark.parametrize("module", [ReviewRules, ReviewAlways])
+@pytest.mark.parametrize("module", [ReviewRules, ReviewStrict, ReviewAlways])
 @pytest.mark.parametrize(("action", "outcome"), [("release", "released"), ("reject", "rejected")])
 def test_a_persons_decision_stands(module: Any, action: Any, outcome: str) -> None:
     review = module()
@@ -273,3 +276,61 @@ def test_a_persons_decision_stands(module: Any, action: Any, outcome: str) -> No
 def test_review_always_asks_first() -> None:
     with pytest.raises(NeedsReview, match="release or reject"):
         ReviewAlways().run(sample_invoice(), sample_verdict(), FakeContext())
+
+
+@pytest.mark.parametrize(("status", "outcome"), [("valid", "accepted"), ("incomplete", "accepted_flagged")])
+def test_the_strict_review_accepts_what_leaves_no_doubt(status: Any, outcome: str) -> None:
+    review = ReviewStrict()
+    review.settings = ReviewStrict.Settings()
+    assert review.run(sample_invoice(), sample_verdict(status), FakeContext()).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("invoice", "verdict", "ctx", "reason"),
+    [
+        (sample_invoice(), sample_verdict("invalid"), FakeContext(), "the verdict is invalid"),
+        (sample_invoice(number=None), sample_verdict(), FakeContext(), "the number is missing"),
+        (
+            sample_invoice(number=fact("1", confidence=0.74)),
+            sample_verdict(),
+            FakeContext(),
+            "the number is not sure enough (0.74, needed 0.75)",
+        ),
+        (
+            sample_invoice(),
+            sample_verdict(),
+            FakeContext(earlier=[earlier()]),
+            "another document has the same supplier and number: doc_other",
+        ),
+    ],
+)
+def test_the_strict_review_asks_about_any_doubt(
+    invoice: Invoice, verdict: Verdict, ctx: FakeContext, reason: str
+) -> None:
+    review = ReviewStrict()
+    review.settings = ReviewStrict.Settings()
+    with pytest.raises(NeedsReview) as raised:
+        review.run(invoice, verdict, ctx)
+    assert reason in raised.value.message
+    assert json.loads(json.dumps(raised.value.facts)) == raised.value.facts
+
+
+@given(
+    confidence=st.floats(0, 1),
+    status=st.sampled_from(["valid", "invalid", "incomplete"]),
+    others=st.lists(st.sampled_from(["10.00", "119.00"]), max_size=2),
+)
+def test_the_strict_review_accepts_nothing_that_the_rules_would_not(
+    confidence: float, status: Any, others: list[str]
+) -> None:
+    invoice = sample_invoice(number=fact("2024-0017", confidence=confidence))
+    ctx = FakeContext(
+        earlier=[earlier(f"doc_{place}", totals=totals(gross=gross)) for place, gross in enumerate(others)]
+    )
+    review = ReviewStrict()
+    review.settings = ReviewStrict.Settings()
+    try:
+        review.run(invoice, sample_verdict(status), ctx)
+    except NeedsReview:
+        return
+    assert reviewed(invoice, sample_verdict(status), ctx).outcome in ("accepted", "accepted_flagged")

@@ -11,7 +11,7 @@ FAULTS: Final = ("error", "timeout", "crash", "contract_violation", "unavailable
 #: Below this confidence of `extract` the fallback is asked too, and the better value wins.
 LOW_CONFIDENCE: Final = 0.5
 
-#: stage -> (default module, its fallback)
+#: stage -> (default module, its fallbacks in order)
 _DEFAULTS: Final = {
     "classify": ("classify-magic", "classify-basic"),
     "read": ("read-pdfium", "read-pdfplumber"),
@@ -21,7 +21,7 @@ _DEFAULTS: Final = {
     "extract": ("extract-layout", "extract-text"),
     "reconcile": ("reconcile-arithmetic", "reconcile-priority"),
     "validate": ("validate-native", "validate-basic"),
-    "review": ("review-rules", "review-always"),
+    "review": ("review-rules", "review-strict", "review-always"),
     "deliver": ("deliver-files", "deliver-spool"),
 }
 
@@ -29,13 +29,13 @@ _DEFAULTS: Final = {
 def _default_configuration() -> dict[str, Any]:
     """Selections and fallback policies as a REST body; `park` everywhere, so that nothing is lost or left out."""
     policies: list[dict[str, Any]] = []
-    for stage_id, (_, fallback) in _DEFAULTS.items():
-        step: dict[str, Any] = {"module_id": fallback, "on": list(FAULTS)}
+    for stage_id, (_, *fallbacks) in _DEFAULTS.items():
+        chain: list[dict[str, Any]] = [{"module_id": fallback, "on": list(FAULTS)} for fallback in fallbacks]
         if stage_id == "extract":
-            step |= {"on": [*FAULTS, "low_confidence"], "threshold": LOW_CONFIDENCE}
-        policies.append({"stage_id": stage_id, "chain": [step], "then": "park"})
+            chain[0] |= {"on": [*FAULTS, "low_confidence"], "threshold": LOW_CONFIDENCE}
+        policies.append({"stage_id": stage_id, "chain": chain, "then": "park"})
     return {
-        "selections": [{"stage_id": stage_id, "module_id": module} for stage_id, (module, _) in _DEFAULTS.items()],
+        "selections": [{"stage_id": stage_id, "module_id": module} for stage_id, (module, *_) in _DEFAULTS.items()],
         "fallback_policies": policies,
         "message": "Defaults of the invoice pipeline",
     }
