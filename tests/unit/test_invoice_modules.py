@@ -299,8 +299,14 @@ def test_the_strict_review_accepts_what_leaves_no_doubt(status: Any, outcome: st
         (
             sample_invoice(),
             sample_verdict(),
-            FakeContext(earlier=[earlier()]),
-            "another document has the same supplier and number: doc_other",
+            FakeContext(earlier=[earlier(totals=totals(payable="999.00"))]),
+            "document doc_other has the same supplier and number and says something else",
+        ),
+        (
+            sample_invoice(),
+            sample_verdict(),
+            FakeContext(earlier=[Earlier(document_id="doc_other", result={"made": "by another version"})]),
+            "document doc_other has the same supplier and number and says something else",
         ),
     ],
 )
@@ -313,6 +319,13 @@ def test_the_strict_review_asks_about_any_doubt(
         review.run(invoice, verdict, ctx)
     assert reason in raised.value.message
     assert json.loads(json.dumps(raised.value.facts)) == raised.value.facts
+
+
+def test_the_strict_review_flags_a_document_that_says_the_same() -> None:
+    review = ReviewStrict()
+    review.settings = ReviewStrict.Settings()
+    decision = review.run(sample_invoice(), sample_verdict(), FakeContext(earlier=[earlier()]))
+    assert (decision.outcome, decision.reasons) == ("accepted_flagged", ("document doc_other says the same",))
 
 
 @given(
