@@ -5,6 +5,7 @@ And what keeps it true at any number of versions: what is asked of the database 
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from factories.core import DEFAULTS, OPERATOR, Core, content, running_core
 from factories.server import RunningServer, Start
@@ -103,6 +104,11 @@ def statements_of(core: Core, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
     def ask(*arguments: Any) -> None:
         seen.append(arguments[2])
 
+    def trace(connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_trace_callback(seen.append)  # a connection goes on when its caller is done; nobody counts then
+
     async def counted_run(*statements: Statement) -> list[Result]:
         seen.extend(statement.sql for statement in statements)
         return await run(*statements)
@@ -111,12 +117,13 @@ def statements_of(core: Core, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
         seen.append(sql)
         return await query(sql, parameters)
 
-    event.listen(engine, "before_cursor_execute", ask)
+    name, listener = ("begin", trace) if engine.dialect.name == "sqlite" else ("before_cursor_execute", ask)
+    event.listen(engine, name, listener)
     with monkeypatch.context() as patch:
         patch.setattr(narrow, "run", counted_run)
         patch.setattr(narrow, "query", counted_query)
         yield seen
-    event.remove(engine, "before_cursor_execute", ask)
+    event.remove(engine, name, listener)
 
 
 async def grow(core: Core, versions: int) -> None:

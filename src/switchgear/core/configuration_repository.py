@@ -33,6 +33,7 @@ from switchgear.domain.configuration import (
     Selection,
     Status,
     StoredConfiguration,
+    lock_json,
 )
 from switchgear.domain.errors import NotFound
 
@@ -203,7 +204,7 @@ class ConfigurationRepository:
             "status": str(configuration.status),
             "digest": configuration.digest,
             "lock_digest": configuration.lock_digest,
-            "module_lock": {name: entry.as_json() for name, entry in configuration.lock.items()},
+            "module_lock": lock_json(configuration.lock),
             "base_id": configuration.base_id,
             "message": configuration.message,
             "created_by": configuration.created_by,
@@ -264,7 +265,11 @@ _MISSING: Final = {
 
 def _stored(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row as it is stored: objects and lists as JSON text."""
-    return {name: json.dumps(value) if isinstance(value, (dict, list)) else value for name, value in row.items()}
+    return {name: _text(value) if isinstance(value, (dict, list)) else value for name, value in row.items()}
+
+
+def _text(value: dict[str, Any] | list[Any]) -> str:
+    return json.dumps(value) if value else "{}" if isinstance(value, dict) else "[]"
 
 
 def _selection_row(configuration_id: str, item: Selection) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from switchgear.core.audit_trail import AuditTrail
 from switchgear.core.breaker_repository import BreakerRepository
 from switchgear.core.catalogue_repository import CatalogueRepository
 from switchgear.core.configuration_repository import ConfigurationRepository, Unchanging
-from switchgear.core.database import Database, Statements, UnitStatements
+from switchgear.core.database import Database, Statements
 from switchgear.core.database.statements import riders_var, wall_time_us
 
 
@@ -49,7 +49,7 @@ class UnitOfWork:
     @cached_property
     def statements(self) -> Statements:
         """Plain statements inside this transaction, for runs."""
-        return UnitStatements(self._connection, self._database.narrow, self._database.clock)
+        return self._database.statements(self._connection)
 
     @cached_property
     def configurations(self) -> ConfigurationRepository:

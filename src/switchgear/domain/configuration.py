@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from switchgear.domain.errors import Code, DomainError
@@ -183,6 +184,24 @@ class LockEntry:
             "contract_digest": self.contract_digest,
             "editable": self.editable,
         }
+
+
+Lock = Mapping[str, LockEntry]  #: module id -> what code it had
+
+
+def lock_json(lock: Lock) -> str:
+    """Return the canonical JSON of *lock*: the stored form, and what its digest is of."""
+    return _lock_json(tuple(lock.items()))
+
+
+def lock_digest(lock: Lock) -> str:
+    """SHA-256 over the canonical JSON of *lock*, hexadecimal."""
+    return hashlib.sha256(lock_json(lock).encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)  # the same code serves in version after version
+def _lock_json(entries: tuple[tuple[str, LockEntry], ...]) -> str:
+    return canonical_json({name: entry.as_json() for name, entry in entries})
 
 
 @dataclass(frozen=True, slots=True)

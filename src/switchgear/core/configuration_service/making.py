@@ -15,7 +15,7 @@ from switchgear.core.observability import EventName
 from switchgear.core.unit_of_work import UnitOfWork
 from switchgear.domain.access import Actor
 from switchgear.domain.audit import AuditAction
-from switchgear.domain.configuration import Action, Content, Status, StoredConfiguration, sha256_of, transition
+from switchgear.domain.configuration import Action, Content, Status, StoredConfiguration, lock_digest, transition
 from switchgear.domain.errors import Code
 from switchgear.domain.ids import new_id
 from switchgear.domain.stage import Snapshot
@@ -149,7 +149,7 @@ class Making(Reading):
             content=ordered(content),
             lock=lock,
             digest=digest,
-            lock_digest=sha256_of({name: entry.as_json() for name, entry in lock.items()}),
+            lock_digest=lock_digest(lock),
             base_id=origin.id if origin is not None else None,
             message=message,
             created_by=by.name,

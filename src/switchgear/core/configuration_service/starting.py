@@ -19,7 +19,7 @@ from switchgear.core.unit_of_work import UnitOfWork
 from switchgear.domain.access import SYSTEM, Actor
 from switchgear.domain.activation import Event, Kind, Mode, OnExpiry, State, StoredActivation
 from switchgear.domain.audit import AuditAction
-from switchgear.domain.configuration import Content, Status, StoredConfiguration, content_from_json, sha256_of
+from switchgear.domain.configuration import Content, Status, StoredConfiguration, content_from_json, lock_digest
 from switchgear.domain.errors import Code, Why
 from switchgear.domain.ids import new_id
 from switchgear.domain.stage import Lack, ModuleStatus, Snapshot
@@ -104,7 +104,7 @@ class Starting(Reading):
             content=ordered(content),
             lock=lock,
             digest=content.digest,
-            lock_digest=sha256_of({name: entry.as_json() for name, entry in lock.items()}),
+            lock_digest=lock_digest(lock),
             base_id=None,
             message=message,
             created_by=SYSTEM.name,

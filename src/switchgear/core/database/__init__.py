@@ -39,7 +39,6 @@ __all__ = [
     "Result",
     "Statement",
     "Statements",
-    "UnitStatements",
     "translate",
 ]
 
@@ -136,6 +135,11 @@ class Database:
         """
         if self.dialect == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SWITCH_LOCK})
+
+    def statements(self, connection: AsyncConnection) -> Statements:
+        """Plain statements inside the transaction of *connection*."""
+        kind = sqlite_dialect.InlineStatements if self.dialect == "sqlite" else UnitStatements
+        return kind(connection, self.narrow, self.clock)
 
     @asynccontextmanager
     async def _connect(self, deadline: float) -> AsyncIterator[AsyncConnection]:

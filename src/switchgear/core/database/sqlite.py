@@ -212,7 +212,7 @@ def _in_savepoint(connection: sqlite3.Connection, job: _Job, *, alone: bool) -> 
     if not alone:
         connection.execute("SAVEPOINT one")
     try:
-        results = [_run_sqlite(connection, statement) for statement in job.statements]
+        results = [run_here(connection, statement) for statement in job.statements]
     except sqlite3.OperationalError:
         raise  # of the file or the lock: it concerns everybody
     except Exception as error:  # of these statements: a refusal, a constraint, a value that is none
@@ -225,7 +225,8 @@ def _in_savepoint(connection: sqlite3.Connection, job: _Job, *, alone: bool) -> 
     return results
 
 
-def _run_sqlite(connection: sqlite3.Connection, statement: Statement) -> Result:
+def run_here(connection: sqlite3.Connection, statement: Statement) -> Result:
+    """Run one statement in the transaction that is open. Raises `Refused`."""
     if isinstance(statement.parameters, Mapping) or not statement.parameters:
         cursor = connection.execute(statement.sql, statement.parameters or {})
     else:

@@ -21,7 +21,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool
 from sqlalchemy.util import await_only
 
-from switchgear.core.database.sqlite import BUSY_MS
+from switchgear.core.database.sqlite import BUSY_MS, run_here
+from switchgear.core.database.statements import Result, Statement, UnitStatements
 
 NAME: Final = "sqlite+inline"  #: for `create_async_engine`
 #: How long to wait before asking for the lock again, in seconds: at first, and at most.
@@ -77,6 +78,19 @@ class InlineSqlite(SQLiteDialect_pysqlite):
     def do_commit(self, dbapi_connection: Any) -> None:
         """Wait for the disk in a thread."""
         await_only(_undisturbed(dbapi_connection.commit))
+
+
+class InlineStatements(UnitStatements):
+    """Groups inside an open transaction, on the driver's own connection: the engine has nothing to add to them."""
+
+    async def run(self, *statements: Statement) -> list[Result]:
+        """See `Statements.run`; the surrounding unit of work commits."""
+        if not self._connection.in_transaction():
+            await self._connection.begin()
+        assert self._connection.sync_connection is not None
+        driver = self._connection.sync_connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        return [run_here(driver, statement) for statement in statements]
 
 
 async def _nothing() -> None:

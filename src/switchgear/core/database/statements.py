@@ -133,7 +133,10 @@ def for_postgres(sql: str, now: int | None = None) -> str:
 
 
 class UnitStatements:
-    """Runs groups inside an open transaction of the ORM, so that runs and audit change together or not at all."""
+    """Runs groups inside an open transaction of the ORM, so that runs and audit change together or not at all.
+
+    On SQLite `sqlite_dialect.InlineStatements` does it.
+    """
 
     def __init__(self, connection: AsyncConnection, narrow: Statements, clock: Callable[[], int] | None) -> None:
         self.dialect = narrow.dialect
@@ -162,5 +165,4 @@ class UnitStatements:
         return await self.query(sql, parameters)
 
     def _worded(self, sql: str) -> str:
-        """The statement as the driver wants it; SQLite knows our two words itself."""
-        return sql if self.dialect == "sqlite" else for_postgres(sql, self._clock() if self._clock else None)
+        return for_postgres(sql, self._clock() if self._clock else None)
