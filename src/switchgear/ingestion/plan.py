@@ -209,7 +209,7 @@ def stale_lack(configuration: StoredConfiguration, module: ModuleDescription) ->
         f"{configuration.label} was made with {module.id} {entry.version}; installed is {module.version} with other "
         "code.",
         f"install the distribution of {module.id} with module version {entry.version} again, "
-        f"or: switchgear runs retry --configuration active",
+        "or retry under a version that was made with the installed code; `switchgear config create` makes one",
     )
 
 
