@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -213,7 +214,7 @@ async def test_a_trail_that_cannot_be_written_refuses_the_change(units: Units) -
         await unit.session.execute(text(refuse))
         await unit.commit()
 
-    with pytest.raises(IntegrityError, match="no_room"):
+    with pytest.raises((IntegrityError, sqlite3.IntegrityError), match="no_room"):
         await AccessService(units, wall_time_us).create_token("unrecorded", Role.VIEWER, None, ANNA_AS_ADMIN)
 
     async with units(write=False) as unit:
