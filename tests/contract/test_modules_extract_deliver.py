@@ -18,7 +18,7 @@ from switchgear.modules.review_rules import ReviewRules
 from switchgear.modules.review_strict import ReviewStrict
 from switchgear.modules.validate_basic import ValidateBasic
 from switchgear.modules.validate_native import ValidateNative
-from switchgear.sdk import Decision
+from switchgear.sdk import Decision, InputRejected
 from switchgear.sdk.testing import FakeContext, ModuleContractTests
 
 GERMAN = pages(
@@ -173,12 +173,11 @@ def test_both_extractors_read_a_flat_sheet_and_name_the_cells(module: Any) -> No
 
 
 @pytest.mark.parametrize("module", [ExtractLayout, ExtractText])
-def test_text_that_is_no_invoice_gives_no_field_and_the_contract_refuses_it(module: Any) -> None:
+def test_text_that_is_no_invoice_is_the_documents_fault_and_said_in_plain_words(module: Any) -> None:
     letter = pages("Dear Sir or Madam,\nthank you for the kind words of 5 March 2024.\nYours, Reader Publishing Ltd.")
-    candidate = extracted(module, pages=letter)
-    guarantee = module_contract(module).guarantees["not_empty"]
-    assert guarantee({}, candidate) == "no field was found"
-    assert candidate.confidence == 0
+    with pytest.raises(InputRejected, match="No field of an invoice was found") as caught:
+        extracted(module, pages=letter)
+    assert caught.value.reason_code == "no_invoice"
 
 
 def extracted(module: Any, **inputs: Any) -> Candidate:

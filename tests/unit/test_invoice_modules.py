@@ -139,6 +139,32 @@ def test_a_total_that_is_no_number_in_the_xml_is_an_error_although_it_could_be_c
     assert codes(sample_invoice()) == []  # it was read; the other one with that path says nothing
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/Invoice/IssueDate",
+        "/CrossIndustryInvoice/ExchangedDocument/IssueDateTime/DateTimeString",
+        "/FatturaElettronica/FatturaElettronicaBody/DatiGenerali/DatiGeneraliDocumento/Data",
+    ],
+)
+def test_an_issue_date_in_the_xml_that_is_no_calendar_day_is_named(path: str) -> None:
+    def messages(stated: Invoice) -> list[str]:
+        structured = Structured(syntax=Syntax.UBL_INVOICE, fields=stated, unmapped=(path, "/Invoice/Delivery/Date"))
+        return [found.message for found in ValidateNative().run(sample_invoice(), XML_FILE, structured, None).findings]
+
+    assert messages(sample_invoice(issue_date=None)) == [
+        f"The XML states the issue date at {path}, but it is no calendar day."
+    ]
+    assert messages(sample_invoice()) == []
+
+
+def test_further_e_invoices_in_a_pdf_are_named() -> None:
+    structured = Structured(syntax=Syntax.UBL_INVOICE, fields=sample_invoice(), passed_over=("b.xml", "c.xml"))
+    [found] = ValidateNative().run(sample_invoice(), XML_FILE, structured, None).findings
+    assert (found.code, found.severity) == ("NAT-XML-SEVERAL", "warning")
+    assert found.message == "The PDF carries further e-invoices that were not read: b.xml, c.xml."
+
+
 @pytest.mark.parametrize(("code", "found"), [("EUR", []), ("DEM", []), ("XXQ", ["BR-CL-04"]), ("eur", ["BR-CL-04"])])
 def test_a_currency_is_one_of_iso_4217(code: str, found: list[str]) -> None:
     verdict = validated(sample_invoice().model_copy(update={"currency": fact(code)}))

@@ -31,6 +31,7 @@ class EmbeddedInvoice(NamedTuple):
     name: str
     syntax: Syntax
     data: bytes
+    passed_over: tuple[str, ...] = ()  #: names of further e-invoices among the attachments
 
 
 def refuse_truncated(data: bytes) -> None:
@@ -79,41 +80,62 @@ def embedded_invoice(reader: Any, limits: Limits) -> EmbeddedInvoice | None:
             attachments or the e-invoice is damaged: reading on without it would hide what the sender meant.
     """
     try:
-        found = sorted(_attachments(reader), key=lambda item: _rank(item[0]))
+        found = sorted(_attachments(reader), key=lambda item: _rank(item[0]))[:_MOST_ATTACHMENTS]
     except Exception as error:  # the library raises many kinds for broken files
         raise InputRejected("corrupt", "The attachments of the PDF are damaged. Send an intact copy.") from error
     left = limits.max_unpacked_bytes
-    for name, stream in found[:_MOST_ATTACHMENTS]:
+    for place, (name, stream) in enumerate(found):
         data = _unpack(stream, left)
         left -= len(data or b"")
         if data is None and name.lower() in _USUAL_NAMES:
             raise InputRejected("corrupt", "The e-invoice inside the PDF is damaged. Send an intact copy.")
-        if data is None or b"<" not in data[:200]:
-            continue
         try:
-            syntax = syntax_of(read_xml(data, limits))
+            syntax = _syntax(data, limits)
         except InputRejected as error:
             if name.lower() in _USUAL_NAMES:
                 raise InputRejected(error.reason_code, f"The e-invoice inside the PDF: {error.message}") from error
             continue
-        if syntax is not None:
-            return EmbeddedInvoice(name, syntax, data)
+        if data is not None and syntax is not None:
+            return EmbeddedInvoice(name, syntax, data, _further(found[place + 1 :], left, limits))
     return None
 
 
-def invoice_xml(blob: Blob, kind: Kind, limits: Limits) -> etree._Element:
+def _syntax(data: bytes | None, limits: Limits) -> Syntax | None:
+    return None if data is None or b"<" not in data[:200] else syntax_of(read_xml(data, limits))
+
+
+def _further(found: list[tuple[str, Any]], left: int, limits: Limits) -> tuple[str, ...]:
+    """Names of further e-invoices, as far as they can be read: the document does not depend on them."""
+    names = []
+    for name, stream in found:
+        if not name.lower().endswith(".xml"):
+            continue
+        try:
+            data = _unpack(stream, left)
+            left -= len(data or b"")
+            if _syntax(data, limits) is not None:
+                names.append(name)
+        except InputRejected:
+            continue
+    return tuple(names)
+
+
+def invoice_xml(blob: Blob, kind: Kind, limits: Limits) -> tuple[etree._Element, tuple[str, ...]]:
     """Read the XML of an e-invoice, from the PDF's attachment where it is embedded.
+
+    Returns:
+        The root, and the names of further e-invoices in the PDF.
 
     Raises:
         InputRejected: `corrupt` when it cannot be read; else as `read_xml` and `embedded_invoice` say.
     """
     with blob.open() as stream:
         if kind.media is not Media.PDF:
-            return read_xml(stream.read(), limits)
+            return read_xml(stream.read(), limits), ()
         embedded = embedded_invoice(open_pdf(stream), limits)
     if embedded is None:
         raise InputRejected("corrupt", "The e-invoice inside the PDF cannot be read. Send an intact copy.")
-    return read_xml(embedded.data, limits)
+    return read_xml(embedded.data, limits), embedded.passed_over
 
 
 def _rank(name: str) -> tuple[int, str]:

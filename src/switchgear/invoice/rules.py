@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
 from switchgear.invoice.types import Fact, Finding, InvoiceFields, Severity
+from switchgear.sdk import InputRejected
 
 #: Largest difference of a sum, in units of the currency.
 TOLERANCE: Final = Decimal("0.01")
@@ -35,6 +36,15 @@ def critical_facts(fields: InvoiceFields) -> dict[str, Fact[Any] | None]:
     """The critical fields by name, in the order of `CRITICAL_FIELDS`; absent ones are None."""
     facts = (fields.seller.name, fields.number, fields.issue_date, fields.currency, fields.totals.gross)
     return dict(zip(CRITICAL_FIELDS, facts, strict=True))
+
+
+def no_invoice() -> InputRejected:
+    """What an extractor raises when nothing was found: the document is at fault, not the module."""
+    return InputRejected(
+        "no_invoice",
+        "No field of an invoice was found in the text of this document. Check that it is an invoice; a better scan, "
+        "or the file that it was made from, may be read.",
+    )
 
 
 def comes_from_xml(fields: InvoiceFields) -> bool:

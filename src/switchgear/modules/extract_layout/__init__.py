@@ -54,7 +54,11 @@ class ExtractLayout(Module):
     settings: Settings
 
     def run(self, pages: Pages | None, scanned: Pages | None, cells: Cells | None) -> Candidate:
-        """Return what was found; at least one input is there (the contract says so)."""
+        """Return what was found; at least one input is there (the contract says so).
+
+        Raises:
+            InputRejected: `no_invoice` when nothing was found.
+        """
         languages: tuple[str, ...] = self.settings.languages
         found: list[Candidate] = []
         if cells is not None:
@@ -62,7 +66,10 @@ class ExtractLayout(Module):
         rows = rows_of_pages(pages, scanned)
         if rows:
             found.append(candidate_of(rows, languages))
-        return max(found, key=lambda item: (critical_count(item.fields), item.confidence), default=_NOTHING)
+        best = max(found, key=lambda item: (critical_count(item.fields), item.confidence), default=_NOTHING)
+        if best.fields == InvoiceFields():
+            raise rules.no_invoice()
+        return best
 
 
 _NOTHING: Final = Candidate(fields=InvoiceFields(), confidence=0.0)

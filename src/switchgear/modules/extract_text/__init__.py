@@ -41,12 +41,16 @@ class ExtractText(Module):
     settings: Settings
 
     def run(self, pages: Pages | None, scanned: Pages | None, cells: Cells | None) -> Candidate:
-        """Return what was found; at least one input is there (the contract says so)."""
+        """Return what was found; at least one input is there (the contract says so).
+
+        Raises:
+            InputRejected: `no_invoice` when nothing was found.
+        """
         languages: tuple[str, ...] = self.settings.languages
         lines = lines_of(pages, scanned, cells)
-        if not lines:
-            return Candidate(fields=InvoiceFields(), confidence=0.0)
-        fields = Search(lines, languages).fields()
+        fields = Search(lines, languages).fields() if lines else InvoiceFields()
+        if fields == InvoiceFields():
+            raise rules.no_invoice()
         facts = list(rules.critical_facts(fields).values())
         found = [fact.confidence for fact in facts if fact is not None]
         missing = len(facts) - len(found)

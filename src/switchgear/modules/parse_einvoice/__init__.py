@@ -36,10 +36,12 @@ class ParseEinvoice(Module):
         """Read the XML, from the PDF's attachment where it is embedded."""
         if kind.syntax is None:
             raise NotApplicable("the document carries no e-invoice XML")
-        root = invoice_xml(blob, kind, ctx.limits)
+        root, passed_over = invoice_xml(blob, kind, ctx.limits)
         syntax = syntax_of(root)
         if syntax is None:
             raise InputRejected("unsupported_syntax", f"The XML is no e-invoice known here: its root is {root.tag}.")
         tree = Tree(root, "parse-einvoice")
         profile, fields = _READERS[syntax](tree)
-        return Structured(syntax=syntax, profile=profile, fields=fields, unmapped=tree.unmapped())
+        return Structured(
+            syntax=syntax, profile=profile, fields=fields, unmapped=tree.unmapped(), passed_over=passed_over
+        )

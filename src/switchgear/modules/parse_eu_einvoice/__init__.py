@@ -31,7 +31,7 @@ class ParseEuEinvoice(Module):
         """Read the XML, from the PDF's attachment where it is embedded."""
         if kind.syntax is None:
             raise NotApplicable("the document carries no e-invoice XML")
-        root = invoice_xml(blob, kind, ctx.limits)
+        root, passed_over = invoice_xml(blob, kind, ctx.limits)
         syntax = syntax_of(root)
         if syntax not in (Syntax.UBL_INVOICE, Syntax.UBL_CREDIT_NOTE, Syntax.CII):
             raise ModuleError(f"eu-einvoice reads UBL and CII, not {syntax}; select parse-einvoice for it.")
@@ -39,4 +39,5 @@ class ParseEuEinvoice(Module):
         mapper = Mapper(syntax)
         fields = mapper.fields(model)
         unmapped = tuple(path for path in leaf_paths(root) if path not in mapper.paths)[:200]
-        return Structured(syntax=syntax, profile=model.get("customization_id"), fields=fields, unmapped=unmapped)
+        profile = model.get("customization_id")
+        return Structured(syntax=syntax, profile=profile, fields=fields, unmapped=unmapped, passed_over=passed_over)

@@ -26,6 +26,8 @@ _STATED_TOTALS: Final[Mapping[str, str]] = {
     "PayableAmount": "payable",
     "DuePayableAmount": "payable",
 }
+#: Where the XML states the issue date.
+_STATED_DATE: Final = re.compile(r"/(Invoice|CreditNote)/IssueDate|.*/(IssueDateTime/.*|DatiGeneraliDocumento/Data)")
 
 
 @module(
@@ -39,7 +41,7 @@ _STATED_TOTALS: Final[Mapping[str, str]] = {
 class ValidateNative(Module):
     """Runs six layers and says which ones it could not run.
 
-    `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-04, and totals that the XML states but not as numbers), `sums`
+    `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-04, and what the XML states but nobody can read), `sums`
     (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and the sum of taxable amounts), `dates`, `check_digits` (IBAN and VAT
     ids; warnings, samples often invent them) and `page` (the XML's number and totals stand on the page). The first
     five need the invoice alone, or what was read of its XML, and always run. `page` concerns PDF documents with XML:
@@ -52,7 +54,7 @@ class ValidateNative(Module):
     def run(self, invoice: Invoice, blob: Blob, structured: Structured | None, pages: Pages | None) -> Verdict:
         """Return the verdict with every finding."""
         findings = rules.apply((*rules.MANDATORY, *rules.SUMS, *rules.VAT, *rules.DATES), invoice)
-        findings += [*known_currency(invoice), *unreadable_totals(structured), *check_digits(invoice)]
+        findings += [*known_currency(invoice), *unread(structured), *check_digits(invoice)]
         ran, skipped = ["mandatory", "sums", "vat", "dates", "check_digits"], []
         if structured is not None and is_pdf(blob):
             if pages is not None and pages.has_text:
@@ -87,14 +89,23 @@ def known_currency(fields: InvoiceFields) -> list[Finding]:
     return [_error("BR-CL-04", f"{currency.value[:20]} is no currency code of ISO 4217.", "/currency")]
 
 
-def unreadable_totals(structured: Structured | None) -> list[Finding]:
-    """Errors for totals that the XML states but not as numbers."""
+def unread(structured: Structured | None) -> list[Finding]:
+    """Errors for an issue date that is no day and totals that are no numbers; a warning for invoices passed over."""
+    if structured is None:
+        return []
     findings = []
-    for path in structured.unmapped if structured is not None else ():
+    for path in structured.unmapped:
         name = _STATED_TOTALS.get(path.rpartition("/")[2])
-        if name is not None and structured is not None and getattr(structured.fields.totals, name) is None:
+        if name is not None and getattr(structured.fields.totals, name) is None:
             message = f"The XML states the {name} total at {path}, but it is no number."
             findings.append(_error("NAT-XML-TOTAL", message, f"/totals/{name}"))
+        if structured.fields.issue_date is None and _STATED_DATE.fullmatch(path):
+            message = f"The XML states the issue date at {path}, but it is no calendar day."
+            findings.append(_error("NAT-XML-DATE", message, "/issue_date"))
+    if others := structured.passed_over:
+        names = ", ".join(name[:80] for name in others[:5])
+        message = f"The PDF carries further e-invoices that were not read: {names}."
+        findings.append(Finding(code="NAT-XML-SEVERAL", severity="warning", message=message))
     return findings
 
 
