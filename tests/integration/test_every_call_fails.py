@@ -207,7 +207,7 @@ async def room(
     tmp_path: Path, database_url: str, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Room]:
     """A database with a first version whose modules are inline."""
-    eye = Database(database_url)
+    eye = Database(database_url, clock=lambda: made.clock())  # what the processes take for now can be claimed
     await eye.start()
     made = Room(tmp_path / "home", database_url, environment, eye)
     first = made.build(Faults())
