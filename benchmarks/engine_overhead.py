@@ -56,8 +56,8 @@ class Timed:
         return answer
 
 
-async def engine(folder: Path, runs: int, workers: int, profile: bool) -> Waited:
-    """What a run costs through the whole engine: claim, five stages, durable end."""
+async def engine(folder: Path, runs: int, workers: int, profile: bool, **more: Any) -> Waited:
+    """What a run costs through the whole engine: claim, five stages, durable end; *more* are settings."""
     from switchgear.bootstrap import build
     from switchgear.core.logging import configure_logging
     from switchgear.core.settings import Settings
@@ -65,9 +65,8 @@ async def engine(folder: Path, runs: int, workers: int, profile: bool) -> Waited
     from switchgear.domain.activation import ActivationRequest, Mode
     from switchgear.domain.configuration import content_from_json
 
-    settings = Settings(
-        home=folder / f"home-{workers}", pipeline="tiny", workers=workers, allow_inline=True, min_free_bytes=0
-    )
+    home = folder / f"home-{workers}"
+    settings = Settings(home=home, pipeline="tiny", workers=workers, allow_inline=True, min_free_bytes=0, **more)
     configure_logging(level="info", stream=(folder / "log.txt").open("a"))
     waited = Waited()
 
@@ -97,6 +96,7 @@ async def engine(folder: Path, runs: int, workers: int, profile: bool) -> Waited
             await app.intake.accept(
                 bytes_of(f"document {number}"), file_name="a.txt", media_type="text/plain", by=SYSTEM
             )
+        await app.queue.tend()
         stop = asyncio.Event()
         profiler = cProfile.Profile()
         waited.writes = waited.reads = 0.0

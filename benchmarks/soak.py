@@ -1,7 +1,7 @@
 """Rounds of uploads, activations and killed processes, and what must hold all the while. Source: RELIABILITY 2, 5.
 
 Usage: python -m benchmarks.soak [--rounds 200] [--activations 200] [--candidates 1000] [--seed N]
-       [--database sqlite|postgresql]
+       [--database sqlite|postgresql] [--backend builtin|procrastinate]
 
 Each round changes the active version and kills a process at a random moment (worker, API, all; or lets a worker sleep
 beyond its lease), under a stream of uploads. `--activations` asks for so many in each mode, one after the other, with
@@ -60,7 +60,8 @@ def soak(wanted: argparse.Namespace, folder: Path, url: str) -> int:
     """Start a fleet and put it through everything; return the exit code."""
     (folder / "delivered").mkdir()
     site = plugin.install(folder)
-    fleet = Fleet(RunningServer(folder / "home", site, {**SETTINGS, "DATABASE_URL": url}))
+    settings = {**SETTINGS, "DATABASE_URL": url, "QUEUE_BACKEND": wanted.backend}
+    fleet = Fleet(RunningServer(folder / "home", site, settings))
     one = Soak(fleet, url, folder / "delivered", random.Random(wanted.seed))
     states: Counter[str] = Counter()
     offers: Counter[str] = Counter()
@@ -75,7 +76,8 @@ def soak(wanted: argparse.Namespace, folder: Path, url: str) -> int:
         offer(one, wanted.candidates, wanted.seed, offers)
         one.finish()
     except (Broken, AssertionError) as error:
-        print(f"\nBroken with --seed {wanted.seed} --database {wanted.database}:\n{error}", file=sys.stderr)
+        which = f"--seed {wanted.seed} --database {wanted.database} --backend {wanted.backend}"
+        print(f"\nBroken with {which}:\n{error}", file=sys.stderr)
         keep = Path(tempfile.mkdtemp(prefix="switchgear-broken-")) / "log.txt"
         keep.write_text(fleet.logs())
         print(f"What the processes said: {keep}", file=sys.stderr)
@@ -134,7 +136,7 @@ def table(one: Soak, wanted: argparse.Namespace, states: Counter[str], offers: C
         Figure("longest hold of new runs", f"{held:.1f} s", bar=f"{MAX_WAIT_S:g} s", holds=held <= MAX_WAIT_S + 8),
         Figure("invariants broken", "0", bar="0", holds=True),
     ]
-    show(f"Soak: {wanted.rounds} rounds on {wanted.database}, seed {wanted.seed}", figures)
+    show(f"Soak: {wanted.rounds} rounds on {wanted.database}, {wanted.backend}, seed {wanted.seed}", figures)
 
 
 if __name__ == "__main__":
@@ -144,4 +146,5 @@ if __name__ == "__main__":
     parser.add_argument("--candidates", type=int, default=0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--backend", choices=("builtin", "procrastinate"), default="builtin")
     raise SystemExit(main(parser.parse_args()))

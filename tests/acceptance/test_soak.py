@@ -11,6 +11,7 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from factories.backends import BACKENDS
 from factories.candidates import Content, candidates
 from factories.fleet import Fleet, WorkerProcess
 from factories.invariants import breaches
@@ -23,10 +24,16 @@ CANDIDATES = 50
 
 
 @pytest.fixture
-def server(start: Start, database_url: str, tmp_path: Path) -> RunningServer:
+def queue_backend() -> str:
+    """The built-in one, unless a test asks for each."""
+    return "builtin"
+
+
+@pytest.fixture
+def server(start: Start, database_url: str, queue_backend: str, tmp_path: Path) -> RunningServer:
     """A server on either database that knows its modules already."""
     (tmp_path / "delivered").mkdir()
-    return start(**{**SETTINGS, "DATABASE_URL": database_url})
+    return start(**{**SETTINGS, "DATABASE_URL": database_url, "QUEUE_BACKEND": queue_backend})
 
 
 @pytest.fixture
@@ -39,6 +46,7 @@ def soak(server: RunningServer, database_url: str, tmp_path: Path) -> Iterator[S
     made.fleet.end()
 
 
+@pytest.mark.parametrize(("queue_backend", "dialect"), [(each.name, each.dialect) for each in BACKENDS])
 def test_killed_processes_lose_nothing_double_nothing_and_mix_nothing(soak: Soak) -> None:
     for number in range(ROUNDS):
         soak.round(number)

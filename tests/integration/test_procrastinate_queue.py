@@ -216,6 +216,17 @@ def _execute(url: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
+def test_no_job_is_found_by_sorting_the_queue_also_where_procrastinate_makes_its_function_anew(
+    postgres_url: str,
+) -> None:
+    job_schema.install(postgres_url)
+    _execute(postgres_url, "ALTER FUNCTION procrastinate_fetch_job_v2 RESET ALL")
+    job_schema.install(postgres_url)
+    with psycopg.connect(postgres_url.replace("+psycopg", "")) as connection:
+        found = connection.execute("SELECT proconfig FROM pg_proc WHERE proname = 'procrastinate_fetch_job_v2'")
+        assert found.fetchall() == [(["enable_sort=off"],)]
+
+
 def test_an_older_schema_gets_the_migrations_that_it_lacks(postgres_url: str) -> None:
     job_schema.install(postgres_url)
     older = "03.03.00_01_pre_priority_lock_fetch_job"

@@ -48,6 +48,8 @@ _TRIGGERS: Final = tuple(
         ),
     )
 )
+#: A table that grew since it was analysed looks small to the planner, which then sorts the whole queue for each job.
+_FETCH_BY_INDEX: Final = "ALTER FUNCTION procrastinate_fetch_job_v2 SET enable_sort = off"
 _DROP: Final = tuple(f"DROP TRIGGER IF EXISTS {_TRIGGER}_{name} ON runs" for name in ("inserted", "updated"))
 _IS_SENDING: Final = f"SELECT 1 FROM pg_trigger WHERE tgname = '{_TRIGGER}_inserted'"  # noqa: S608
 _FORGET: Final = f"DELETE FROM procrastinate_jobs WHERE task_name = '{TASK}'"  # noqa: S608
@@ -94,7 +96,8 @@ def install(url: str) -> str | None:
             before = _before(connection)
             if before != head():
                 _apply(connection, _scripts_after(before))
-            connection.exec_driver_sql(_FUNCTION)
+            for statement in (_FUNCTION, _FETCH_BY_INDEX):
+                connection.exec_driver_sql(statement)
             if not _is_sending(connection):
                 for trigger in _TRIGGERS:
                     connection.exec_driver_sql(trigger)
