@@ -27,6 +27,7 @@ from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, Mo
 from switchgear.ingestion.module_pool.redaction import Redactor
 from switchgear.sdk import Blob, Decision, Limits, StageLimits
 from switchgear.sdk.host.context import delivery_key
+from switchgear.sdk.host.worker import MAX_CALLS
 from switchgear.sdk.values import Frozen
 
 pytestmark = [
@@ -491,6 +492,56 @@ async def test_a_process_that_leaks_descriptors_is_replaced_and_counted(desk: De
     assert desk.pools.describe()[0]["recycled"].get("descriptors", 0) >= 1
 
 
+async def test_a_process_that_leaks_memory_is_replaced_and_counted(desk: Desk) -> None:
+    use = use_of(limits=StageLimits(concurrency=1, memory_mb=256), mode="leak_memory")
+    for _ in range(8):
+        assert (await desk.run(use)).outcome is Outcome.SUCCEEDED
+
+    assert desk.recycled == [("upper-faulty", "memory")]
+
+
+async def test_a_process_is_replaced_after_its_number_of_calls(desk: Desk) -> None:
+    use = use_of("upper-lively", limits=StageLimits(concurrency=1))
+    pids = [json.loads(output(await desk.run(use))["text"])["pid"] for _ in range(MAX_CALLS + 1)]
+
+    assert desk.recycled == [("upper-lively", "calls")]
+    assert pids[-1] not in pids[:-1]
+
+
+async def test_a_process_that_ran_out_of_memory_is_not_trusted_with_another_call(desk: Desk) -> None:
+    use = use_of(limits=StageLimits(concurrency=1), mode="alloc", only_if="POISON")
+    await desk.warm(use)
+    before = desk.pools.describe()[0]["pids"]
+    await desk.run(use, "POISON")
+
+    assert output(await desk.run(use))["text"] == "HELLO"
+    assert desk.recycled == [("upper-faulty", "memory")]
+    assert not set(before) & set(desk.pools.describe()[0]["pids"])
+
+
+@at_levels("L1", "highest")
+async def test_the_memory_of_what_a_module_started_is_its_own(desk: Desk) -> None:
+    use = use_of(limits=StageLimits(memory_mb=512), mode="memory_of_children")
+    result = await desk.run(use)
+
+    assert (result.outcome, result.detail) == (Outcome.CRASH, "memory_limit"), result
+
+
+async def test_memory_that_a_child_shares_with_the_module_counts_once(desk: Desk) -> None:
+    use = use_of(limits=StageLimits(memory_mb=512), mode="shared_with_children")
+
+    assert output(await desk.run(use))["text"] == "HELLO"
+
+
+@pytest.mark.parametrize("open_", ["alloc", "shared_memory"])
+async def test_a_module_that_opens_with_too_much_memory_says_why(desk: Desk, open_: str) -> None:
+    lack = await desk.warm(use_of(open=open_))
+
+    assert lack is not None
+    assert lack.code is Code.MODULE_PROBE_FAILED
+    assert ("MemoryError" if open_ == "alloc" else "more than its 1024 MiB") in lack.message
+
+
 async def test_a_thread_that_goes_on_costs_the_process_its_place(desk: Desk) -> None:
     use = use_of(mode="thread")
     await desk.run(use)
@@ -530,17 +581,10 @@ async def test_a_module_that_cannot_start_says_why_and_a_call_is_unavailable(
     assert (result.outcome, result.detail) == (Outcome.UNAVAILABLE, str(code))
 
 
-async def test_a_hanging_open_is_ended_at_its_limit(site: Path, tmp_path: Path) -> None:
-    pools = ModulePools(
-        folder=tmp_path / "scratch",
-        limits=Limits(),
-        environment=os.environ,
-        resolve_secret=lambda _: None,
-        default_concurrency=1,
-        open_timeout_s=0.5,
-    )
+async def test_a_hanging_open_is_ended_at_its_limit(desk: Desk) -> None:
+    pools = other_pools(desk, open_timeout_s=0.5)
     await pools.start()
-    lack = await pools.warm(use_of(open="hang"))
+    lack = await pools.warm(desk.use(use_of(open="hang")))
     await pools.close()
 
     assert lack is not None
@@ -618,6 +662,18 @@ async def test_pools_that_no_plan_names_are_closed_when_their_calls_have_ended(d
 
     assert (await call).outcome is Outcome.SUCCEEDED
     await until(lambda: set(desk.processes()) == _own(desk))
+
+
+def other_pools(desk: Desk, **others: Any) -> ModulePools:
+    around = desk.pools.surroundings
+    return ModulePools(
+        folder=around.folder.parent,
+        limits=around.limits,
+        environment=around.environment,
+        resolve_secret=around.resolve_secret,
+        default_concurrency=2,
+        **others,
+    )
 
 
 async def test_a_fork_server_that_dies_is_replaced(desk: Desk) -> None:

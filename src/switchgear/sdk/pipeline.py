@@ -26,7 +26,9 @@ class StageLimits(Frozen):
     concurrency: int | None = Field(
         None, ge=1, le=64, description="Most calls at the same time; without a value, the number of concurrent runs."
     )
-    memory_mb: int = Field(1024, ge=64, le=65536, description="Memory cap of one module process, in MiB.")
+    memory_mb: int = Field(
+        1024, ge=64, le=65536, description="Memory cap of one module process with all that it starts, in MiB."
+    )
     queue: str = Field(
         DEFAULT_QUEUE,
         pattern=QUEUE_NAME,

@@ -15,6 +15,7 @@ from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import outcomes
 from switchgear.ingestion.module_pool.fork_server import ForkServer
 from switchgear.ingestion.module_pool.listener import Listener
+from switchgear.ingestion.module_pool.memory import TOO_MUCH, MemoryWatch
 from switchgear.ingestion.module_pool.pipe import BodyTooLarge, FrameError
 from switchgear.ingestion.module_pool.redaction import Redactor, references, resolve
 from switchgear.ingestion.module_pool.values import ModuleUse, StartRefused, Surroundings
@@ -147,6 +148,7 @@ class Crew:
 
     async def _open(self, worker: WorkerProcess, settings: Any, secrets: Mapping[str, str]) -> WorkerProcess:
         limits = self._around.limits.model_dump(mode="json")
+        watch = MemoryWatch(worker, self._use.limits.memory_mb << 20)
         try:
             async with asyncio.timeout(self._around.open_timeout_s):
                 await worker.pipe.send({"open": {"settings": settings, "limits": limits, "secrets": secrets}})
@@ -159,6 +161,8 @@ class Crew:
         except BaseException:
             worker.kill("cancelled")
             raise
+        finally:
+            watch.stop()
         if frame is not None and "opened" in frame.header:
             worker.inputs = tuple(frame.header["inputs"])
             self._listener.say_printed(worker.printed, None)
@@ -172,8 +176,11 @@ class Crew:
             failure = self._listener.redactor.plain(frame.header["refused"])
             return lack_of_failure(self._use.module_id, failure, frame.header.get("while", "open"))
         code = worker.exited.result() if worker.exited.done() else None
+        ended = f"its process ended in open ({outcomes.death_detail(code)})."
+        if worker.killed_for == TOO_MUCH:
+            ended = f"open took more than its {self._use.limits.memory_mb} MiB."
         worker.kill("open")
-        message = f"Module {self._use.module_id}: its process ended in open ({outcomes.death_detail(code)})."
+        message = f"Module {self._use.module_id}: {ended}"
         return Lack(Code.MODULE_PROBE_FAILED, message)
 
     async def _running_server(self) -> ForkServer:

@@ -18,13 +18,12 @@ from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import outcomes
 from switchgear.ingestion.module_pool.crew import REPORT_S, Crew
 from switchgear.ingestion.module_pool.listener import Listener
+from switchgear.ingestion.module_pool.memory import MemoryWatch
 from switchgear.ingestion.module_pool.pipe import BodyTooLarge, FrameError
 from switchgear.ingestion.module_pool.values import Call, ModuleUse, StartRefused, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess
 from switchgear.sdk.host.worker import too_large
 
-#: How often a running call's memory is looked at, in seconds.
-_WATCH_S: Final = 0.1
 #: A call that takes longer than this gets a reserve made meanwhile; a short one is not disturbed by a fork. Seconds.
 _RESERVE_S: Final = 0.02
 
@@ -125,7 +124,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         reserve = loop.call_later(_RESERVE_S, self._crew.fill)
         timer = loop.call_later(max(0.0, deadline - time.monotonic()), worker.kill, "timeout")
-        watch = _Watch(worker, self.use.limits.memory_mb << 20)
+        watch = MemoryWatch(worker, self.use.limits.memory_mb << 20)
         is_reusable = False
         try:
             await self._send(worker, call, deadline)
@@ -215,23 +214,3 @@ class Pool:
     async def close(self) -> None:
         """End every process; calls that still run get the outcome `cancelled`."""
         await self._crew.close()
-
-
-class _Watch:
-    """Ends a worker whose memory grows beyond its limit by ways that the kernel's cap does not count."""
-
-    def __init__(self, worker: WorkerProcess, most_bytes: int) -> None:
-        self._worker = worker
-        self._most = most_bytes
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(_WATCH_S, self._look)
-
-    def _look(self) -> None:
-        if self._worker.memory_bytes() > self._most:
-            self._worker.kill("memory_limit")
-            return
-        self._timer = self._loop.call_later(_WATCH_S, self._look)
-
-    def stop(self) -> None:
-        """The call is over."""
-        self._timer.cancel()

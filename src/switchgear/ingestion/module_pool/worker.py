@@ -61,16 +61,6 @@ class WorkerProcess:
             await asyncio.wait([self.exited], timeout=within_s)
         return self.exited.done()
 
-    def memory_bytes(self) -> int:
-        """Private and shared memory that is resident, without mapped files; 0 where there is no /proc."""
-        try:
-            with open(f"/proc/{self.pid}/status", "rb") as file:
-                lines = file.read().splitlines()
-        except OSError:
-            return 0
-        wanted = (b"RssAnon:", b"RssShmem:")
-        return sum(int(line.split()[1]) for line in lines if line.startswith(wanted)) * 1024
-
 
 def identity(path: str) -> tuple[int, int] | None:
     """Device and number of what lies at *path* now; None when nothing does."""

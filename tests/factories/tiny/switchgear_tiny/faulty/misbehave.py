@@ -49,6 +49,9 @@ Deed = Literal[
     "abort",
     "alloc",
     "shared_memory",
+    "memory_of_children",
+    "shared_with_children",
+    "leak_memory",
     "print",
     "setsid_child",
     "fork_bomb",
@@ -71,7 +74,7 @@ class FaultSettings(ModuleSettings):
     bad_calls: int = Field(0, ge=0, description="Misbehaves this many times, counted in `counter`; 0: always.")
     counter: str = Field("", description="Path of a file; each call appends one byte, in any process.")
     probe: Literal["ok", "unavailable", "hang", "raise"] = "ok"
-    open: Literal["ok", "unavailable", "raise", "hang", "exit"] = "ok"
+    open: Literal["ok", "unavailable", "raise", "hang", "exit", "alloc", "shared_memory"] = "ok"
 
 
 def is_bad_now(settings: FaultSettings, text: str) -> bool:
@@ -168,6 +171,34 @@ def _shared_memory(settings: FaultSettings, ctx: Context) -> None:
     time.sleep(3600)
 
 
+def _memory_of_children(settings: FaultSettings, ctx: Context) -> None:
+    for _ in range(4):  # each of them within the limit
+        if os.fork() == 0:
+            held = bytearray(200 << 20)
+            held[::4096] = b"x" * len(held[::4096])
+            time.sleep(3600)
+    time.sleep(3600)
+
+
+def _shared_with_children(settings: FaultSettings, ctx: Context) -> None:
+    held = bytearray(200 << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    children = [os.fork() for _ in range(4)]
+    if not all(children):
+        time.sleep(3600)
+    time.sleep(1)  # ten looks of the watch
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+_LEAKED: Final[list[bytearray]] = []
+
+
+def _leak_memory(settings: FaultSettings, ctx: Context) -> None:
+    _LEAKED.append(bytearray(b"x" * (20 << 20)))
+
+
 def _print(settings: FaultSettings, ctx: Context) -> None:
     print("x" * (1 << 20))
     print("y" * (1 << 20), file=sys.stderr, flush=True)
@@ -237,6 +268,9 @@ DEEDS: Final[dict[str, Callable[[FaultSettings, Any], None]]] = {
     "abort": _abort,
     "alloc": _alloc,
     "shared_memory": _shared_memory,
+    "memory_of_children": _memory_of_children,
+    "shared_with_children": _shared_with_children,
+    "leak_memory": _leak_memory,
     "print": _print,
     "setsid_child": _setsid_child,
     "fork_bomb": _fork_bomb,
@@ -264,6 +298,8 @@ def prepare(settings: FaultSettings) -> None:
         raise Unavailable("no licence to open", fix="renew-licence tiny")
     if settings.open == "raise":
         raise ValueError("open is broken")
+    if settings.open in ("alloc", "shared_memory"):
+        DEEDS[settings.open](settings, None)
     if settings.open == "exit":
         os._exit(3)
     if settings.open == "hang":
