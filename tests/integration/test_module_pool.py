@@ -664,6 +664,22 @@ async def test_pools_that_no_plan_names_are_closed_when_their_calls_have_ended(d
     await until(lambda: set(desk.processes()) == _own(desk))
 
 
+async def test_a_pool_that_only_calls_started_is_closed_when_nobody_calls_it(desk: Desk) -> None:
+    pools = other_pools(desk, idle_s=0.2)
+    await pools.start()
+    selected, fallback = desk.use(use_of("upper-text")), desk.use(use_of("upper-other"))
+    try:
+        assert await pools.warm(selected) is None
+        assert (await pools.call(fallback, desk.call())).outcome is Outcome.SUCCEEDED
+        assert len(pools.describe()) == 2
+
+        await until(lambda: len(pools.describe()) == 1)
+        assert pools.describe()[0]["module"] == "upper-text"
+        assert (await pools.call(fallback, desk.call())).outcome is Outcome.SUCCEEDED
+    finally:
+        await pools.close()
+
+
 def other_pools(desk: Desk, **others: Any) -> ModulePools:
     around = desk.pools.surroundings
     return ModulePools(

@@ -1,6 +1,7 @@
 """Runs modules in supervised processes of their own, one pool per module and settings. Source: DESIGN 5.
 
-Use: `await pools.warm(use)`, then `await pools.call(use, call)`; `keep` closes what no plan names any more.
+Use: `await pools.warm(use)`, then `await pools.call(use, call)`; `keep` closes what no plan names any more. A pool that
+only calls have started, a fallback's, is closed when nobody calls it for a while.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class ModulePools:
         on_recycled: Told the module and the reason whenever a worn-out process is replaced.
         import_timeout_s: Longest import of a module, in seconds.
         open_timeout_s: Longest `open` of a module, in seconds.
+        idle_s: A pool that no `warm` asked for is closed when it was not called for so long, in seconds.
         private: Files and folders of the instance that no module gets at from level L2 on.
         results: Folders inside them that a module may declare to write all the same.
     """
@@ -65,6 +67,7 @@ class ModulePools:
         on_recycled: Callable[[str, str], None] | None = None,
         import_timeout_s: float = 20.0,
         open_timeout_s: float = 60.0,
+        idle_s: float = 900.0,
         private: tuple[Path, ...] = (),
         results: tuple[Path, ...] = (),
     ) -> None:
@@ -83,6 +86,9 @@ class ModulePools:
             results=results,
         )
         self._pools: dict[ModuleUse, Pool | InlinePool] = {}
+        self._warmed: set[ModuleUse] = set()
+        self._idle_s = idle_s
+        self._looking: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._number = 0
 
@@ -90,9 +96,12 @@ class ModulePools:
         """Make the scratch root; remove those of servers that are gone."""
         await asyncio.to_thread(_remove_left_over, self.surroundings.folder.parent)
         self.surroundings.folder.mkdir(parents=True, mode=0o700)
+        self._looking = asyncio.create_task(self._close_idle(), name="close idle pools")
 
     async def close(self) -> None:
         """End every process of every module; nothing is left when this returns."""
+        if self._looking is not None:
+            self._looking.cancel()
         pools = list(self._pools.values())
         self._pools.clear()
         await asyncio.gather(*(pool.close() for pool in pools))
@@ -117,6 +126,7 @@ class ModulePools:
         Returns:
             None when it is ready, else why not and what to do.
         """
+        self._warmed.add(use)
         return await self._pool(use).warm()
 
     async def call(self, use: ModuleUse, call: Call) -> AttemptResult:
@@ -131,10 +141,22 @@ class ModulePools:
 
     async def keep(self, uses: Collection[ModuleUse]) -> None:
         """Close the pools that are not in *uses*, each when its calls have ended; does not wait for that."""
+        self._warmed.intersection_update(uses)
         for use in [use for use in self._pools if use not in uses]:
-            task = asyncio.create_task(self._leave(self._pools.pop(use)), name=f"close pool {use.module_id}")
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._let_go(use)
+
+    def _let_go(self, use: ModuleUse) -> None:
+        task = asyncio.create_task(self._leave(self._pools.pop(use)), name=f"close pool {use.module_id}")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _close_idle(self) -> None:
+        """Fallbacks that served for a while keep their models no longer than somebody needs them."""
+        while True:
+            await asyncio.sleep(self._idle_s / 4)
+            for use, pool in list(self._pools.items()):
+                if use not in self._warmed and isinstance(pool, Pool) and pool.idle_for_s() > self._idle_s:
+                    self._let_go(use)
 
     async def _leave(self, pool: Pool | InlinePool) -> None:
         try:

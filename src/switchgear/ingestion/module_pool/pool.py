@@ -40,6 +40,7 @@ class Pool:
         self._active = 0
         self.idle = asyncio.Event()  #: set while no call runs or waits
         self.idle.set()
+        self._last_call = time.monotonic()
         self.calls = 0
         self.recycled: Counter[str] = Counter()
 
@@ -57,6 +58,10 @@ class Pool:
             "pids": sorted(worker.pid for worker in workers),
         }
 
+    def idle_for_s(self) -> float:
+        """Seconds since the last call ended; 0 while one runs or waits."""
+        return 0.0 if self._active else time.monotonic() - self._last_call
+
     async def warm(self) -> Lack | None:
         """Make one worker ready; returns why that is not possible."""
         return await self._crew.warm()
@@ -73,6 +78,7 @@ class Pool:
             return await self._call(call)
         finally:
             self._active -= 1
+            self._last_call = time.monotonic()
             if not self._active:
                 self.idle.set()
 
