@@ -27,7 +27,7 @@ from switchgear.ingestion.run_repository import ClaimedRun, RunRepository
 log = get_logger()
 
 #: Pause before it listens again when the connection is gone; until then runs are found by looking, in seconds.
-_PAUSE_S: Final = 1.0
+_PAUSE_S: Final = 2.0
 #: How often jobs that nobody needs any more are removed, in seconds.
 _FORGET_EVERY_S: Final = 300.0
 _PATIENCE: Final = {"connect_timeout": 5}
