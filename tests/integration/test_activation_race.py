@@ -1,4 +1,4 @@
-"""The race of DESIGN 4: claim, finish and activate in every order of their commits, on both databases (I5, I7)."""
+"""The race of DESIGN 4: claim, finish and activate in every order of their commits, with each backend (I5, I7)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from typing import Any
 
 import pytest
 
+from factories.backends import Backend
 from factories.core import DEFAULTS, OPERATOR, Core, content, running_core
 from switchgear.core import admission
 from switchgear.core.database.statements import Result, Row, Statement, Statements
 from switchgear.core.unit_of_work import UnitOfWork, Units
 from switchgear.domain.activation import State
 from switchgear.domain.run import RunStatus
+from switchgear.ingestion.run_queue import RunQueue
 from switchgear.ingestion.run_repository import ClaimedRun, RunRepository
 
 pytestmark = pytest.mark.anyio
+
+MakeQueue = Callable[..., RunQueue]
 
 _actor: ContextVar[str | None] = ContextVar("actor", default=None)
 
@@ -133,13 +137,14 @@ class PausingStatements:
 class Bench:
     """A process whose every commit is a pause, and runs that it carries."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, make_queue: MakeQueue) -> None:
         self.core = core
         self.turns = Turns()
         units = PausingUnits(core.database, core.clock)
         units.turns = self.turns
         self.quiet = RunRepository(core.database.narrow, "threes", result_stage="extract")
         self.runs = RunRepository(PausingStatements(core.database.narrow, self.turns), "threes", result_stage="extract")
+        self.queue = make_queue(self.runs)
         self.process = Core(core.database, core.clock, running=self.quiet, registry=core.registry)
         self.process.queue._units = self.process.queue._warming._units = units
         self.process.service._units = units
@@ -162,7 +167,7 @@ class Bench:
 
     async def work(self, name: str) -> None:
         """Claim a run, end it, look whether somebody waits: what a worker does."""
-        claim = await self.runs.claim(name, 60)
+        claim = await self.queue.claim(name)
         if claim is None:
             return
         self.claimed.append(claim)
@@ -186,9 +191,14 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(database_url: str) -> AsyncIterator[Bench]:
+def dialect(backend: Backend) -> str:
+    return backend.dialect
+
+
+@pytest.fixture
+async def bench(make_queue: MakeQueue, database_url: str) -> AsyncIterator[Bench]:
     async with running_core(database_url) as core:
-        yield Bench(core)
+        yield Bench(core, make_queue)
 
 
 def orders(**steps: int) -> Iterator[tuple[str, ...]]:
