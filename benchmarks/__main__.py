@@ -15,8 +15,15 @@ from pathlib import Path
 from benchmarks.tables import SAVE_TO
 
 ALL = (
-    *("start_up", "engine_overhead", "run_statements", "queue_backends", "configuration_endpoints", "isolation_cost"),
-    *("document_cost", "seed_criteria"),
+    "start_up",
+    "engine_overhead",
+    "run_statements",
+    "queue_backends",
+    "configuration_endpoints",
+    "isolation_cost",
+    "recovery",
+    "document_cost",
+    "seed_criteria",
 )
 PAGE = Path(__file__).parent / "results.md"
 

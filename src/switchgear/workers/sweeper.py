@@ -57,7 +57,7 @@ class Sweeper:
         artifacts: TemporaryFiles,
         queue: RunQueue,
         *,
-        every_s: float = 2.0,
+        every_s: float = 1.0,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._repository = repository
