@@ -220,7 +220,12 @@ def test_no_job_is_found_by_sorting_the_queue_also_where_procrastinate_makes_its
     postgres_url: str,
 ) -> None:
     job_schema.install(postgres_url)
-    _execute(postgres_url, "ALTER FUNCTION procrastinate_fetch_job_v2 RESET ALL")
+    _execute(
+        postgres_url,
+        f"UPDATE job_schema SET version = '{job_schema.head()[:-1]}'",
+        "DROP FUNCTION procrastinate_retry_job_v2",
+        "ALTER FUNCTION procrastinate_fetch_job_v2 RESET ALL",
+    )
     job_schema.install(postgres_url)
     with psycopg.connect(postgres_url.replace("+psycopg", "")) as connection:
         found = connection.execute("SELECT proconfig FROM pg_proc WHERE proname = 'procrastinate_fetch_job_v2'")
@@ -254,7 +259,7 @@ def test_tables_of_procrastinate_that_somebody_else_made_are_not_touched(postgre
         job_schema.install(postgres_url)
 
 
-def test_a_user_who_may_not_make_tables_is_told_who_may(postgres_url: str) -> None:
+def test_a_user_who_may_not_make_tables_is_told_who_may_and_uses_what_is_there(postgres_url: str) -> None:
     _execute(
         postgres_url,
         "DROP ROLE IF EXISTS guest",
@@ -264,6 +269,9 @@ def test_a_user_who_may_not_make_tables_is_told_who_may(postgres_url: str) -> No
     try:
         with pytest.raises(job_schema.JobSchemaRefused, match=r"permission denied.*as the owner of the database"):
             job_schema.install(postgres_url.replace("postgres@", "guest@"))
+        job_schema.install(postgres_url)
+        _execute(postgres_url, "GRANT SELECT ON job_schema TO guest")
+        assert job_schema.install(postgres_url.replace("postgres@", "guest@")) == job_schema.head()
     finally:
         _execute(postgres_url, "DROP OWNED BY guest", "DROP ROLE guest")
 

@@ -7,11 +7,11 @@ for the processes that know nothing of it too. Source: DESIGN 5, docs/adr/0011-t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import psycopg
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ProgrammingError
 
@@ -53,9 +53,13 @@ _FETCH_BY_INDEX: Final = "ALTER FUNCTION procrastinate_fetch_job_v2 SET enable_s
 _DROP: Final = tuple(f"DROP TRIGGER IF EXISTS {_TRIGGER}_{name} ON runs" for name in ("inserted", "updated"))
 _IS_SENDING: Final = f"SELECT 1 FROM pg_trigger WHERE tgname = '{_TRIGGER}_inserted'"  # noqa: S608
 _FORGET: Final = f"DELETE FROM procrastinate_jobs WHERE task_name = '{TASK}'"  # noqa: S608
+#: What makes the database send; made anew where procrastinate or we have changed.
+_SENDING: Final = (_FUNCTION, _FETCH_BY_INDEX, *_DROP, *_TRIGGERS)
+_DIGEST: Final = hashlib.sha256("".join(_SENDING).encode()).hexdigest()
 _HAS: Final = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL, to_regclass('job_schema') IS NOT NULL"
+_READ: Final = "SELECT version, digest FROM job_schema"
 _NOTE: Final = (
-    "CREATE TABLE IF NOT EXISTS job_schema (version VARCHAR(128) PRIMARY KEY)",
+    "CREATE TABLE IF NOT EXISTS job_schema (version VARCHAR(128) NOT NULL, digest VARCHAR(64) NOT NULL)",
     "DELETE FROM job_schema",
 )
 
@@ -68,8 +72,6 @@ class JobSchemaRefused(DomainError):
 
 class JobsMissing(DatabaseUnreachable):
     """The database keeps no jobs, so that nothing can be delivered; nothing was changed."""
-
-    code = Code.REQUEST_INVALID
 
     @classmethod
     def at_work(cls) -> JobsMissing:
@@ -93,15 +95,13 @@ def install(url: str) -> str | None:
     """
     with alone(url) as connection:
         try:
-            before = _before(connection)
-            if before != head():
-                _apply(connection, _scripts_after(before))
-            for statement in (_FUNCTION, _FETCH_BY_INDEX):
-                connection.exec_driver_sql(statement)
-            if not _is_sending(connection):
-                for trigger in _TRIGGERS:
-                    connection.exec_driver_sql(trigger)
-        except (ProgrammingError, psycopg.ProgrammingError) as error:
+            before, digest = _before(connection)
+            if (before, digest) != (head(), _DIGEST) or not _is_sending(connection):
+                scripts = [script.replace("%", "%%") for script in _scripts_after(before)]
+                for statement in (*scripts, *_SENDING, *_NOTE):
+                    connection.exec_driver_sql(statement)
+                connection.exec_driver_sql("INSERT INTO job_schema VALUES (%s, %s)", (head(), _DIGEST))
+        except ProgrammingError as error:
             raise _refused(error) from error
         connection.commit()
     return before
@@ -133,7 +133,8 @@ def _migrations() -> list[Path]:
     return sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
 
 
-def _before(connection: Connection) -> str | None:
+def _before(connection: Connection) -> tuple[str | None, str]:
+    """The version of procrastinate's schema, and the digest of what makes the database send."""
     has_jobs, has_version = connection.exec_driver_sql(_HAS).one()
     if not has_version:
         if has_jobs:
@@ -141,8 +142,8 @@ def _before(connection: Connection) -> str | None:
                 "The database has tables of procrastinate that Switchgear did not make; nothing was changed. Give "
                 "Switchgear a database of its own, or set QUEUE_BACKEND to builtin."
             )
-        return None
-    version = str(connection.exec_driver_sql("SELECT version FROM job_schema").scalar_one())
+        return None, ""
+    version, digest = connection.exec_driver_sql(_READ).one()
     if version > head():
         raise SchemaNewer(
             f"The database has tables of procrastinate at {version}, which is newer than the procrastinate that is "
@@ -150,7 +151,7 @@ def _before(connection: Connection) -> str | None:
             revision=version,
             newest=head(),
         )
-    return version
+    return version, digest
 
 
 def _scripts_after(version: str | None) -> Sequence[str]:
@@ -161,23 +162,12 @@ def _scripts_after(version: str | None) -> Sequence[str]:
     return [path.read_text(encoding="utf-8") for path in _migrations() if path.stem > version]
 
 
-def _apply(connection: Connection, scripts: Sequence[str]) -> None:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    for script in scripts:
-        driver.execute(script.encode())  # without parameters: several statements, and a percent sign is one
-    for statement in _NOTE:
-        connection.exec_driver_sql(statement)
-    connection.exec_driver_sql("INSERT INTO job_schema (version) VALUES (%s)", (head(),))
-
-
 def _is_sending(connection: Connection) -> bool:
     return connection.exec_driver_sql(_IS_SENDING).first() is not None
 
 
-def _refused(error: ProgrammingError | psycopg.ProgrammingError) -> JobSchemaRefused:
-    said = error.orig if isinstance(error, ProgrammingError) else error
+def _refused(error: ProgrammingError) -> JobSchemaRefused:
     return JobSchemaRefused(
-        f"The tables of procrastinate cannot be made: {str(said).splitlines()[0]}. Nothing was changed. Run "
+        f"The tables of procrastinate cannot be made: {str(error.orig).splitlines()[0]}. Nothing was changed. Run "
         "`switchgear migrate` once as the owner of the database."
     )
