@@ -37,8 +37,9 @@ unit: ## Run the unit tests only
 	@$(PYTHON) tools/environment.py test
 	@$(BIN)/pytest tests/unit $(ARGS)
 
-bench: ## Print the measured figures beside their limits
+bench: ## Print the measured figures beside their limits and beside peers
 	@$(PYTHON) tools/environment.py test
+	@$(BIN)/uv pip install -q --require-hashes -r requirements/bench.txt
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 mutation: ## Change the pure rules in thousands of ways and count what no test notices (about an hour)
@@ -55,6 +56,7 @@ lock: ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra procrastinate --group test -o requirements/test.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml --extra procrastinate --group test --group mutation -o requirements/mutation.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt --group bench -o requirements/bench.txt
 
 clean: ## Remove what the commands above made, but no instance
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist build

@@ -1,6 +1,7 @@
 """Runs the benchmarks one after the other: python -m benchmarks [--save] [NAME...].
 
-With `--save` the tables are written to benchmarks/results.md too. Run it on a machine that does nothing else.
+With `--save` the tables are written to benchmarks/results.md and results.json too, and drawn as results.svg. Run it on
+a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ ALL = (
     "engine_overhead",
     "run_statements",
     "queue_backends",
+    "peers",
     "configuration_endpoints",
     "isolation_cost",
     "recovery",
@@ -37,11 +39,15 @@ def main(words: list[str]) -> None:
             "# Measured figures\n\n"
             f"Written by `python -m benchmarks --save` on {today}, {system}. Ratios compare what was measured side by "
             "side in one run; absolute times are those of that machine.\n\n"
+            "![How far each figure is from its bar](results.svg)\n\n"
         )
+        PAGE.with_suffix(".json").unlink(missing_ok=True)
         os.environ[SAVE_TO] = str(PAGE)
     for name in [word for word in words if word != "--save"] or ALL:
         print(f"== {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False)
+    if "--save" in words:
+        subprocess.run([sys.executable, "-m", "benchmarks.plot"], check=False)
 
 
 if __name__ == "__main__":

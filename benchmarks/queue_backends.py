@@ -115,7 +115,7 @@ def _figures(rates: dict[tuple[str, int], list[float]]) -> Iterator[Figure]:
             f"{ours / builtin:.0%} of built-in",
             f"{share:.0%} of doing nothing",
             f">= {BAR:.0%}",
-            share >= BAR,
+            share / BAR,
         )
 
 

@@ -116,7 +116,7 @@ def main(corpus: Path, every: int, stages: list[str]) -> None:
                     f"p95 {p95:.1f} s",
                     f"{len(times)} runs",
                     bar="< 120 s",
-                    holds=p95 < 120,
+                    better=120 / p95,
                 )
             )
             active = server.get("/configurations/active")
@@ -126,7 +126,7 @@ def main(corpus: Path, every: int, stages: list[str]) -> None:
                 figures.append(disabled(server, selection, good))
         finally:
             server.stop()
-    figures.append(Figure("refusal with a hanging probe", f"{refusal:.1f} s", bar="< 60 s", holds=refusal < 60))
+    figures.append(Figure("refusal with a hanging probe", f"{refusal:.1f} s", bar="< 60 s", better=60 / refusal))
     show("Success criteria of the request", figures)
 
 
@@ -146,7 +146,7 @@ def disabled(server: Any, selection: Answer, good: list[Path]) -> Figure:
         f"{share:.1%}",
         f"{done} of {len(good)}" + (f", {asked} wait for a person" if asked else ""),
         bar=">= 90 %",
-        holds=share >= 0.9,
+        better=share / 0.9,
     )
 
 

@@ -1,14 +1,18 @@
-"""Prints measured figures as tables, beside what limits them, the disk's sync latency and the machine's load."""
+"""Prints measured figures as tables, beside what limits them, the disk's sync latency and the machine's load.
+
+With `SAVE_TO` they are also added to a page, and to a JSON file beside it: `[{title, machine, figures[]}]`.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
@@ -22,14 +26,22 @@ SAVE_TO = "SWITCHGEAR_BENCHMARK_PAGE"
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure, what it is compared with, and the bar."""
+    """One measured figure, what it is compared with, and the bar.
+
+    `better` says how many times better than the bar it is: below 1 the bar is missed.
+    """
 
     name: str
     value: str
     beside: str = ""
     ratio: str = ""
     bar: str = ""
-    holds: bool | None = None
+    better: float | None = None
+
+    @property
+    def mark(self) -> str:
+        """Whether the bar holds; empty without one."""
+        return "" if self.better is None else "holds" if self.better >= 1 else "missed"
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:
@@ -41,21 +53,25 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     for column in ("what", "measured", "beside", "ratio", "bar", ""):
         table.add_column(column, justify="left" if column == "what" else "right")
     for figure in figures:
-        mark = "" if figure.holds is None else ("holds" if figure.holds else "MISSED")
-        table.add_row(figure.name, figure.value, figure.beside, figure.ratio, figure.bar, mark)
+        table.add_row(figure.name, figure.value, figure.beside, figure.ratio, figure.bar, figure.mark)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     machine = f"disk: {sync_latency_ms():.2f} ms per fdatasync; load {os.getloadavg()[0]:.2f}; cores {os.cpu_count()}"
     console.print(machine)
     if SAVE_TO in os.environ:
-        with Path(os.environ[SAVE_TO]).open("a", encoding="utf-8") as page:
-            page.write(_section(title, figures, machine))
+        page = Path(os.environ[SAVE_TO])
+        with page.open("a", encoding="utf-8") as file:
+            file.write(_section(title, figures, machine))
+        data = page.with_suffix(".json")
+        tables = json.loads(data.read_text()) if data.exists() else []
+        tables.append({"title": title, "machine": machine, "figures": [asdict(figure) for figure in figures]})
+        data.write_text(json.dumps(tables, indent=1) + "\n")
 
 
 def _section(title: str, figures: Sequence[Figure], machine: str) -> str:
     lines = [f"## {title}", "", "| what | measured | beside | ratio | bar | |", "|---|---:|---:|---:|---:|---|"]
     for figure in figures:
-        mark = "" if figure.holds is None else ("holds" if figure.holds else "**missed**")
+        mark = "**missed**" if figure.mark == "missed" else figure.mark
         cells = (figure.name.strip(), figure.value, figure.beside, figure.ratio, figure.bar, mark)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"{machine[0].upper()}{machine[1:]}.", "", ""])
