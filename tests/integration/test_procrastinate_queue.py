@@ -86,18 +86,33 @@ async def test_a_job_that_nobody_may_claim_now_leaves_no_trace_of_the_looks_at_i
     assert await room.database.narrow.query("SELECT count(*) FROM procrastinate_events") == [(1,)]
 
 
-async def test_a_worker_that_is_gone_in_the_middle_of_a_claim_had_taken_nothing(
+async def test_a_worker_that_sleeps_in_the_middle_of_a_claim_holds_up_nobody_and_leaves_nothing(
     room: Room, queue: ProcrastinateQueue, database_url: str
 ) -> None:
     run_id = (await room.submit()).run.id
     address = database_url.replace("+psycopg", "")
-    async with await psycopg.AsyncConnection.connect(address) as connection:
-        await connection.execute("SELECT * FROM procrastinate_fetch_job_v2(NULL, NULL)")
-        assert await queue.claim("wrk_2") is None
-        await connection.rollback()
-    claim = await queue.claim("wrk_2")
+    async with await psycopg.AsyncConnection.connect(address) as sleeping:
+        await sleeping.execute("SELECT * FROM procrastinate_fetch_job_v2(NULL, NULL)")
+        claim = await queue.claim("wrk_2")
+        await sleeping.rollback()
     assert claim is not None
     assert claim.run_id == run_id
+    assert await queue.claim("wrk_2") is None
+    assert await jobs(room) == []
+
+
+async def test_somebody_who_holds_a_queued_run_and_sleeps_holds_up_no_other(
+    room: Room, queue: ProcrastinateQueue, database_url: str
+) -> None:
+    first, second = [(await room.submit(text)).run.id for text in "ab"]
+    address = database_url.replace("+psycopg", "")
+    async with await psycopg.AsyncConnection.connect(address) as sleeping:
+        await sleeping.execute("SELECT 1 FROM runs WHERE id = %s FOR UPDATE", (first,))
+        claim = await queue.claim("wrk_1")
+        await sleeping.rollback()
+    assert claim is not None
+    assert claim.run_id == second
+    assert await jobs(room) == [(first, "default", "todo")]
 
 
 async def test_jobs_that_a_tool_took_or_cancelled_are_made_anew_and_the_old_ones_removed(
@@ -185,8 +200,9 @@ async def test_what_waits_already_when_the_backend_is_changed_is_sent_by_the_fir
     runs = [(await room.submit(str(number))).run.id for number in range(3)]
     assert job_schema.install(database_url) is None
     queue = ProcrastinateQueue(room.repository, LEASE_S, url=database_url)
-    assert await queue.claim("wrk_1") is None
+    assert await jobs(room) == []
     await queue.tend()
+    assert [run for run, _, _ in await jobs(room)] == runs
     claims = [await queue.claim("wrk_1") for _ in runs]
     assert [claim.run_id for claim in claims if claim is not None] == runs
 

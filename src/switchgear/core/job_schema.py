@@ -21,12 +21,14 @@ from switchgear.domain.errors import Code, DatabaseUnreachable, DomainError
 #: The name of our jobs among those of the database.
 TASK: Final = "switchgear.carry_run"
 _TRIGGER: Final = "switchgear_send_run"
-#: A run that holds a version goes on during a drain, so it must not stand behind those that a drain holds.
+#: A run that holds a version goes on during a drain, so it must not stand behind those that a drain holds. A job that a
+#: worker is about to take is left to it: nobody waits for anybody here.
 _FUNCTION: Final = f"""
 CREATE OR REPLACE FUNCTION {_TRIGGER}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        DELETE FROM procrastinate_jobs WHERE queueing_lock = NEW.id AND status = 'todo';
+        DELETE FROM procrastinate_jobs WHERE id IN (
+            SELECT id FROM procrastinate_jobs WHERE queueing_lock = NEW.id AND status = 'todo' FOR UPDATE SKIP LOCKED);
     END IF;
     IF NEW.status = 'queued' THEN
         PERFORM procrastinate_defer_jobs_v1(ARRAY[ROW(

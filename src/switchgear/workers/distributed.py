@@ -58,7 +58,9 @@ class ProcrastinateQueue(BuiltinQueue):
         self._forget_at_s = time.monotonic()
 
     async def _take(self, worker_id: str) -> ClaimedRun | None:
-        return await self._repository.claim_job(worker_id, self._lease_s, self._queues)
+        served = (worker_id, self._lease_s, self._queues)
+        # Whoever holds the run of the next job may sleep, and must hold up no other run: those are in the table too.
+        return await self._repository.claim_job(*served) or await self._repository.claim(*served)
 
     async def listen(self) -> None:
         """See `RunQueue.listen`."""

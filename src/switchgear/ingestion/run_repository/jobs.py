@@ -24,7 +24,7 @@ SELECT set_config('switchgear.job', COALESCE(CAST(id AS TEXT), ''), TRUE),
 FROM procrastinate_fetch_job_v2(CAST(:queues AS VARCHAR[]), NULL) WHERE task_name = '{TASK}'"""  # noqa: S608
 _JOB: Final = "CAST(NULLIF(current_setting('switchgear.job', TRUE), '') AS BIGINT)"
 _RUN: Final = "current_setting('switchgear.run', TRUE)"
-#: Whoever holds the row changes it, and may wait for the job then: waiting for the row here would be a deadlock.
+#: Nobody waits for somebody who holds the row.
 _CLAIM: Final = claim_sql(f"SELECT id FROM runs WHERE id = {_RUN} AND {CLAIMABLE} FOR UPDATE SKIP LOCKED")  # noqa: S608
 #: The job of a run that nobody may claim now, because a drain holds it, stays in the queue, together with all else.
 _FINISH: Final = f"""
@@ -44,7 +44,7 @@ class Jobs(RepositoryPart):
     """Claims what procrastinate delivers. PostgreSQL only, with the schema that `core/job_schema.py` makes."""
 
     async def claim_job(self, worker_id: str, lease_s: float, queues: Sequence[str] = ()) -> ClaimedRun | None:
-        """Take the next job whose run may be claimed, and claim the run; None when there is none.
+        """Take the next job and claim its run; None when there is none, or its run may not be claimed now.
 
         Args:
             worker_id: Who takes it.
