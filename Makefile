@@ -53,7 +53,7 @@ wheel: ## Build the wheel in dist/, for the container image and other machines (
 	@rm -rf dist && $(BIN)/uv build --quiet --wheel --out-dir dist
 
 lock: ## Resolve the dependencies anew
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra procrastinate -o requirements/runtime.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra procrastinate --group test -o requirements/test.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml --extra procrastinate --group test --group mutation -o requirements/mutation.txt
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt --group bench -o requirements/bench.txt
