@@ -23,6 +23,7 @@ ALL = (
     "peers",
     "configuration_endpoints",
     "isolation_cost",
+    "two_cores",
     "recovery",
     "document_cost",
     "seed_criteria",
