@@ -15,6 +15,8 @@ LOG_EVENTS: Final[Mapping[EventName, str]] = {
     EventName.DATABASE_MIGRATED: "The database was brought to a newer schema.",
     EventName.DATABASE_LOST: "The database does not answer; what waits for it tries again.",
     EventName.DATABASE_REGAINED: "The database answers again.",
+    EventName.ARTIFACTS_LOST: "The folder of documents is not there or another one; no runs are taken here.",
+    EventName.ARTIFACTS_REGAINED: "The folder of documents is there again.",
     EventName.REQUEST_FAILED: "A request failed by a fault of the server; with the traceback.",
     EventName.CONFIGURATION_CREATED: "A configuration version was stored.",
     EventName.CONFIGURATION_REFUSED: "Content was refused by validation and not stored.",

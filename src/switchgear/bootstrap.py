@@ -32,9 +32,10 @@ from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import SYSTEM
 from switchgear.domain.activation import StoredActivation
-from switchgear.domain.errors import DatabaseUnreachable, NotFound, Starting
+from switchgear.domain.errors import DatabaseUnreachable, DomainError, NotFound, Starting
 from switchgear.domain.ids import new_id
 from switchgear.domain.stage import IsolationReport
+from switchgear.ingestion.artifact_folder import ArtifactFolder, ArtifactsElsewhere
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.backpressure import Backpressure
 from switchgear.ingestion.intake import Intake
@@ -99,7 +100,7 @@ class Application:
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self.is_up = asyncio.Event()
-        self.trouble: DatabaseUnreachable | None = Starting(
+        self.trouble: DomainError | None = Starting(
             "The server is still starting; nothing was changed. Try again in a moment."
         )
         home = settings.home.absolute()
@@ -110,7 +111,8 @@ class Application:
         self.units = Units(self.database, self.clock)
         self.access = AccessService(self.units, self.clock)
         self.idempotency = Idempotency(self.units, self.clock)
-        self.artifacts = ArtifactStore(home / "artifacts", min_free_bytes=settings.min_free_bytes)
+        self.artifacts = ArtifactStore(settings.artifacts_dir.absolute(), min_free_bytes=settings.min_free_bytes)
+        self.artifact_folder = ArtifactFolder(self.units, settings.artifacts_dir.absolute())
         self._build_modules(home)
         self._build_configurations(wrap)
         self._build_queue()
@@ -137,7 +139,7 @@ class Application:
             on_artifact=self.artifacts.put_file,
             on_log=self._log_of_module,
             on_recycled=lambda module, reason: self.metrics.record_recycled(module=module, reason=reason),
-            private=(home, *settings.database_files, *settings.secrets_dirs),
+            private=(home, settings.artifacts_dir, *settings.database_files, *settings.secrets_dirs),
             results=(home / "out", home / "spool"),
         )
 
@@ -182,6 +184,7 @@ class Application:
             warm=self.plans.warm,
             others=self.repository,
             worker_id=self.worker_id,
+            storage=self.artifact_folder.look,
             metrics=self.metrics,
         )
         if self.with_worker:
@@ -273,7 +276,7 @@ class Application:
             try:
                 await self._bring_up()
                 log.info(EventName.DATABASE_REGAINED)
-            except DatabaseUnreachable as error:
+            except (DatabaseUnreachable, ArtifactsElsewhere) as error:
                 self.trouble = error
                 log.warning(EventName.DATABASE_LOST, summary=str(error), retry_in_s=pause_s)
 
@@ -285,6 +288,7 @@ class Application:
         if self.settings.queue_backend == "procrastinate":
             await asyncio.to_thread(job_schema.install, self.settings.database_url)
         await self.database.start()
+        await self.artifact_folder.claim()
         await self.access.ensure_admin_token(self.settings.home)
         if self.settings.bootstrap_token is not None:
             await self.access.ensure_bootstrap_token(self.settings.bootstrap_token.get_secret_value())
@@ -387,10 +391,5 @@ def build(
 ) -> Application:
     """Build an instance; see `Application`. Nothing is started and nothing is written."""
     return Application(
-        settings,
-        clock=clock,
-        environment=environment,
-        wrap=wrap,
-        with_worker=with_worker,
-        with_sources=with_sources,
+        settings, clock=clock, environment=environment, wrap=wrap, with_worker=with_worker, with_sources=with_sources
     )

@@ -151,6 +151,37 @@ def test_a_late_worker_that_cannot_load_the_active_version_takes_no_runs(
     assert any("has not made the active version ready and takes no runs" in warning for warning in warnings)
 
 
+# --- other machines ---
+
+
+def elsewhere(server: RunningServer, home: Path, **settings: object) -> RunningServer:
+    """The instance as another machine sees it: the same database, a home of its own."""
+    home.mkdir()
+    shared = {**server.environment, "WORKERS": "1", **{name: str(value) for name, value in settings.items()}}
+    return RunningServer(home, server.site, shared)
+
+
+def test_a_worker_on_another_machine_carries_runs_with_the_shared_folder_and_none_without(
+    start: Start, hire: Hire, postgres_url: str, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    server = start(DATABASE_URL=postgres_url, WORKERS="0", ARTIFACTS_DIR=str(shared))
+    run_id = server.send("hello")["run"]["id"]
+
+    stranger = elsewhere(server, tmp_path / "stranger", ARTIFACTS_DIR=tmp_path / "not-mounted")
+    refused = hire(stranger)
+    assert refused.wait(120) == 1
+    (said,) = [line for line in (stranger.home / "worker-0.txt").read_text().splitlines() if "ARTIFACTS_DIR" in line]
+    assert f"{tmp_path / 'not-mounted'} is not the folder" in said
+    assert server.run(run_id)["status"] == "queued"
+    assert server.get("/status")["workers"] == []
+
+    hire(elsewhere(server, tmp_path / "other"))
+    run = server.ended(run_id)
+    assert (run["status"], run["result"]["text"]) == ("succeeded", "HELLO")
+    assert not (tmp_path / "other" / "artifacts").exists()
+
+
 # --- what a worker says about itself ---
 
 

@@ -25,6 +25,7 @@ from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import SYSTEM
 from switchgear.domain.audit import AuditAction
 from switchgear.domain.run import RunStatus
+from switchgear.ingestion.artifact_folder import MARKER, ArtifactFolder, ArtifactsElsewhere
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.backup import BackupRefused, Restored, Saved, restore, save
 from switchgear.ingestion.backup.manifest import Bar
@@ -134,7 +135,7 @@ async def test_everything_that_rows_name_is_saved_and_brought_back(house: House)
     assert restored.files == 3
     home = restored.home
     assert {path.name for path in home.iterdir()} == {"admin.token", "artifacts", "switchgear.db"}
-    assert files_below(home / "artifacts") == house.files
+    assert files_below(home / "artifacts") == {MARKER, *house.files}
     database = Database(f"sqlite:///{home / 'switchgear.db'}")
     await database.start()
     try:
@@ -294,6 +295,38 @@ async def test_a_damaged_backup_is_refused_and_the_home_stays_empty(
     assert not home.exists() or {path.name for path in home.iterdir()} <= {".restoring"}
     lately = await save(house.settings, house.folder / "later", quiet)
     await restore(lately.folder, house.second(), quiet)  # what the refused one left is no hindrance
+
+
+@ON_SQLITE
+async def test_a_copy_of_an_instance_does_not_touch_the_originals_documents(house: House) -> None:
+    units = Units(house.database, lambda: 1)
+    await ArtifactFolder(units, house.settings.artifacts_dir).claim()
+    await house.save()
+    restored = await house.restore()
+    copy = Database(f"sqlite:///{restored.home / 'switchgear.db'}")
+    await copy.start()
+    try:
+        await ArtifactFolder(Units(copy, lambda: 1), restored.home / "artifacts").claim()
+        with pytest.raises(ArtifactsElsewhere, match="another instance"):
+            await ArtifactFolder(Units(copy, lambda: 1), house.settings.artifacts_dir).claim()
+    finally:
+        await copy.close()
+    with pytest.raises(ArtifactsElsewhere, match="another instance"):
+        await ArtifactFolder(units, restored.home / "artifacts").claim()
+
+
+@ON_SQLITE
+async def test_documents_come_back_into_the_folder_that_is_set(house: House) -> None:
+    await house.save()
+    files = house.folder / "shared"
+    (files / "lost+found").mkdir(parents=True)
+    elsewhere = settings_for(house.folder / "second", artifacts_dir=files)
+    restored = await restore(house.folder / "saved", elsewhere, quiet)
+    assert files_below(files) == {MARKER, *house.files}
+    assert {path.name for path in restored.home.iterdir()} == {"admin.token", "switchgear.db"}
+    third = settings_for(house.folder / "third", artifacts_dir=files)
+    with pytest.raises(BackupRefused, match="shared is not empty: it holds"):
+        await restore(house.folder / "saved", third, quiet)
 
 
 @ON_SQLITE

@@ -24,6 +24,7 @@ class World:
         self.active: str | None = "cfg_1"
         self.generation = 1
         self.refusal: Why | None = None
+        self.no_storage: Why | None = None
         self.others: set[int] = set()
         self.warmed: list[str] = []
         self.metrics = Metrics()
@@ -34,6 +35,7 @@ class World:
             warm=self._warm,
             others=self,
             worker_id="wrk_1",
+            storage=self._storage,
             metrics=self.metrics,
         )
 
@@ -46,6 +48,9 @@ class World:
     async def _warm(self, configuration: Any) -> Why | None:
         self.warmed.append(configuration.id)
         return self.refusal
+
+    async def _storage(self) -> Why | None:
+        return self.no_storage
 
     async def has_loaded(self, generation: int, but: str) -> bool:
         assert but == "wrk_1"
@@ -98,3 +103,14 @@ async def test_before_any_version_is_active_nothing_is_held_back(world: World) -
     await world.loading.look()
     assert await world.loading.may_claim()
     assert world.warmed == []
+
+
+async def test_no_runs_are_taken_while_documents_cannot_be_had(world: World) -> None:
+    await world.loading.look()
+    assert await world.loading.may_claim()
+    world.no_storage = Why(Code.SYSTEM_ARTIFACTS_ELSEWHERE, "The mount went away.")
+    await world.loading.look()
+    assert not await world.loading.may_claim()
+    world.no_storage = None
+    await world.loading.look()
+    assert await world.loading.may_claim()

@@ -262,6 +262,15 @@ class WorkerAcknowledgement(Base):
     __table_args__ = (CheckConstraint("answer IN ('ready', 'refused')", name="answer"),)
 
 
+class Instance(Base):
+    """The one row that says which instance this is, and which folder holds its documents."""
+
+    __tablename__ = "instance"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    artifacts_id: Mapped[str | None] = mapped_column(String(40))  #: None until the first process has named it
+
+
 class Admission(Base):
     """The one row that first claims look at: which version, and whether a drain holds them."""
 

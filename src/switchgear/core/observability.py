@@ -28,6 +28,8 @@ class EventName(StrEnum):
     DATABASE_MIGRATED = "database.migrated"
     DATABASE_LOST = "database.lost"
     DATABASE_REGAINED = "database.regained"
+    ARTIFACTS_LOST = "artifacts.lost"
+    ARTIFACTS_REGAINED = "artifacts.regained"
     REQUEST_FAILED = "request.failed"
     CONFIGURATION_CREATED = "configuration.created"
     CONFIGURATION_REFUSED = "configuration.refused"

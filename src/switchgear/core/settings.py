@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     SECRET_NAMES: ClassVar[frozenset[str]] = frozenset({"bootstrap_token", "database_url"})
 
     home: Path = Field(Path(_HOME_DEFAULT), description="Folder of the instance's data.")
+    artifacts_dir: Path = Field(
+        Path(),
+        description="Folder of documents and large outputs, shared by all processes; HOME/artifacts when absent.",
+    )
     database_url: str = Field("", description="SQLAlchemy URL; SQLite in HOME when absent.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8420, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -170,6 +174,8 @@ class Settings(BaseSettings):
             raise ValueError("database_url must begin with sqlite:/// or postgresql://")
         object.__setattr__(self, "database_url", url)
         self._check_queue_backend()
+        if "artifacts_dir" not in self.model_fields_set:
+            object.__setattr__(self, "artifacts_dir", self.home / "artifacts")
         if not self.secrets_dirs:
             object.__setattr__(self, "secrets_dirs", (self.home / "secrets",))
         return self
@@ -283,8 +289,10 @@ def _merge(
     for name, value in overrides.items():
         if value is not None:
             values[name], origins[name] = value, "command line"
-    spoken_here = origins.get("home", "").startswith(("variable", "command"))
-    values["home"] = ((cwd if spoken_here else base) / str(values["home"])).absolute()
+    for name in ("home", "artifacts_dir"):
+        if name in values:
+            spoken_here = origins.get(name, "").startswith(("variable", "command"))
+            values[name] = ((cwd if spoken_here else base) / str(values[name])).absolute()
     _resolve_sources(values, base)
     return values, origins
 

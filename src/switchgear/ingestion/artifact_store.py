@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import os
 import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from typing import BinaryIO, Final
 
-from switchgear.core.database import DiskFull, ReadOnly
+from switchgear.core.database import ReadOnly
 from switchgear.domain.errors import Code, DomainError, NotFound
+from switchgear.ingestion.durable_files import disk_errors, sync_folder, try_out
 from switchgear.sdk.values import Blob
 
 #: Bytes that are collected before a thread writes them.
@@ -80,11 +79,23 @@ class ArtifactStore:
         self._free_bytes = free_bytes or (lambda path: shutil.disk_usage(path).free)
 
     async def start(self) -> None:
-        """Make the folders."""
+        """Make the folders, and see that files can be kept in them.
+
+        Raises:
+            ReadOnly: They cannot; the sentence says why.
+        """
         await asyncio.to_thread(self._make)
 
     def _make(self) -> None:
-        (self._folder / _TEMPORARY).mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self._folder / _TEMPORARY
+        try:
+            temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try_out(temporary, self._folder)
+        except OSError as error:
+            raise ReadOnly(
+                f"The folder of documents {self._folder} cannot be used: {error.strerror}. Let this user write there, "
+                "on one file system that renames and syncs files, or let ARTIFACTS_DIR name another folder."
+            ) from error
 
     def free_bytes(self) -> int:
         """Bytes that are free on the store's disk."""
@@ -316,7 +327,7 @@ class _Writer:
         self.size_bytes = 0
 
     def write(self, chunk: bytes) -> None:
-        with _disk_errors():
+        with disk_errors():
             if self._file is None:
                 self._file = self._temporary.open("xb")
             self._file.write(chunk)
@@ -330,7 +341,7 @@ class _Writer:
     def finish(self) -> Stored:
         sha256 = self.sha256
         place = _place(self._folder, sha256)
-        with _disk_errors():
+        with disk_errors():
             if self._file is None:
                 self._file = self._temporary.open("xb")
             self._file.flush()
@@ -352,28 +363,3 @@ class _Writer:
             with contextlib.suppress(OSError):  # on a full disk what is buffered fails a second time; it is not wanted
                 self._file.close()
             self._temporary.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Let the names in *folder* survive a power cut."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        _raise_for(error)
-
-
-def _raise_for(error: OSError) -> NoReturn:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise DiskFull("The disk is full; nothing was kept. Free some space and try again.") from error
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        raise ReadOnly("The folder of documents cannot be written. Make it writable and try again.") from error
-    raise error

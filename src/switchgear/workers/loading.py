@@ -36,6 +36,7 @@ class Loading:
         warm: Makes a configuration ready here; returns why it cannot be.
         others: Knows the other workers.
         worker_id: This process among them.
+        storage: Says why documents cannot be read or kept here; None when they can.
         metrics: Told what is loaded.
     """
 
@@ -48,6 +49,7 @@ class Loading:
         warm: Callable[[StoredConfiguration], Awaitable[Why | None]],
         others: OtherWorkers,
         worker_id: str,
+        storage: Callable[[], Awaitable[Why | None]],
         metrics: Metrics | None = None,
     ) -> None:
         self._statements = statements
@@ -56,17 +58,20 @@ class Loading:
         self._warm = warm
         self._others = others
         self._worker_id = worker_id
+        self._storage = storage
+        self._has_storage = True
         self._metrics = metrics
         self._wanted: int | None = None
         self.generation: int | None = None  #: of the version that is ready here; None when it is not the active one
         self.refusal: Why | None = None
 
     async def look(self) -> None:
-        """Make the active version ready when it is another one than before, or was refused.
+        """Look whether documents can be had; make the active version ready when it is another one, or was refused.
 
         Raises:
             DatabaseUnreachable: It is not known which one is active.
         """
+        self._has_storage = await self._storage() is None
         state = await admission.read(self._statements, self._pipeline)
         if state.active_configuration_id is None or state.generation == self.generation:
             return
@@ -87,7 +92,12 @@ class Loading:
             )
 
     async def may_claim(self) -> bool:
-        """Whether runs are taken here: the active version is ready, or nobody else has it ready either."""
+        """Whether runs are taken here: the active version is ready, or nobody else has it ready either.
+
+        None are taken while documents cannot be had: whoever is left with them would put them on hold for good.
+        """
+        if not self._has_storage:
+            return False
         if self._wanted is None or self.generation is not None:
             return True
         return not await self._others.has_loaded(self._wanted, but=self._worker_id)

@@ -21,7 +21,8 @@ from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import SYSTEM
 from switchgear.domain.audit import AuditAction, VerifyResult
-from switchgear.ingestion.artifact_store import ArtifactStore, sync_folder
+from switchgear.ingestion.artifact_folder import renew
+from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.backup.files import CopiedFiles
 from switchgear.ingestion.backup.manifest import (
     ARTIFACTS,
@@ -34,6 +35,7 @@ from switchgear.ingestion.backup.manifest import (
     read_manifest,
 )
 from switchgear.ingestion.backup.saving import verify_trail
+from switchgear.ingestion.durable_files import sync_folder
 from switchgear.ingestion.run_repository import RunRepository
 
 #: Where a restore works until everything is checked.
@@ -74,7 +76,7 @@ async def restore(folder: Path, settings: Settings, show: ShowProgress) -> Resto
     """
     manifest = read_manifest(folder)
     target = _refuse_unfit(manifest, settings)
-    staging = _stage(settings.home)
+    staging = _stage(settings)
     if target is not None:
         await asyncio.to_thread(_copy_database, folder, manifest, staging / DATABASE)
         url = f"sqlite:///{staging / DATABASE}"
@@ -86,15 +88,15 @@ async def restore(folder: Path, settings: Settings, show: ShowProgress) -> Resto
     await database.start()
     try:
         note = _judged(await verify_trail(database, manifest.audit_head), manifest)
-        copied = CopiedFiles(ArtifactStore(folder / ARTIFACTS), ArtifactStore(staging / ARTIFACTS))
+        copied = CopiedFiles(ArtifactStore(folder / ARTIFACTS), ArtifactStore(_staged_files(settings)))
         repository = RunRepository(database.narrow, settings.pipeline)
         with show("files", await repository.count_files()) as bar:
             await copied.take_all(repository, bar)
         _refuse_loss(copied.lacking, manifest)
-        token_file = await _record(database, manifest, staging)
+        token_file = await _record(database, manifest, staging, _staged_files(settings))
     finally:
         await database.close()
-    await asyncio.to_thread(_move, staging, settings.home, target)
+    await asyncio.to_thread(_move, settings, target)
     return Restored(
         manifest,
         settings.home,
@@ -118,8 +120,8 @@ def _refuse_unfit(manifest: Manifest, settings: Settings) -> Path | None:
         raise BackupRefused(
             f"The backup is of the pipeline {manifest.pipeline}, the settings name {settings.pipeline}. Set PIPELINE."
         )
-    home = settings.home
-    found = sorted({path.name for path in home.iterdir()} - _ALLOWED) if home.exists() else []
+    home, files = settings.home, settings.artifacts_dir
+    found = _found_in(home, _ALLOWED)
     if target is not None and target.exists() and target.name not in found:
         found.append(str(target))
     if found:
@@ -127,14 +129,31 @@ def _refuse_unfit(manifest: Manifest, settings: Settings) -> Path | None:
             f"The home {home} is not empty: it holds {found[0]}. Nothing was changed. Name another with "
             "SWITCHGEAR_HOME, or move that one away first."
         )
+    if found := _found_in(files, frozenset({STAGING, "lost+found"})):
+        raise BackupRefused(
+            f"The folder of documents {files} is not empty: it holds {found[0]}. Nothing was changed. Name another "
+            "with ARTIFACTS_DIR, or move its files away first."
+        )
     return target
 
 
-def _stage(home: Path) -> Path:
-    staging = home.absolute() / STAGING
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    shutil.rmtree(staging, ignore_errors=True)
-    (staging / ARTIFACTS / "tmp").mkdir(parents=True, mode=0o700)
+def _found_in(folder: Path, allowed: frozenset[str]) -> list[str]:
+    return sorted({path.name for path in folder.iterdir()} - allowed) if folder.exists() else []
+
+
+def _staged_files(settings: Settings) -> Path:
+    """Where files wait: on the file system that they will stand on."""
+    home, files = settings.home.absolute(), settings.artifacts_dir.absolute()
+    return home / STAGING / ARTIFACTS if files == home / ARTIFACTS else files / STAGING
+
+
+def _stage(settings: Settings) -> Path:
+    staging, files = settings.home.absolute() / STAGING, _staged_files(settings)
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (staging, files):
+        shutil.rmtree(folder, ignore_errors=True)
+    staging.mkdir(mode=0o700)
+    (files / "tmp").mkdir(parents=True, mode=0o700)
     return staging
 
 
@@ -178,10 +197,11 @@ def _refuse_loss(lacking: set[str], manifest: Manifest) -> None:
         )
 
 
-async def _record(database: Database, manifest: Manifest, staging: Path) -> Path:
-    """Write the audit entry, and make the admin's token anew."""
+async def _record(database: Database, manifest: Manifest, staging: Path, files: Path) -> Path:
+    """Write the audit entry, make an instance of its own of the copy, and the admin's token anew."""
     units = Units(database, wall_time_us)
     async with units() as unit:
+        await renew(unit.statements, files)
         await unit.audit.append(
             AuditAction.INSTANCE_RESTORED,
             actor=SYSTEM,
@@ -192,8 +212,15 @@ async def _record(database: Database, manifest: Manifest, staging: Path) -> Path
     return await AccessService(units, wall_time_us).ensure_admin_token(staging)
 
 
-def _move(staging: Path, home: Path, target: Path | None) -> None:
+def _move(settings: Settings, target: Path | None) -> None:
     """Move everything to its place; the database, without which there is no instance, comes last."""
+    home, files = settings.home.absolute(), _staged_files(settings)
+    staging = home / STAGING
+    if not files.is_relative_to(staging):
+        for path in sorted(files.iterdir()):
+            path.rename(settings.artifacts_dir / path.name)
+        files.rmdir()
+        sync_folder(settings.artifacts_dir)
     for path in sorted(staging.iterdir()):
         if path.name != DATABASE and path.suffix not in ("-wal", "-shm"):
             path.rename(home / path.name)

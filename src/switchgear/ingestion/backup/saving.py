@@ -22,7 +22,7 @@ from switchgear.core.database.statements import wall_time_us
 from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.audit import VerifyResult
-from switchgear.ingestion.artifact_store import ArtifactStore, sync_folder
+from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.backup.files import CopiedFiles
 from switchgear.ingestion.backup.manifest import (
     ARTIFACTS,
@@ -36,6 +36,7 @@ from switchgear.ingestion.backup.manifest import (
     ShowProgress,
     digest_of_file,
 )
+from switchgear.ingestion.durable_files import sync_folder
 from switchgear.ingestion.run_repository import RunRepository
 
 #: How often a copy is taken anew because something that it names was removed meanwhile.
@@ -66,7 +67,7 @@ async def save(settings: Settings, folder: Path, show: ShowProgress) -> Saved:
     if source is not None and not source.exists():
         raise BackupRefused(f"There is nothing to save: the database {source} is not there.")
     _begin(folder, allowed=set() if source else {DUMP})
-    copied = CopiedFiles(ArtifactStore(settings.home / ARTIFACTS), ArtifactStore(folder / ARTIFACTS))
+    copied = CopiedFiles(ArtifactStore(settings.artifacts_dir), ArtifactStore(folder / ARTIFACTS))
     await copied.store.start()
     for _ in range(_TRIES):
         url = settings.database_url if source is None else await _copy(source, folder, show)

@@ -40,20 +40,23 @@ async def _database(app: Services) -> Why | None:
 
 
 async def _storage(app: Services) -> Why | None:
-    return await asyncio.to_thread(_try_to_write, app.settings.home)
+    if (why := await app.artifact_folder.look()) is not None:
+        return why
+    for folder, what in ((app.settings.home, "home folder"), (app.settings.artifacts_dir, "folder of documents")):
+        if (why := await asyncio.to_thread(_try_to_write, folder, what)) is not None:
+            return why
+    return None
 
 
-def _try_to_write(home: Path) -> Why | None:
+def _try_to_write(folder: Path, what: str) -> Why | None:
     try:
-        with TemporaryFile(dir=home) as file:
+        with TemporaryFile(dir=folder) as file:
             file.write(b"x")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        action = NextAction("Make the home folder writable, or free some space", role="admin")
-        return Why(
-            Code.SYSTEM_READ_ONLY, f"The home folder cannot be written: {error.strerror}.", next_actions=[action]
-        )
+        action = NextAction(f"Make the {what} writable, or free some space", role="admin")
+        return Why(Code.SYSTEM_READ_ONLY, f"The {what} cannot be written: {error.strerror}.", next_actions=[action])
     return None
 
 

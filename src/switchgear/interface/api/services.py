@@ -15,8 +15,9 @@ from switchgear.core.module_service import ModuleService
 from switchgear.core.observability import Metrics
 from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
-from switchgear.domain.errors import DatabaseUnreachable
+from switchgear.domain.errors import DomainError
 from switchgear.domain.stage import IsolationReport
+from switchgear.ingestion.artifact_folder import ArtifactFolder
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.intake import Intake
 from switchgear.ingestion.run_service import RunService
@@ -40,8 +41,9 @@ class Services(Protocol):
     access: AccessService
     idempotency: Idempotency
     artifacts: ArtifactStore
+    artifact_folder: ArtifactFolder
     metrics: Metrics
     isolation: IsolationReport
     loading: Loading
     #: Why the database cannot be used yet, while that is tried again; None once all is up.
-    trouble: DatabaseUnreachable | None
+    trouble: DomainError | None

@@ -42,7 +42,7 @@ def worker(
     """Carry runs of an instance without serving its API, until stopped.
 
     Any number may work on one database, on PostgreSQL on other machines too: they share the instance's settings, its
-    documents (HOME/artifacts) and the installed modules. SIGTERM finishes what is at work or hands it back.
+    documents (ARTIFACTS_DIR) and the installed modules. SIGTERM finishes what is at work or hands it back.
     """
     from switchgear.interface.cli.worker_process import run_worker
 

@@ -118,6 +118,15 @@ REQUESTS: Final[Mapping[Code, Entry]] = {
         "The file system was mounted read-only, often after a disk fault, or permissions changed.",
         "Make it writable again. The server goes on by itself.",
     ),
+    Code.SYSTEM_ARTIFACTS_ELSEWHERE: Entry(
+        "The folder of documents is another one",
+        "The folder that ARTIFACTS_DIR names is not the one that this instance keeps its documents in, so this process "
+        "takes no runs. Nothing was changed.",
+        "The shared folder is not mounted on this machine, or the setting names another folder. The file `instance.id` "
+        "in the folder says whose it is.",
+        "Mount the shared folder, or set ARTIFACTS_DIR, the same folder on every machine. A mount that comes back is "
+        "noticed within seconds.",
+    ),
     Code.SYSTEM_DATABASE_UNREACHABLE: Entry(
         "The database does not answer",
         "The database did not answer in time. Nothing was changed by this request.",
