@@ -55,6 +55,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = install(tmp_path_factory.mktemp("pool"), modules=MODULES)
     (folder / "lively.py").write_text(LIVELY)
     write_distribution(folder, "lively", "1", {"upper-lively": "lively:Lively", "upper-threads": "threads:Threads"})
+    (folder / "liar.py").write_text(LIAR)
+    write_distribution(folder, "liar", "1", {"upper-liar": "liar:Liar"})
     (folder / "threads.py").write_text(THREADS)
     sys.path.insert(0, str(folder))
     yield folder
@@ -111,6 +113,32 @@ class Threads(Module):
 
     def run(self, text: Text) -> Upper:
         return Upper(text=text.text.upper())
+'''
+
+
+#: A module that was taken over and speaks to the engine itself.
+LIAR = '''
+import os
+from switchgear.sdk import Context, Module, module
+from switchgear.sdk.host import frames
+from switchgear_tiny.contracts import Text, Upper
+
+@module(stage="upper", contract="tiny-upper@1", version="1.0.0", guarantees={"is_upper", "keeps_length"})
+class Liar(Module):
+    """Answers by itself."""
+
+    def run(self, text: Text, ctx: Context) -> Upper:
+        pipe = ctx._connection
+        if text.text == "large":
+            frames.send(pipe, {"outcome": "succeeded"}, b"x" * (65 << 20))
+        if text.text == "nonsense":
+            pipe.sendall(b"\\xff" * 64)
+        if text.text == "odd":
+            frames.send(pipe, {"outcome": "no such outcome"})
+        if text.text == "artifact":
+            frames.send(pipe, {"save": "/etc/passwd", "media_type": "text/plain"})
+            return Upper(text=frames.receive(pipe).header["message"])
+        return Upper(text=text.text)
 '''
 
 
@@ -550,6 +578,24 @@ async def test_a_thread_that_goes_on_costs_the_process_its_place(desk: Desk) -> 
     assert desk.recycled == [("upper-faulty", "threads")]
 
 
+@pytest.mark.parametrize(
+    ("text", "detail"), [("large", "output_too_large"), ("nonsense", "protocol"), ("odd", "protocol")]
+)
+async def test_a_module_that_speaks_for_its_process_gains_nothing(desk: Desk, text: str, detail: str) -> None:
+    memory_before = _resident_mib(os.getpid())
+    result = await desk.run(use_of("upper-liar"), text)
+
+    assert (result.outcome, result.detail) == (Outcome.CONTRACT_VIOLATION, detail), result
+    assert _resident_mib(os.getpid()) < memory_before + 30
+    assert output(await desk.run(use_of("upper-liar"), "after"))["text"] == "after"
+
+
+async def test_a_module_gets_no_file_of_the_server_as_an_artifact(desk: Desk) -> None:
+    said = output(await desk.run(use_of("upper-liar"), "artifact"))["text"]
+
+    assert (said, desk.artifacts) == ("the file is outside the scratch folder", [])
+
+
 async def test_an_invalid_output_is_handed_on_for_the_contract_to_refuse(desk: Desk) -> None:
     assert output(await desk.run(use_of(mode="invalid")))["text"] == 7
 
@@ -690,6 +736,14 @@ def other_pools(desk: Desk, **others: Any) -> ModulePools:
         default_concurrency=2,
         **others,
     )
+
+
+async def test_the_scratch_folder_of_a_dead_process_is_removed(desk: Desk) -> None:
+    use = use_of(mode="segv", only_if="POISON")
+    for _ in range(3):
+        await desk.run(use, "POISON")
+
+    await until(lambda: len(list(desk.folder.glob("scratch/*/p1/*/w*"))) == desk.pools.describe()[0]["workers"] > 0)
 
 
 async def test_a_fork_server_that_dies_is_replaced(desk: Desk) -> None:

@@ -53,13 +53,18 @@ class WorkerProcess:
             self.exited.set_result(code)
         self.pipe.close()
         self.printed.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        # The next module of the chain waits for this, and on a slow disk all who share the loop would.
+        asyncio.get_running_loop().run_in_executor(None, _remove, self.scratch)
 
     async def gone(self, within_s: float) -> bool:
         """Wait until it is gone; False when that takes longer than *within_s*."""
         if not self.exited.done():
             await asyncio.wait([self.exited], timeout=within_s)
         return self.exited.done()
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def identity(path: str) -> tuple[int, int] | None:
