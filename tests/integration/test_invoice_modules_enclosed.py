@@ -68,6 +68,13 @@ async def test_a_built_in_module_works_enclosed(pools: ModulePools, tmp_path: Pa
         assert result.outcome is Outcome.SUCCEEDED, (number, result)
 
 
+@pytest.mark.parametrize("module_id", sorted(MODULES))
+def test_no_module_that_reads_documents_runs_inside_the_server(module_id: str) -> None:
+    spec = MODULES[module_id].spec
+
+    assert "blob" not in spec.inputs or spec.min_isolation != "L0"
+
+
 def _skip_what_is_not_installed(module: type[Module]) -> None:
     for name in module.spec.requires.packages:
         package = name.partition(">")[0]

@@ -490,6 +490,7 @@ def test_the_level_follows_trust() -> None:
     assert level(make(id="a", min_isolation="L0", distribution="switchgear"), level="L2") == "L0"
     assert level(make(id="a", min_isolation="L0", distribution="switchgear"), level="L2", isolate_all=True) == "L2"
     assert level(make(id="a", min_isolation="L1", distribution="other"), level="L2") == "L2"
+    assert level(make(id="a", min_isolation="L0", distribution="switchgear"), level="L3", isolate_all=True) == "L3"
 
 
 def test_what_a_module_declares_is_what_its_processes_may_reach() -> None:
