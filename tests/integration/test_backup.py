@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import shlex
 import sqlite3
 import subprocess
@@ -19,12 +21,13 @@ import pytest
 from factories.instance import settings_for
 from factories.runs import Room, output
 from switchgear.core import migrations
-from switchgear.core.database import Database, copying
+from switchgear.core.database import Database, DiskFull, copying
 from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import SYSTEM
 from switchgear.domain.audit import AuditAction
 from switchgear.domain.run import RunStatus
+from switchgear.ingestion import durable_files
 from switchgear.ingestion.artifact_folder import MARKER, ArtifactFolder, ArtifactsElsewhere
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.backup import BackupRefused, Restored, Saved, restore, save
@@ -145,6 +148,55 @@ async def test_everything_that_rows_name_is_saved_and_brought_back(house: House)
     finally:
         await database.close()
     assert actions == ["token.created", "instance.restored", "module.rescanned"]
+
+
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every descriptor that is synced from now on."""
+    numbers: list[int] = []
+    fsync = os.fsync
+
+    def remember(number: int) -> None:
+        numbers.append(number)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    return numbers
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("can_sync_whole", [True, False])
+async def test_files_are_synced_together_where_the_file_system_can_and_else_each(
+    house: House, monkeypatch: pytest.MonkeyPatch, can_sync_whole: bool
+) -> None:
+    if not can_sync_whole:
+        monkeypatch.setattr(durable_files, "_SYNCED_WHOLE", frozenset())
+    with contextlib.closing(durable_files.WholeSync(house.folder)) as whole:
+        if whole.is_possible is not can_sync_whole:
+            pytest.skip("this file system syncs files one by one")
+    numbers = synced(monkeypatch)
+    await house.save("few")
+    few = len(numbers)
+    for number in range(20):
+        await house.send(b"%d" % number)
+    numbers.clear()
+    saved = await house.save("many")
+    assert saved.manifest.counts["files"] == 23
+    assert len(numbers) == few if can_sync_whole else len(numbers) >= few + 20
+
+
+@ON_SQLITE
+async def test_a_backup_whose_files_could_not_be_synced_is_not_finished(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(sync: durable_files.WholeSync) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(durable_files.WholeSync, "sync", fail)
+    with pytest.raises(DiskFull):
+        await house.save()
+    assert (house.folder / "saved" / "UNFINISHED").exists()
+    with pytest.raises(BackupRefused):
+        await house.restore()
 
 
 @ON_SQLITE

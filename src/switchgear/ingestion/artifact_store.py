@@ -73,7 +73,8 @@ class ArtifactStore:
     def __init__(
         self, folder: Path, *, min_free_bytes: int = 0, free_bytes: Callable[[Path], int] | None = None
     ) -> None:
-        self._folder = folder
+        self.folder = folder
+        self.syncs_each = True  #: whoever sets it to False syncs all files in the end
         self._min_free_bytes = min_free_bytes
         self._durable: set[Path] = set()  #: folders whose names are known to survive a power cut
         self._free_bytes = free_bytes or (lambda path: shutil.disk_usage(path).free)
@@ -87,19 +88,19 @@ class ArtifactStore:
         await asyncio.to_thread(self._make)
 
     def _make(self) -> None:
-        temporary = self._folder / _TEMPORARY
+        temporary = self.folder / _TEMPORARY
         try:
             temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
-            try_out(temporary, self._folder)
+            try_out(temporary, self.folder)
         except OSError as error:
             raise ReadOnly(
-                f"The folder of documents {self._folder} cannot be used: {error.strerror}. Let this user write there, "
+                f"The folder of documents {self.folder} cannot be used: {error.strerror}. Let this user write there, "
                 "on one file system that renames and syncs files, or let ARTIFACTS_DIR name another folder."
             ) from error
 
     def free_bytes(self) -> int:
         """Bytes that are free on the store's disk."""
-        return self._free_bytes(self._folder)
+        return self._free_bytes(self.folder)
 
     @property
     def is_low(self) -> bool:
@@ -123,7 +124,7 @@ class ArtifactStore:
                 "Free some space on the disk of HOME, or lower MIN_FREE_BYTES.",
                 free_bytes=self.free_bytes(),
             )
-        writer = _Writer(self._folder, self._durable)
+        writer = _Writer(self.folder, self._durable, syncs=self.syncs_each)
         try:
             async for chunk in _collected(stream):
                 if writer.size_bytes + len(chunk) > max_bytes:
@@ -138,7 +139,7 @@ class ArtifactStore:
         return await asyncio.to_thread(self._put_all, data)
 
     def _put_all(self, data: bytes) -> Stored:
-        writer = _Writer(self._folder, self._durable)
+        writer = _Writer(self.folder, self._durable, syncs=self.syncs_each)
         try:
             writer.write(data)
             return writer.finish()
@@ -147,7 +148,7 @@ class ArtifactStore:
 
     def put_file(self, path: Path, media_type: str) -> Blob:
         """Keep a copy of a module's file; blocks, so call it in a thread. Raises as `put`."""
-        writer = _Writer(self._folder, self._durable)
+        writer = _Writer(self.folder, self._durable, syncs=self.syncs_each)
         try:
             with path.open("rb") as file:
                 while chunk := file.read(_CHUNK):
@@ -166,7 +167,7 @@ class ArtifactStore:
         """
         if self.path(sha256).exists():
             return Adopted.KNOWN
-        writer = _Writer(self._folder, self._durable)
+        writer = _Writer(self.folder, self._durable, syncs=self.syncs_each)
         try:
             with other.open(sha256) as file:
                 while chunk := file.read(_CHUNK):
@@ -190,7 +191,7 @@ class ArtifactStore:
         """
         if not _DIGEST.match(sha256):
             raise NotFound("That is no SHA-256 digest.")
-        return _place(self._folder, sha256)
+        return _place(self.folder, sha256)
 
     def open(self, sha256: str) -> BufferedReader:
         """Open it for reading.
@@ -248,7 +249,7 @@ class ArtifactStore:
     def older_than(self, age_s: float) -> Iterator[list[str]]:
         """Yield digests of files that were kept longer ago, a few folders at a time; blocks."""
         until = time.time() - age_s
-        for folder in sorted(self._folder.glob("[0-9a-f][0-9a-f]")):
+        for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
             found = []
             for path in folder.glob("[0-9a-f][0-9a-f]/*"):
                 with contextlib.suppress(FileNotFoundError):
@@ -263,7 +264,7 @@ class ArtifactStore:
         One that was kept less than *age_s* seconds ago stays, and 0 is returned: whoever sends the same bytes again has
         them in place before a row names them. So that none comes in between, it is taken aside and looked at then.
         """
-        place, aside = self.path(sha256), self._folder / _TEMPORARY / sha256
+        place, aside = self.path(sha256), self.folder / _TEMPORARY / sha256
         try:
             if time.time() - place.stat().st_mtime < age_s:
                 return 0
@@ -283,7 +284,7 @@ class ArtifactStore:
 
     def _sweep(self, max_age_s: float) -> int:
         removed = 0
-        for path in (self._folder / _TEMPORARY).glob("*"):
+        for path in (self.folder / _TEMPORARY).glob("*"):
             with contextlib.suppress(FileNotFoundError):
                 if _DIGEST.match(path.name) and not self.path(path.name).exists():
                     path.rename(self.path(path.name))  # whoever took it aside was killed before it was looked at
@@ -318,8 +319,9 @@ async def _collected(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 class _Writer:
     """One file on its way into the store; every method blocks."""
 
-    def __init__(self, folder: Path, durable: set[Path]) -> None:
+    def __init__(self, folder: Path, durable: set[Path], *, syncs: bool) -> None:
         self._folder = folder
+        self._syncs = syncs
         self._durable = durable
         self._temporary = folder / _TEMPORARY / os.urandom(16).hex()
         self._file: BinaryIO | None = None
@@ -346,16 +348,21 @@ class _Writer:
                 self._file = self._temporary.open("xb")
             self._file.flush()
             os.fchmod(self._file.fileno(), 0o400)
-            os.fsync(self._file.fileno())
+            if self._syncs:
+                os.fsync(self._file.fileno())
             self._file.close()
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._temporary.replace(place)
-            sync_folder(place.parent)
-            for folder in (place.parent, place.parent.parent):  # whoever made it may not have synced it yet
-                if folder not in self._durable:
-                    sync_folder(folder.parent)
-                    self._durable.add(folder)
+            if self._syncs:
+                self._sync_names(place)
         return Stored(sha256, self.size_bytes, place)
+
+    def _sync_names(self, place: Path) -> None:
+        sync_folder(place.parent)
+        for folder in (place.parent, place.parent.parent):  # whoever made it may not have synced it yet
+            if folder not in self._durable:
+                sync_folder(folder.parent)
+                self._durable.add(folder)
 
     def discard(self) -> None:
         """Remove what is left of it; nothing after `finish`."""

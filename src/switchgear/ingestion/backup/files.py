@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from switchgear.ingestion.artifact_store import Adopted, ArtifactStore
 from switchgear.ingestion.backup.manifest import Bar
+from switchgear.ingestion.durable_files import WholeSync, disk_errors
 from switchgear.ingestion.run_repository import RunRepository
 from switchgear.ingestion.run_repository.files import digests_in
 
@@ -28,7 +30,19 @@ class CopiedFiles:
     lacking: set[str] = field(default_factory=set)
 
     async def take_all(self, repository: RunRepository, bar: Bar) -> None:
-        """Copy everything that the rows name."""
+        """Copy everything that the rows name; it survives a power cut when this returns.
+
+        Raises:
+            DiskFull: There was no room left.
+            ReadOnly: The folder cannot be written.
+        """
+        with closing(WholeSync(self.store.folder)) as whole:
+            self.store.syncs_each = not whole.is_possible
+            await self._take_all(repository, bar)
+            with disk_errors():
+                await asyncio.to_thread(whole.sync)
+
+    async def _take_all(self, repository: RunRepository, bar: Bar) -> None:
         async for sha256 in repository.document_files():
             await self._take(sha256, bar)
         async for sha256 in repository.output_files():
