@@ -182,6 +182,33 @@ def test_a_worker_on_another_machine_carries_runs_with_the_shared_folder_and_non
     assert not (tmp_path / "other" / "artifacts").exists()
 
 
+def test_while_the_shared_folder_is_gone_nothing_is_taken_and_all_goes_on_when_it_is_back(
+    start: Start, hire: Hire, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    server = start(WORKERS="0", ARTIFACTS_DIR=str(shared))
+    accepted = server.send("before")["run"]["id"]
+    hire(server, "--concurrency", "1", "--metrics-port", "0", "--json")
+    assert server.ended(accepted)["status"] == "succeeded"
+
+    def ready() -> list[int]:
+        return [httpx2.get(f"{url}/readyz").status_code for url in (server.url, watched_at(server))]
+
+    shared.rename(tmp_path / "unmounted")
+    shared.mkdir()  # where it was mounted
+    until(lambda: ready() == [503, 503])
+    until(lambda: "artifacts.lost" in (server.home / "worker-0.txt").read_text())
+    refused = server.request("POST", "/documents", files={"file": ("a.txt", b"meanwhile", "text/plain")}, expect=503)
+    assert refused.json()["code"] == "system.read_only"
+    again = server.request("POST", f"/runs/{accepted}/retry", json={"from": "start"}, expect=(200, 202)).json()["id"]
+    shared.rmdir()
+    (tmp_path / "unmounted").rename(shared)
+
+    until(lambda: ready() == [200, 200])
+    assert server.ended(again)["status"] == "succeeded"
+    assert server.ended(server.send("after")["run"]["id"])["status"] == "succeeded"
+
+
 # --- what a worker says about itself ---
 
 

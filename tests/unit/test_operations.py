@@ -81,6 +81,15 @@ def test_every_alert_has_a_name_of_its_own() -> None:
     assert len(names) == len(set(names)) > 10
 
 
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_reads_every_alert() -> None:
+    checked = subprocess.run(
+        ["promtool", "check", "rules", str(OPS / "alerts.yml")], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert f"{len(RULES)} rules found" in checked.stdout
+
+
 def test_the_dashboard_asks_whoever_opens_it_for_the_source_of_its_data() -> None:
     assert {panel["datasource"]["uid"] for panel in PANELS} == {"${datasource}"}
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in PANELS]
