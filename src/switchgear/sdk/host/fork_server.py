@@ -71,6 +71,8 @@ def serve(control_number: int, module_id: str, memory_mb: int, apart: int = 0, *
     trouble = namespaces.enter(apart) if apart else ""
     if trouble:
         _refuse(control, OSError(f"no namespaces: {trouble}"), "isolation")
+    gc.collect()
+    gc.freeze()  # shared pages stay shared after a fork
     server = _Server(control, module_id, module, namespaces.start_keeper() if apart else None)
     frames.send(control, {"ready": os.getpid()})
     server.run()
@@ -108,8 +110,6 @@ class _Server:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._ending = False
-        gc.collect()
-        gc.freeze()  # shared pages stay shared after a fork
 
     def _on_term(self, *_: object) -> None:
         self._ending = True
