@@ -18,6 +18,7 @@ import structlog
 from factories import plugin
 from switchgear.core import job_schema
 from switchgear.interface.cli.app import run
+from switchgear.interface.cli.module_trial import temporary_settings
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -293,6 +294,19 @@ def test_a_module_is_tried_on_a_real_document_without_activating_anything(switch
     assert switchgear.json("documents", "list") == []
     switchgear("modules", "try", "upper-other", "missing.txt", expect=2)
     switchgear("modules", "try", "upper-nothing", "one.txt", expect=1)
+
+
+def test_a_trial_keeps_its_hands_off_the_database_documents_and_jobs_of_the_instance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWITCHGEAR_ARTIFACTS_DIR", str(tmp_path / "shared"))
+    monkeypatch.setenv("SWITCHGEAR_DATABASE_URL", "postgresql://db.example/switchgear")
+    monkeypatch.setenv("SWITCHGEAR_QUEUE_BACKEND", "procrastinate")
+    settings = temporary_settings(tmp_path / "trial")
+    assert settings.artifacts_dir == tmp_path / "trial" / "artifacts"
+    assert settings.database_url == f"sqlite:///{tmp_path}/trial/switchgear.db"
+    assert settings.queue_backend == "builtin"
 
 
 def test_a_trial_that_fails_names_no_command_for_a_run_that_is_gone(switchgear: Commands) -> None:

@@ -30,7 +30,7 @@ def run_trial(active: Mapping[str, Any], module: Mapping[str, Any], file: Path) 
     """
     content = trial_content(active, module)
     with tempfile.TemporaryDirectory(prefix="switchgear-try-") as folder, asyncio.Runner() as runner:
-        return runner.run(_run(_temporary(Path(folder)), runner, module["id"], content, file))
+        return runner.run(_run(temporary_settings(Path(folder)), runner, module["id"], content, file))
 
 
 def trial_content(active: Mapping[str, Any], module: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,12 +52,15 @@ def _without_none(policy: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _temporary(folder: Path) -> Settings:
+def temporary_settings(folder: Path) -> Settings:
+    """Return the settings of the temporary instance: those of the one here, with nothing that it keeps."""
     here = settings_here()
     return settings_here(
         {
             "home": str(folder),
             "database_url": f"sqlite:///{folder / 'switchgear.db'}",
+            "artifacts_dir": str(folder / "artifacts"),
+            "queue_backend": "builtin",
             "secrets_dirs": os.pathsep.join(str(one) for one in here.secrets_dirs),
             "auto_configure": False,
             "workers": 1,
