@@ -470,11 +470,19 @@ def _resident_mib(pid: int) -> int:
 
 @at_levels("L1", "L2", "L3")
 async def test_nothing_that_a_good_call_started_is_left_when_it_returns(desk: Desk) -> None:
-    result = await desk.run(use_of(mode="setsid_child"))
+    use = use_of(mode="many_children")
+    await desk.warm(use)
+    server = desk.pools.describe()[0]["server_pid"]
+
+    result = await desk.run(use)
+    left = set(desk.processes()) - _own(desk) - set(_starting(desk))
 
     assert output(result)["text"] == "HELLO"
+    assert left == set()
     assert desk.recycled == [("upper-faulty", "processes")]
-    assert set(desk.processes()) <= _own(desk) | set(_starting(desk))
+    assert desk.pools.describe()[0]["server_pid"] == server, "it cost more than the worker"
+    assert output(await desk.run(use, "again"))["text"] == "AGAIN"
+    assert desk.pools.describe()[0]["server_pid"] == server
 
 
 def _starting(desk: Desk) -> list[int]:

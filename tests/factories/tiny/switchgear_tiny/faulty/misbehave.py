@@ -54,6 +54,7 @@ Deed = Literal[
     "leak_memory",
     "print",
     "setsid_child",
+    "many_children",
     "fork_bomb",
     "thread",
     "close_fds",
@@ -219,6 +220,13 @@ def _setsid_child(settings: FaultSettings, ctx: Context) -> None:
     subprocess.Popen(["/bin/sleep", "3599"], start_new_session=True)
 
 
+def _many_children(settings: FaultSettings, ctx: Context) -> None:
+    for _ in range(60):
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(3600)
+
+
 def _fork_bomb(settings: FaultSettings, ctx: Context) -> None:
     for _ in range(4):  # sixteen processes, each in a session of its own
         if os.fork() == 0:
@@ -273,6 +281,7 @@ DEEDS: Final[dict[str, Callable[[FaultSettings, Any], None]]] = {
     "leak_memory": _leak_memory,
     "print": _print,
     "setsid_child": _setsid_child,
+    "many_children": _many_children,
     "fork_bomb": _fork_bomb,
     "thread": _thread,
     "close_fds": _close_fds,
