@@ -154,7 +154,7 @@ class Reach(Module):
         try:
             answer = DEEDS[deed](thing)
         except OSError as error:
-            if error.errno in (errno.ESRCH, errno.ENOENT):
+            if error.errno in (errno.ESRCH, errno.ENOENT, errno.ENOSYS):
                 answer = "not there"
             elif error.errno in (errno.EACCES, errno.EPERM, errno.EXDEV):  # the last: a link out of its folder
                 answer = "refused"
@@ -445,6 +445,14 @@ async def test_a_call_that_no_reader_of_documents_needs_is_refused(
     assert (await bench.reach(f"call {number} {arguments}", level="L3", network=network))[0] == "refused"
     if name != "userfaultfd":  # not every machine offers it
         assert (await bench.reach(f"call {number} {arguments}", level="L2", network=network))[0] == "done"
+
+
+async def test_a_call_whose_wishes_cannot_be_read_is_said_not_to_exist(bench: Bench) -> None:
+    needs_level("L3")
+
+    assert (await bench.reach(f"call {seccomp.CLONE3} 0 0", level="L3"))[0] == "not there"
+    with pytest.raises(AssertionError, match="Errno 22"):
+        await bench.reach(f"call {seccomp.CLONE3} 0 0", level="L2")
 
 
 async def test_the_rights_of_an_administrator_are_given_up_but_for_those_over_files(bench: Bench) -> None:

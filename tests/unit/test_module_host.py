@@ -1,7 +1,10 @@
 """The child side of a module process, as far as it can be tried without one: frames, documents, context, measures."""
 
+import errno
 import os
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -13,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchgear.sdk import Limits, SecretRef, Unavailable
-from switchgear.sdk.host import frames, measures
+from switchgear.sdk.host import frames, measures, seccomp
 from switchgear.sdk.host.context import MAX_LOG_EVENTS, Document, DocumentReader, WorkerContext, delivery_key
 from switchgear.sdk.host.enclosure import Enclosure, rules
 from switchgear.sdk.host.failures import failure_of
@@ -234,6 +237,50 @@ def test_what_is_private_stays_hidden_inside_what_may_be_read(tmp_path: Path, mo
         str(tmp_path / "scratch"): CHANGE,
     }
     assert "/" not in found
+
+
+# --- the filter of calls, as the kernel reads it: on every machine, also where it cannot be tried ---
+
+ALLOWED, NO_PERMISSION, NOT_THERE = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+
+
+def verdict(program: bytes, audit: int, number: int, first: int = 0) -> int:
+    """Run the instructions on one call."""
+    described = struct.pack("=IIQQ", number, audit, 0, first)
+    steps = list(struct.iter_unpack("HBBI", program))
+    at = loaded = 0
+    while True:
+        what, yes, no, value = steps[at]
+        if what == 0x06:
+            return int(value)
+        if what == 0x20:
+            loaded = struct.unpack_from("=I", described, value)[0]
+        else:
+            holds = {0x15: loaded == value, 0x35: loaded >= value, 0x45: bool(loaded & value)}[what]
+            at += yes if holds else no
+        at += 1
+
+
+@pytest.mark.parametrize("name", ["x86_64", "aarch64"])
+def test_the_filter_refuses_what_it_names_and_nothing_else(name: str) -> None:
+    known = seccomp._MACHINES[name]
+    strict = seccomp.refused_calls(known, sockets=True, dangerous=True)
+    program = seccomp._program(known, strict, dangerous=True)
+    weak = seccomp._program(known, seccomp.refused_calls(known, sockets=True), dangerous=False)
+    dangerous = {numbers[known.column] for numbers in seccomp.DANGEROUS.values()} - {0}
+    thread, user_namespace = 0x3D0F00, 0x10000000 | signal.SIGCHLD
+
+    found = {number: verdict(program, known.audit, number) for number in range(500)}
+    refused = {number for number, answer in found.items() if answer == NO_PERMISSION}
+    assert refused == dangerous | {known.socket, known.io_uring_setup}
+    assert {number for number, answer in found.items() if answer == NOT_THERE} == {seccomp.CLONE3}
+    assert verdict(program, known.audit, known.clone, thread) == ALLOWED
+    assert verdict(program, known.audit, known.clone, user_namespace) == NO_PERMISSION
+    assert verdict(program, known.audit, 0x40000000) == NO_PERMISSION, "the other set of numbers of x86-64"
+    assert verdict(program, known.audit ^ 1, 0) == NO_PERMISSION, "the calls of another machine"
+    assert verdict(weak, known.audit, known.socket) == NO_PERMISSION
+    assert verdict(weak, known.audit, known.clone, user_namespace) == ALLOWED
+    assert verdict(weak, known.audit, seccomp.CLONE3) == ALLOWED
 
 
 # --- measures ---

@@ -31,7 +31,7 @@ _X32: Final = 0x40000000
 #: What `clone` may not be asked for: namespaces of every kind. `clone3` hides it in memory: it is not there, and
 #: programs fall back to `clone`.
 _NEW_NAMESPACES: Final = 0x7E020000
-_CLONE3: Final = 435
+CLONE3: Final = 435
 
 #: What reaches other processes, the kernel or the machine, or widens what an attacker can try; none is needed to read
 #: a document. Numbers on x86-64 and on 64-bit ARM; 0 where the machine does not have it.
@@ -121,10 +121,8 @@ def refuse(*, sockets: bool = False, truncate: bool = False, dangerous: bool = F
     known = machine()
     if known is None:
         return f"there is no filter for {sys.platform} on {os.uname().machine}"
-    refused = {known.socket, known.io_uring_setup} if sockets else set()
-    refused |= {known.truncate} if truncate else set()
-    refused |= {numbers[known.column] for numbers in DANGEROUS.values()} - {0} if dangerous else set()
-    program = _program(known, sorted(refused), dangerous)
+    refused = refused_calls(known, sockets=sockets, truncate=truncate, dangerous=dangerous)
+    program = _program(known, refused, dangerous=dangerous)
     code = ctypes.create_string_buffer(program, len(program))
     described = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code)))
     library = ctypes.CDLL(None, use_errno=True)
@@ -133,7 +131,17 @@ def refuse(*, sockets: bool = False, truncate: bool = False, dangerous: bool = F
     return f"the kernel refused the filter: {os.strerror(ctypes.get_errno())}"
 
 
-def _program(known: Machine, refused: list[int], dangerous: bool) -> bytes:
+def refused_calls(
+    known: Machine, *, sockets: bool = False, truncate: bool = False, dangerous: bool = False
+) -> list[int]:
+    """Numbers of the calls that `refuse` refuses whatever they ask for."""
+    refused = {known.socket, known.io_uring_setup} if sockets else set()
+    refused |= {known.truncate} if truncate else set()
+    refused |= {numbers[known.column] for numbers in DANGEROUS.values()} - {0} if dangerous else set()
+    return sorted(refused)
+
+
+def _program(known: Machine, refused: list[int], *, dangerous: bool) -> bytes:
     """Instructions of eight bytes; the steps name where they go if the test holds and if it does not, "" being on."""
     steps = [
         (_LOAD, _MACHINE_AT, "", ""),
@@ -144,7 +152,7 @@ def _program(known: Machine, refused: list[int], dangerous: bool) -> bytes:
     ]
     if dangerous:
         steps += [
-            (_IF_EQUAL, _CLONE3, "absent", ""),
+            (_IF_EQUAL, CLONE3, "absent", ""),
             (_IF_EQUAL, known.clone, "", "allow"),
             (_LOAD, _FIRST_ARGUMENT_AT, "", ""),
             (_IF_ANY_BIT, _NEW_NAMESPACES, "refuse", ""),
