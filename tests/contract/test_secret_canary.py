@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from factories.instance import Instance, problem_of, running, settings_for
-from switchgear.core.logging import configure_logging
+from switchgear.core.logging import configure_logging, renew
 from switchgear.interface.api.main import api_routes
 from switchgear.interface.api.routes import BASE, ROUTERS
 
@@ -29,6 +29,7 @@ def log() -> Any:
     configure_logging(level="debug", stream=stream)
     yield stream
     structlog.configure(**before)
+    renew()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import structlog
 
 from factories import plugin
 from switchgear.core import job_schema
+from switchgear.core.logging import renew
 from switchgear.interface.cli.app import run
 from switchgear.interface.cli.module_trial import temporary_settings
 
@@ -74,12 +75,14 @@ def switchgear(
     monkeypatch.chdir(tmp_path / "instance")
     yield Commands(tmp_path / "instance", capsys)
     structlog.configure(**before)
+    renew()
 
 
 def _quiet(**_options: Any) -> None:
     """What the command does to logs, without a trace in later tests of this process: cached loggers stay for ever."""
     quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)
     structlog.configure(wrapper_class=quiet, cache_logger_on_first_use=False)
+    renew()
 
 
 def write(folder: Path, **texts: str) -> list[str]:

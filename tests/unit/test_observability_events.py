@@ -15,7 +15,7 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 import switchgear
-from switchgear.core.logging import bound, configure_logging, get_logger, request_context
+from switchgear.core.logging import bound, configure_logging, get_logger, renew, request_context
 from switchgear.core.observability import EventName, Metrics
 from switchgear.core.secrets import SecretResolver
 from switchgear.domain.activation import Kind, Mode, OnExpiry, State, StoredActivation
@@ -53,6 +53,7 @@ def restored_logging() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     structlog.reset_defaults()
+    renew()
     root.handlers, root.level = handlers, level
 
 

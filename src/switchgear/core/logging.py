@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -43,6 +43,23 @@ class _Output:
             self._stream.flush()
 
     log = debug = info = warning = warn = error = critical = fatal = failure = err = exception = msg
+
+
+class _Logger:
+    """Makes each of its methods once after `configure_logging`; making them anew for each line costs as much as it."""
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(structlog.get_logger().bind(), name)
+        vars(self)[name] = method
+        return method
+
+
+_LOGGER: Final = _Logger()
+
+
+def renew() -> None:
+    """Take over how the library is configured now; `configure_logging` does it."""
+    vars(_LOGGER).clear()
 
 
 class _Handler(logging.Handler):
@@ -81,6 +98,7 @@ def configure_logging(
         logger_factory=lambda *_: output,
         cache_logger_on_first_use=True,
     )
+    renew()
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *chain],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
@@ -102,9 +120,8 @@ def request_context(request_id: str, actor: str | None = None) -> Iterator[None]
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
-    """Return a logger; its lines carry the request, the caller, and what `bound` says."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-    return logger
+    """Return the logger; its lines carry the request, the caller, and what `bound` says."""
+    return cast(structlog.typing.FilteringBoundLogger, _LOGGER)
 
 
 #: Adds fields, such as run_id, to every line written inside a with block.
@@ -131,8 +148,11 @@ def _renderer(log_format: LogFormat) -> structlog.typing.Processor:
     return structlog.processors.JSONRenderer(serializer=_as_json)
 
 
+_ENCODE: Final = json.JSONEncoder(default=str, separators=(",", ":")).encode  # made once, not for each line
+
+
 def _as_json(value: Any, **_options: Any) -> str:
-    return json.dumps(value, default=str, ensure_ascii=True, separators=(",", ":"))
+    return _ENCODE(value)
 
 
 def _add_context(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
