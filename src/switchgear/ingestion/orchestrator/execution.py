@@ -55,7 +55,7 @@ class Execution:
         if self._claim.cancel_requested:
             return await self._commits.end(RunStatus.CANCELLED, None, stage_id=self._claim.at_stage_id)
         plan = await self._commits.ask(lambda: self._plans.get(self._claim.configuration_id))
-        if not await self._artifacts.verify(self._claim.sha256):
+        if not await self._artifacts.verify(self._claim.sha256, self._claim.size_bytes):
             return await self._park_corrupt("its document")
         work = self._work = RunWork(self._claim, plan, self._document())
         if not self._claim.first or self._claim.stage_id is not None:
