@@ -361,7 +361,10 @@ async def test_what_a_worker_saw_holds_until_two_good_probes(bench: Bench) -> No
     made = await bench.start()
     lack = Lack(Code.MODULE_PROBE_FAILED, "the licence ended")
     digest = sha256_of({"mode": "ok"})
+    before = made.current()
+    assert made.current() is before, "a snapshot was made although nothing had changed"
     [change] = made.report_unavailable("upper-faulty", digest, lack, {"mode": "ok"})
+    assert made.current() is not before
 
     assert change.after is ModuleStatus.UNAVAILABLE
     assert made.report_unavailable("upper-faulty", digest, lack) == []

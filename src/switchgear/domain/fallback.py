@@ -137,7 +137,7 @@ def plan_for(content: Content, stage_id: str, *, defaults: Mapping[str, Any], re
     return FallbackPlan(stage_id, candidates, policy.then, budget, required)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CandidateResult:
     """What a candidate gave after all its tries; *fix* is the line that repairs one that is `unavailable`."""
 
@@ -167,7 +167,7 @@ class Rule:
         return body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Try:
     """Call this candidate; *trigger* is the outcome that led to it, None for the selection."""
 
@@ -176,7 +176,7 @@ class Try:
     not_matched: tuple[Rule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Use:
     """The stage's answer is that of this candidate: its value, or that the stage does not apply."""
 

@@ -119,7 +119,7 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptResult:
     """What one call of a module gave: an outcome, and the output when it succeeded.
 

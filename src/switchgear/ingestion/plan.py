@@ -19,6 +19,7 @@ from switchgear.domain.fallback import Candidate, FallbackPlan, plan_for
 from switchgear.domain.run import Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, Snapshot
 from switchgear.ingestion.module_pool import ModuleUse
+from switchgear.ingestion.run_repository.records import Encoded
 from switchgear.sdk.errors import DeclarationError
 from switchgear.sdk.pipeline import DEFAULT_QUEUE, Pipeline, Stage
 
@@ -71,7 +72,7 @@ def load_pipeline(name: str) -> Pipeline:
     return pipeline
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlannedModule:
     """One candidate and the digest of its settings; made once per plan, so that a call makes nothing."""
 
@@ -80,9 +81,9 @@ class PlannedModule:
     settings_digest: str
 
     @cached_property
-    def limits_json(self) -> dict[str, object]:
+    def limits_json(self) -> Encoded:
         """The candidate's limits as they are recorded with each attempt."""
-        return self.candidate.limits.model_dump(mode="json")
+        return Encoded(self.candidate.limits.model_dump(mode="json"))
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,18 @@ class StagePlan:
     stage: Stage
     fallback: FallbackPlan | None
     modules: tuple[PlannedModule, ...] = ()
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the earlier outputs that it works on."""
+        return tuple(name for name in self.stage.contract.inputs if name != "blob")
+
+    @cached_property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Names of which one each must be there: a required input is a group of one."""
+        contract = self.stage.contract
+        single = tuple((name,) for name in self.inputs if not contract.is_optional(name))
+        return single + tuple(group for group in contract.any_of if "blob" not in group)
 
     @property
     def queue(self) -> str:
@@ -134,6 +147,8 @@ class ExecutionPlan:
         self._process_level = level
         self.stages: tuple[StagePlan, ...] = tuple(self._stage(stage) for stage in pipeline.stages)
         self._uses: dict[tuple[str, int, str], ModuleUse] = {}
+        self._seen: Snapshot | None = None
+        self._answers: dict[PlannedModule, Ready | Lack] = {}
 
     def _stage(self, stage: Stage) -> StagePlan:
         defaults = stage.limits.model_dump(mode="json")
@@ -151,7 +166,16 @@ class ExecutionPlan:
         return next((item for item in self.stages if item.stage.id == stage_id), None)
 
     def ready(self, module: PlannedModule, snapshot: Snapshot) -> Ready | Lack:
-        """How to call a candidate now, or why that is not possible."""
+        """How to call a candidate now, or why that is not possible; thought about once for each snapshot."""
+        if snapshot is not self._seen:
+            self._seen = snapshot
+            self._answers.clear()
+        answer = self._answers.get(module)
+        if answer is None:
+            answer = self._answers[module] = self._ready(module, snapshot)
+        return answer
+
+    def _ready(self, module: PlannedModule, snapshot: Snapshot) -> Ready | Lack:
         candidate = module.candidate
         lack = snapshot.lack_of(candidate.module_id, module.settings_digest)
         if lack is not None:

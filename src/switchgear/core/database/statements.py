@@ -34,7 +34,7 @@ class Refused(DomainError):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Statement:
     """One statement of a group.
 
@@ -51,7 +51,7 @@ class Statement:
     fetch: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """Rows when they were wanted, and how many rows changed."""
 

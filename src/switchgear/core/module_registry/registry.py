@@ -88,6 +88,7 @@ class ModuleRegistry:
         self._probes = Probes(environment, clock, probe_timeout_s, self._parallel)
         self._reported: dict[Key, RunTimeTrouble] = {}
         self._shown: dict[str, ModuleDescription] | None = None
+        self._current: Snapshot | None = None
         self._announced: dict[str, _State] = {}
 
     # --- finding ---
@@ -178,8 +179,8 @@ class ModuleRegistry:
 
     def _forget(self, module_id: str) -> None:
         self._probes.forget(module_id)
-        for key in [key for key in self._reported if key[0] == module_id]:
-            del self._reported[key]
+        self._reported = {key: item for key, item in self._reported.items() if key[0] != module_id}
+        self._current = None
 
     # --- looking ---
 
@@ -195,7 +196,7 @@ class ModuleRegistry:
                 known.trouble = Trouble(lack, now + FIRST_LOOK_US)
             else:
                 known.trouble.lack = lack
-        self._shown = None
+        self._shown = self._current = None
 
     def _fact(self, known: Known) -> Lack | None:
         if known.offer.rivals:
@@ -216,13 +217,11 @@ class ModuleRegistry:
         for known in list(self._known.values()):
             if known.trouble is not None and known.trouble.next_us <= now_us:
                 await self._look_at(known, known.trouble, now_us)
-        for key, reported in list(self._reported.items()):
-            if reported.expires_us is not None and reported.expires_us <= now_us:
-                del self._reported[key]
+        self._reported = {key: item for key, item in self._reported.items() if not item.is_over(now_us)}
         due = [(key, item) for key, item in self._reported.items() if item.trouble.next_us <= now_us]
         back = await asyncio.gather(*(self._ask_again(key, item, now_us) for key, item in due))
-        self._shown = None
-        return [*self._announce(), *(change for change in back if change is not None)]
+        self._shown = self._current = None
+        return [*self._announce(), *filter(None, back)]
 
     async def _look_at(self, known: Known, trouble: Trouble, now_us: int) -> None:
         name = known.offer.name
@@ -252,6 +251,7 @@ class ModuleRegistry:
         elif reported.trouble.good_answer(now_us):
             self._reported.pop(key, None)
             self._probes.answers.pop(key, None)
+            self._current = None
             if reported.expires_us is None:  # a worker's report was announced, so its end is
                 return ModuleChange(key[0], ModuleStatus.UNAVAILABLE, self._descriptions()[key[0]].status, None)
         return None
@@ -270,8 +270,8 @@ class ModuleRegistry:
         Returns:
             The change, unless it was known.
         """
-        key = (module_id, settings_digest)
-        known = self._reported.get(key)
+        self._current = None
+        known = self._reported.get(key := (module_id, settings_digest))
         if known is not None and known.expires_us is None:
             known.trouble.lack = lack
             known.trouble.good = 0
@@ -291,8 +291,9 @@ class ModuleRegistry:
         return self._pipeline
 
     def current(self) -> Snapshot:
-        """What is known now; does no work."""
-        return self._snapshot({})
+        """What is known now; does no work, and is the same object as long as nothing has changed."""
+        self._current = self._current or self._snapshot({})
+        return self._current
 
     async def snapshot(self, uses: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> Snapshot:
         """Look now: requirements of all modules, and a probe of each of *uses*; nothing is older than 10 s.
@@ -350,7 +351,7 @@ class ModuleRegistry:
         """
         self.current().module(module_id)
         (self._disabled.discard if enabled else self._disabled.add)(module_id)
-        self._shown = None
+        self._shown = self._current = None
         self._announced[module_id] = self._states()[module_id]  # the caller knows
 
     def lock_of(self, module_ids: Iterable[str]) -> dict[str, LockEntry]:
@@ -364,10 +365,9 @@ class ModuleRegistry:
 
     def stale_entries(self, lock: Mapping[str, LockEntry]) -> list[str]:
         """Return ids of modules whose installed code is not the locked one; editable ones never are."""
-        now = self.lock_of(lock)
         return sorted(
             name
-            for name, entry in now.items()
+            for name, entry in self.lock_of(lock).items()
             if not entry.editable and replace(lock[name], editable=entry.editable) != entry
         )
 

@@ -106,3 +106,7 @@ class RunTimeTrouble:
     trouble: Trouble
     settings: Mapping[str, Any] | None = None
     expires_us: int | None = None
+
+    def is_over(self, now_us: int) -> bool:
+        """Whether it is to be forgotten."""
+        return self.expires_us is not None and self.expires_us <= now_us

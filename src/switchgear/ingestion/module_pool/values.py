@@ -102,7 +102,7 @@ class StageValue:
         return self._model
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One attempt: `timeout_s` covers waiting for a free worker too."""
 

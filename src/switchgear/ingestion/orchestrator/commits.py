@@ -15,10 +15,10 @@ from switchgear.domain.errors import Code, DatabaseUnreachable, Why
 from switchgear.domain.run import RunStatus
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.orchestrator.signals import RunEnd, Runs, Signals
-from switchgear.ingestion.orchestrator.work import OUTCOMES, RunWork, attempt_row, with_next_actions
+from switchgear.ingestion.orchestrator.work import OUTCOMES, RunWork, with_next_actions
 from switchgear.ingestion.plan import StagePlan
 from switchgear.ingestion.run_repository.records import AttemptRow, ClaimedRun, OutputRow, Stop
-from switchgear.ingestion.stage_runner import Attempt, StageEnd
+from switchgear.ingestion.stage_runner import StageEnd
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ _AFTER_FAULT_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Finished:
     stage: StagePlan
     end: StageEnd
@@ -55,7 +55,7 @@ class Commits:
         self._clock = clock
         self._sleep = sleep
         self._finished: list[_Finished] = []
-        self.attempts: list[Attempt] = []  #: not yet durable; the running stage appends to it
+        self.attempts: list[AttemptRow] = []  #: not yet durable; the running stage appends to it
 
     @property
     def is_pending(self) -> bool:
@@ -66,7 +66,7 @@ class Commits:
         """A stage has given its answer; its attempts are among `attempts` already."""
         self._finished.append(_Finished(stage, end))
 
-    def note(self, attempts: Sequence[Attempt]) -> None:
+    def note(self, attempts: Sequence[AttemptRow]) -> None:
         """Record what needed no call, at this time."""
         for attempt in attempts:
             attempt.started_at = self._clock()
@@ -195,7 +195,7 @@ class Commits:
     # --- how ---
 
     async def _rows(self) -> tuple[list[AttemptRow], list[OutputRow]]:
-        attempts = [attempt_row(attempt) for attempt in self.attempts]
+        attempts = list(self.attempts)
         outputs = [await self._output(item) for item in self._finished]
         return attempts, outputs
 

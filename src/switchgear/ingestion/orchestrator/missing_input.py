@@ -16,7 +16,7 @@ from switchgear.ingestion.plan import StagePlan
 _UNKNOWN: Final = "it did not say why"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StageAnswer:
     """What became of a stage: who served it, and the reason when it gave no output."""
 

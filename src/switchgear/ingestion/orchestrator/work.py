@@ -20,7 +20,7 @@ from switchgear.ingestion.orchestrator import missing_input
 from switchgear.ingestion.orchestrator.missing_input import StageAnswer, no_input, there_is_no
 from switchgear.ingestion.plan import ExecutionPlan, StagePlan
 from switchgear.ingestion.run_repository.records import AttemptRow, ClaimedRun, DeliveryRow, StoredAttempt, StoredOutput
-from switchgear.ingestion.stage_runner import Attempt, StageCall, StageEnd, StageEndKind
+from switchgear.ingestion.stage_runner import StageCall, StageEnd, StageEndKind
 from switchgear.sdk.contract import Contract
 from switchgear.sdk.values import Decision, Earlier
 
@@ -45,6 +45,8 @@ class RunWork:
         self._values: dict[str, StageValue | None] = {}
         self._answers: dict[str, StageAnswer] = {}
         self._decision = decision_of(claim.decision)
+        self._to_do = [stage for stage in plan.stages if stage.fallback is not None or stage.stage.required]
+        self._to_do.reverse()
 
     # --- where it is ---
 
@@ -71,21 +73,16 @@ class RunWork:
 
     def next_stage(self) -> StagePlan | None:
         """The first stage without an answer; optional stages without a module are passed over."""
-        return next(
-            (
-                stage
-                for stage in self.plan.stages
-                if stage.stage.id not in self._answers and (stage.fallback is not None or stage.stage.required)
-            ),
-            None,
-        )
+        while self._to_do and self._to_do[-1].stage.id in self._answers:
+            self._to_do.pop()
+        return self._to_do[-1] if self._to_do else None
 
     # --- what a stage gets ---
 
     def without_call(self, stage: StagePlan) -> StageEnd | None:
         """The end of a stage that needs no module: it lacks an input, or does not concern the document."""
         contract = stage.stage.contract
-        lacking = self._lacking(contract)
+        lacking = self._lacking(stage)
         if lacking is None:
             reason = self._not_concerned(contract)
             return None if reason is None else StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, reason))
@@ -93,12 +90,12 @@ class RunWork:
             return StageEnd(StageEndKind.NOT_APPLICABLE, _noted(stage, there_is_no(lacking)))
         return StageEnd(StageEndKind.FAIL, why=no_input(stage, lacking, self.plan.stages, self._answers))
 
-    def _lacking(self, contract: Contract) -> Sequence[str] | None:
-        for name in contract.inputs:
-            if name != "blob" and not contract.is_optional(name) and self._values.get(name) is None:
-                return (name,)
-        for group in contract.any_of:
-            if all(name != "blob" and self._values.get(name) is None for name in group):
+    def _lacking(self, stage: StagePlan) -> Sequence[str] | None:
+        for group in stage.groups:
+            for name in group:
+                if self._values.get(name) is not None:
+                    break
+            else:
                 return group
         return None
 
@@ -114,7 +111,7 @@ class RunWork:
     def call(self, stage: StagePlan, deadline: float, earlier: Sequence[Earlier]) -> StageCall:
         """What the stage works on."""
         contract = stage.stage.contract
-        inputs = {name: self._values.get(name) for name in contract.inputs if name != "blob"}
+        inputs = {name: self._values.get(name) for name in stage.inputs}
         has_effects = contract.effects != "none"
         return StageCall(
             run_id=self.claim.run_id,
@@ -199,20 +196,15 @@ def _folded(value: Any) -> Any:
     return " ".join(value.split()).casefold() if isinstance(value, str) else value
 
 
-def _noted(stage: StagePlan, reason: str) -> list[Attempt]:
+def _noted(stage: StagePlan, reason: str) -> list[AttemptRow]:
     """The record of a stage that was left out without a call: nobody was asked."""
     return [
-        Attempt(
+        AttemptRow(
             stage_id=stage.stage.id,
             candidate=0,
             try_number=1,
-            module_id=None,
-            module_version=None,
-            code_digest=None,
             outcome=Outcome.NOT_APPLICABLE,
-            detail="",
             message=reason,
-            limits={},
             started_at=0,
             duration_us=0,
         )
@@ -252,26 +244,6 @@ def tries_before(stage: StagePlan | None, stored: Sequence[StoredAttempt]) -> Ma
 def reasons_of(attempts: Sequence[StoredAttempt]) -> Mapping[str, str]:
     """What each stage said when it gave no output: the message of its last attempt."""
     return {item.stage_id: item.message for item in attempts if item.message}
-
-
-def attempt_row(attempt: Attempt) -> AttemptRow:
-    """The attempt as it is recorded."""
-    return AttemptRow(
-        stage_id=attempt.stage_id,
-        candidate=attempt.candidate,
-        try_number=attempt.try_number,
-        outcome=attempt.outcome,
-        started_at=attempt.started_at,
-        duration_us=attempt.duration_us,
-        module_id=attempt.module_id,
-        module_version=attempt.module_version,
-        code_digest=attempt.code_digest,
-        detail=attempt.detail,
-        message=attempt.message,
-        limits=attempt.limits,
-        rules_not_matched=attempt.rules_not_matched,
-        confidence=attempt.confidence,
-    )
 
 
 def with_next_actions(why: Why, claim: ClaimedRun) -> Why:

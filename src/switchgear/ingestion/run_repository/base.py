@@ -9,6 +9,7 @@ from typing import Any, Final
 from switchgear.core.admission import ACTIVE_CONFIGURATION, FIRST_CLAIM_GUARD
 from switchgear.core.database import Statements
 from switchgear.domain.errors import Why
+from switchgear.ingestion.run_repository.records import Encoded
 
 #: A first claim needs a version to pin, and no drain may hold first claims; a run that holds a version goes on.
 CLAIMABLE: Final = f"""status = 'queued' AND available_at <= now_us()
@@ -41,6 +42,8 @@ class RepositoryPart:
 
 def to_json(value: Any) -> str:
     """JSON text without spaces; escapes keep it free of characters that a database refuses."""
+    if isinstance(value, Encoded):
+        return value.text
     return _ENCODE(value)
 
 

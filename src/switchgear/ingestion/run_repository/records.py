@@ -5,10 +5,12 @@ Times are microseconds UTC. JSON stands as text where it may be large (`value`),
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from switchgear.domain.run import Outcome, RunStatus
@@ -71,9 +73,20 @@ class ClaimedRun:
         return self.running_us + int((time.monotonic() - self.claimed_at_s) * 1_000_000)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded(dict[str, Any]):
+    """A mapping that is recorded again and again: its JSON text is made once."""
+
+    @cached_property
+    def text(self) -> str:
+        """The mapping as JSON text; it must not be changed any more."""
+        return json.dumps(self, separators=(",", ":"))
+
+
+@dataclass(slots=True, kw_only=True)
 class AttemptRow:
     """One try of one module on one stage, to be recorded; run, version and token come from the claim.
+
+    Times are microseconds: UTC, and a duration. It is changed as long as the try goes on.
 
     Attributes:
         candidate: 0 is the selection, then the chain.
@@ -98,7 +111,7 @@ class AttemptRow:
     confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StoredAttempt(AttemptRow):
     """An attempt as it stands in the database."""
 
@@ -108,7 +121,7 @@ class StoredAttempt(AttemptRow):
     configuration_version: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class OutputRow:
     """The accepted output of a stage, to be recorded.
 
@@ -133,7 +146,7 @@ class OutputRow:
     size_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StoredOutput(OutputRow):
     """An output as it stands in the database."""
 

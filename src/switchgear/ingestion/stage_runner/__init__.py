@@ -11,8 +11,8 @@ import random
 from collections.abc import Awaitable, Callable
 
 from switchgear.ingestion.plan import ExecutionPlan, Installed, StagePlan
+from switchgear.ingestion.run_repository.records import AttemptRow
 from switchgear.ingestion.stage_runner.values import (
-    Attempt,
     ModuleBreakers,
     ModuleCalls,
     StageCall,
@@ -21,7 +21,7 @@ from switchgear.ingestion.stage_runner.values import (
 )
 from switchgear.ingestion.stage_runner.work import Means, StageWork
 
-__all__ = ["Attempt", "ModuleBreakers", "ModuleCalls", "StageCall", "StageEnd", "StageEndKind", "StageRunner"]
+__all__ = ["ModuleBreakers", "ModuleCalls", "StageCall", "StageEnd", "StageEndKind", "StageRunner"]
 
 
 class StageRunner:
@@ -49,7 +49,7 @@ class StageRunner:
         self._means = Means(pools, registry, breakers, clock, sleep, jitter)
 
     async def run(
-        self, plan: ExecutionPlan, stage: StagePlan, call: StageCall, attempts: list[Attempt] | None = None
+        self, plan: ExecutionPlan, stage: StagePlan, call: StageCall, attempts: list[AttemptRow] | None = None
     ) -> StageEnd:
         """Run one stage that has a module selected.
 

@@ -23,7 +23,7 @@ _LARGE: Final = 1 << 20
 _MOST_NAMED: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Checked:
     """An attempt's result after enforcement; `value` only when it succeeded."""
 
@@ -36,7 +36,7 @@ async def enforce(
 ) -> Checked:
     """Check a successful result against the contract; another result stays as it is."""
     if result.outcome is not Outcome.SUCCEEDED:
-        return Checked(replace(result, output=None))
+        return Checked(result)
     if isinstance(result.output, bytes) and len(result.output) > _LARGE:
         return await asyncio.to_thread(_enforce, contract, result, inputs, document)
     return _enforce(contract, result, inputs, document)
@@ -62,7 +62,7 @@ def _enforce(
         broken = _broken_guarantee(contract, inputs, output, document)
         if broken is not None:
             return _violation(result, f"guarantee:{broken[0]}", broken[1])
-    return Checked(replace(result, output=None, confidence=confidence), value)
+    return Checked(result if confidence is None else replace(result, confidence=confidence), value)
 
 
 def _value(contract: Contract, output: Any) -> StageValue:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 from switchgear.core.breaker_service import Admission
 from switchgear.domain.errors import Why
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModuleUse, StageValue
+from switchgear.ingestion.run_repository.records import AttemptRow
 from switchgear.sdk.values import Decision, Earlier
 
 
@@ -34,26 +35,6 @@ class ModuleBreakers(Protocol):
 
 
 @dataclass(slots=True)
-class Attempt:
-    """One try of one module, as it is recorded. Times are microseconds: UTC, and a duration."""
-
-    stage_id: str
-    candidate: int
-    try_number: int
-    module_id: str | None
-    module_version: str | None
-    code_digest: str | None
-    outcome: Outcome
-    detail: str
-    message: str
-    limits: Mapping[str, Any]
-    started_at: int
-    duration_us: int
-    confidence: float | None = None
-    rules_not_matched: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class StageCall:
     """What one stage of one run works on.
 
@@ -91,7 +72,7 @@ class StageEndKind(StrEnum):
     BACK_OFF = "back_off"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StageEnd:
     """The end of a stage, and every attempt that led to it.
 
@@ -106,7 +87,7 @@ class StageEnd:
     """
 
     kind: StageEndKind
-    attempts: Sequence[Attempt] = ()
+    attempts: Sequence[AttemptRow] = ()
     value: StageValue | None = None
     module_id: str | None = None
     degraded: bool = False

@@ -27,9 +27,9 @@ from switchgear.domain.run import SHORT_BACKOFF_S, AttemptResult, Outcome
 from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import Call, StageValue
 from switchgear.ingestion.plan import ExecutionPlan, Installed, PlannedModule, Ready, StagePlan
+from switchgear.ingestion.run_repository.records import AttemptRow
 from switchgear.ingestion.stage_runner.enforcement import enforce
 from switchgear.ingestion.stage_runner.values import (
-    Attempt,
     ModuleBreakers,
     ModuleCalls,
     StageCall,
@@ -75,7 +75,7 @@ class StageWork:
         stage: StagePlan,
         fallback: FallbackPlan,
         call: StageCall,
-        attempts: list[Attempt],
+        attempts: list[AttemptRow],
     ) -> None:
         self._means = means
         self._plan = plan
@@ -188,13 +188,11 @@ class StageWork:
     def _not_asked(self, module: PlannedModule, lack: Lack, outcome: Outcome) -> None:
         candidate = module.candidate
         self._attempts.append(
-            Attempt(
+            AttemptRow(
                 stage_id=self._fallback.stage_id,
                 candidate=candidate.index,
                 try_number=self._call.tries_before.get(candidate.index, 0) + 1,
                 module_id=candidate.module_id,
-                module_version=None,
-                code_digest=None,
                 outcome=outcome,
                 detail=str(lack.code),
                 message=str(lack),
@@ -225,9 +223,9 @@ class StageWork:
         attempt.confidence = result.confidence
         return result
 
-    def _started(self, module: PlannedModule, ready: Ready, tries: int) -> Attempt:
+    def _started(self, module: PlannedModule, ready: Ready, tries: int) -> AttemptRow:
         """The record of an attempt that has begun; this is how it stands when the run is stopped meanwhile."""
-        return Attempt(
+        return AttemptRow(
             stage_id=self._fallback.stage_id,
             candidate=module.candidate.index,
             try_number=tries,
@@ -235,7 +233,6 @@ class StageWork:
             module_version=ready.description.version,
             code_digest=ready.description.code_digest,
             outcome=Outcome.CANCELLED,
-            detail="",
             message="The run was stopped during this attempt.",
             limits=module.limits_json,
             started_at=self._means.clock(),
