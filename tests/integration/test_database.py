@@ -236,3 +236,43 @@ async def test_a_commit_without_an_answer_is_not_said_to_have_changed_nothing(da
             await database.commit(connection)
     with pytest.raises(DatabaseUnreachable, match="nothing was changed"):
         await database.narrow.run(Statement("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+async def test_parameters_find_their_places_whatever_their_order_and_however_often_they_stand(
+    database: Database,
+) -> None:
+    swapped = Statement(
+        "INSERT INTO modules (id, version, stage_id, contract, distribution, distribution_version, code_digest, "
+        "enabled, installed, status, changed_at) "
+        "VALUES (:id, :version, :stage, 'x', :id, :version, '', TRUE, TRUE, 'available', 0)",
+        [{"stage": "s", "version": "2", "id": "one"}, {"id": "two", "version": "3", "stage": "s", "more": "?"}],
+    )
+    await database.narrow.run(swapped)
+    assert await database.narrow.query("SELECT id, distribution, distribution_version FROM modules ORDER BY id") == [
+        ("one", "one", "2"),
+        ("two", "two", "3"),
+    ]
+    assert await database.narrow.query("SELECT :only", {"only": "x"}) == [("x",)]
+    assert await database.narrow.scan("SELECT version FROM modules WHERE id = :id", {"id": "two"}) == [("3",)]
+
+
+async def test_whoever_is_cancelled_while_a_group_waits_to_begin_finds_it_undone(database_url: str) -> None:
+    if not database_url.startswith("sqlite"):
+        pytest.skip("PostgreSQL has no queue of groups")
+    database = Database(database_url)
+    await database.start()
+    holder = sqlite3.connect(database.url.database or "", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    first = asyncio.create_task(database.narrow.run(Statement("DELETE FROM workers")))
+    while database.narrow._waiting.qsize():  # type: ignore[attr-defined]
+        await asyncio.sleep(0.001)
+    forget = Statement("INSERT INTO admission (pipeline, generation) VALUES ('late', 0)")
+    second = asyncio.create_task(database.narrow.run(forget))
+    await asyncio.sleep(0.01)
+    second.cancel()
+    await asyncio.wait({second})
+    holder.execute("ROLLBACK")
+    await first
+    assert await database.narrow.query("SELECT * FROM admission WHERE pipeline = 'late'") == []
+    holder.close()
+    await database.close()

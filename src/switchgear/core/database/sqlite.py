@@ -18,6 +18,7 @@ from switchgear.core.database.statements import (
     Row,
     Statement,
     boot_time_us,
+    for_sqlite,
     machine_boot_id,
     refuse,
     wall_time_us,
@@ -90,22 +91,21 @@ class SqliteNarrow:
     async def run(self, *statements: Statement) -> list[Result]:
         """See `Statements.run`."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Result]] = loop.create_future()
-        job = _Job(statements, future)
+        job = _Job(statements, loop.create_future())
+        timer = loop.call_later(self._deadline_s, job.give_up)
         self._waiting.put(job)
         try:
-            async with asyncio.timeout(self._deadline_s):
-                return await asyncio.shield(future)
-        except TimeoutError as error:
-            future.cancel()  # a job that has not begun never will
-            raise (unknown_outcome() if job.has_begun else unreachable(error)) from error
+            return await job.future
+        finally:
+            timer.cancel()
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.query`."""
         if self._here is None:
             self._here = self._connect(busy_ms=BUSY_MS)
         try:
-            return self._here.execute(sql, parameters or {}).fetchall()
+            worded, in_order = for_sqlite(sql)
+            return self._here.execute(worded, in_order(parameters or {})).fetchall()
         except sqlite3.Error as error:
             raise unreachable(error) from error
 
@@ -127,7 +127,8 @@ class SqliteNarrow:
         if connection is None:
             connection = self._local.connection = self._connect()
             self._opened.append(connection)
-        return connection.execute(sql, parameters).fetchall()
+        worded, in_order = for_sqlite(sql)
+        return connection.execute(worded, in_order(parameters)).fetchall()
 
     def _write(self, loop: asyncio.AbstractEventLoop, ready: asyncio.Future[None]) -> None:
         try:
@@ -159,9 +160,16 @@ class SqliteNarrow:
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    """A group that waits. Once its future is done, because nobody waits any more, it does not begin."""
+
     statements: tuple[Statement, ...]
     future: asyncio.Future[list[Result]]
     has_begun: bool = False
+
+    def give_up(self) -> None:
+        """Its time is over."""
+        if not self.future.done():
+            self.future.set_exception(unknown_outcome() if self.has_begun else unreachable(TimeoutError()))
 
 
 def _tell(ready: asyncio.Future[None], error: sqlite3.Error | None) -> None:
@@ -193,7 +201,7 @@ def _commit_together(connection: sqlite3.Connection, group: list[_Job]) -> list[
         connection.execute("BEGIN IMMEDIATE")
         for job in group:
             job.has_begun = True  # before the look: whoever cancels reads it afterwards
-            if job.future.cancelled():
+            if job.future.done():
                 continue
             answers.append((job, _in_savepoint(connection, job, alone=len(group) == 1)))
         if len(group) == 1 and answers and isinstance(answers[0][1], BaseException):
@@ -227,10 +235,12 @@ def _in_savepoint(connection: sqlite3.Connection, job: _Job, *, alone: bool) -> 
 
 def run_here(connection: sqlite3.Connection, statement: Statement) -> Result:
     """Run one statement in the transaction that is open. Raises `Refused`."""
-    if isinstance(statement.parameters, Mapping) or not statement.parameters:
-        cursor = connection.execute(statement.sql, statement.parameters or {})
+    sql, in_order = for_sqlite(statement.sql)
+    parameters = statement.parameters or {}
+    if isinstance(parameters, Mapping):
+        cursor = connection.execute(sql, in_order(parameters))
     else:
-        cursor = connection.executemany(statement.sql, statement.parameters)
+        cursor = connection.executemany(sql, map(in_order, parameters))
     rows = cursor.fetchall() if statement.fetch else []
     changed = max(cursor.rowcount, len(rows))
     refuse(statement, changed)

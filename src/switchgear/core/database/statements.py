@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -119,6 +120,19 @@ def machine_boot_id() -> str:
     """An id that changes when the machine is started anew; empty where the system has none."""
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else ""
+
+
+@lru_cache(maxsize=1024)
+def for_sqlite(sql: str) -> tuple[str, Callable[[Parameters], tuple[Any, ...]]]:
+    """*sql* with numbers in place of names, and what puts parameters into their order.
+
+    The driver looks each name up for each row, which takes as long as writing the row.
+    """
+    names = list(dict.fromkeys(_PARAMETER.findall(sql)))
+    numbered = _PARAMETER.sub(lambda match: f"?{names.index(match[1]) + 1}", sql)
+    if len(names) > 1:
+        return numbered, itemgetter(*names)
+    return numbered, lambda parameters: tuple(parameters[name] for name in names)
 
 
 @lru_cache(maxsize=1024)
