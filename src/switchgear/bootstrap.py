@@ -195,7 +195,7 @@ class Application:
         settings = self.settings
         served = (self.repository, settings.lease_s, settings.queues, self.loading.may_claim)
         if settings.queue_backend == "builtin":
-            return BuiltinQueue(*served)
+            return BuiltinQueue(*served, self.loading.is_ready)
         from switchgear.workers.distributed import ProcrastinateQueue  # an extra: it may not be installed
 
         return ProcrastinateQueue(*served, url=settings.database_url)

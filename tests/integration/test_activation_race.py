@@ -174,6 +174,21 @@ class Bench:
         await self.runs.end(claim, status=RunStatus.SUCCEEDED)
         await self.process.queue.advance()
 
+    async def work_on(self, name: str) -> None:
+        """The same for as long as there are runs: the next claim, and the look, go along with the end of a run."""
+        claim = await self.queue.claim(name)
+        while claim is not None:
+            self.claimed.append(claim)
+            ride = self.queue.ride(name)
+            assert ride is not None
+            claim.ride = lambda ride=ride: ride
+            await self.runs.end(claim, status=RunStatus.SUCCEEDED)
+            if ride.is_activation_pending:
+                me = _actor.set(None)  # warming that it begins would stand at this actor's pauses
+                await self.process.queue.advance()
+                _actor.reset(me)
+            claim = ride.claim
+
     async def look(self) -> None:
         """What must hold at every committed moment."""
         narrow = self.core.database.narrow
@@ -253,6 +268,17 @@ async def test_claim_finish_and_activate_in_every_order(bench: Bench) -> None:
         assert bench.turns.covered, "somebody commits more often than the orders say: there are more of them"
     async with bench.core.units(write=False) as unit:
         assert (await unit.audit.verify()).ok
+
+
+async def test_claims_that_ride_and_an_activation_in_every_order(bench: Bench) -> None:
+    if bench.queue.ride("worker") is None:
+        pytest.skip("this backend brings runs another way")
+    bench.work = bench.work_on  # type: ignore[method-assign]
+    for number, order in enumerate(ORDERS):
+        await bench.submit(f"another {number}")
+        await _one_order(bench, number, order, ["worker"])
+        assert bench.turns.covered, "somebody commits more often than the orders say: there are more of them"
+        assert len(bench.claimed) in (0, 1, 2)
 
 
 async def test_two_workers_and_an_activation_in_every_order_of_the_first_commits(bench: Bench) -> None:

@@ -234,22 +234,26 @@ async def test_bytes_and_names_are_on_disk_before_the_document_counts(
 
 
 @pytest.mark.anyio
-async def test_what_is_damaged_or_missing_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size_bytes", [None, 4], ids=["in a thread", "at once"])
+async def test_what_is_damaged_or_missing_is_noticed(tmp_path: Path, size_bytes: int | None) -> None:
     store = ArtifactStore(tmp_path)
     await store.start()
     stored = await store.put(stream(b"good"), max_bytes=10)
-    assert await store.verify(stored.sha256)
+    assert await store.verify(stored.sha256, size_bytes)
 
     stored.path.chmod(0o600)
     stored.path.write_bytes(b"evil")
-    assert not await store.verify(stored.sha256)
+    assert not await store.verify(stored.sha256, size_bytes)
     with pytest.raises(CorruptArtifact):
         await store.read(stored.sha256)
     await store.put(stream(b"good"), max_bytes=10)
-    assert await store.verify(stored.sha256), "the same bytes again did not repair it"
+    assert await store.verify(stored.sha256, size_bytes), "the same bytes again did not repair it"
 
+    stored.path.chmod(0o600)
+    stored.path.write_bytes(b"good and more")
+    assert not await store.verify(stored.sha256, size_bytes)
     stored.path.unlink()
-    assert not await store.verify(stored.sha256)
+    assert not await store.verify(stored.sha256, size_bytes)
     with pytest.raises(NotFound):
         await store.read(stored.sha256)
 

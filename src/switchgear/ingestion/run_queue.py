@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
-from switchgear.ingestion.run_repository import ClaimedRun, RunRepository
+from switchgear.ingestion.run_repository import ClaimedRun, Ride, RunRepository
 
 #: How long an idle worker waits before it looks again, in seconds: at first, and at the longest.
 FIRST_WAIT_S: Final = 0.2
@@ -36,6 +36,12 @@ class RunQueue(Protocol):
     async def tend(self) -> None:
         """Send what was queued and never came to a worker; called by the sweep. Raises `DatabaseUnreachable`."""
 
+    def ride(self, worker_id: str) -> Ride | None:
+        """How the next claim goes along with the commit that ends a run; None where runs come another way, or not now.
+
+        Whoever got none, or no run by it, asks `claim`.
+        """
+
 
 class BuiltinQueue:
     """The run table as the queue.
@@ -45,6 +51,7 @@ class BuiltinQueue:
         lease_s: How long a claim holds without a heartbeat, in seconds.
         queues: Which queues are served here; none = all.
         may_claim: Whether this process takes runs now.
+        is_ready: The same, as far as it is known without a look into the database.
     """
 
     def __init__(
@@ -53,8 +60,10 @@ class BuiltinQueue:
         lease_s: float,
         queues: Sequence[str] = (),
         may_claim: Callable[[], Awaitable[bool]] | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._may_claim = may_claim
+        self._is_ready = is_ready
         self._repository = repository
         self._lease_s = lease_s
         self._queues = tuple(queues)
@@ -93,3 +102,7 @@ class BuiltinQueue:
 
     async def tend(self) -> None:
         """Nothing is sent: a run that is queued can be claimed."""
+
+    def ride(self, worker_id: str) -> Ride | None:
+        """See `RunQueue.ride`."""
+        return Ride(worker_id, self._lease_s, self._queues) if self._is_ready() else None

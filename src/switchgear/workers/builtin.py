@@ -23,7 +23,7 @@ from switchgear.core.observability import EventName
 from switchgear.domain.errors import DatabaseUnreachable
 from switchgear.domain.run import RunStatus
 from switchgear.ingestion.run_queue import RunQueue
-from switchgear.ingestion.run_repository import ClaimedRun, RunRepository, Stop, WorkerRow
+from switchgear.ingestion.run_repository import ClaimedRun, Ride, RunRepository, Stop, WorkerRow
 
 Execute = Callable[[ClaimedRun], Awaitable[object]]
 _Held = tuple[ClaimedRun, asyncio.Task[object]]
@@ -124,9 +124,11 @@ class BuiltinWorker:
 
     async def _carry_on(self) -> None:
         pause_s = _FIRST_PAUSE_S
-        while not self._stopping:
+        claim: ClaimedRun | None = None
+        while claim is not None or not self._stopping:
             try:
-                claim = await self._next()
+                if claim is None:
+                    claim = await self._next()
             except DatabaseUnreachable as error:
                 log.warning(EventName.DATABASE_LOST, worker_id=self.id, summary=str(error), retry_in_s=pause_s)
                 await asyncio.sleep(pause_s)
@@ -138,7 +140,7 @@ class BuiltinWorker:
                 continue
             pause_s = _FIRST_PAUSE_S
             if claim is not None:
-                await self._carry(claim)
+                claim = await self._carry(claim)
 
     async def _next(self) -> ClaimedRun | None:
         """The next run; an idle place waits for its turn to look. None when the worker stops."""
@@ -154,14 +156,23 @@ class BuiltinWorker:
         self._queue.notify()  # wakes the next idle place, which has to stop as well
         return None
 
-    async def _carry(self, claim: ClaimedRun) -> None:
+    async def _carry(self, claim: ClaimedRun) -> ClaimedRun | None:
+        """Carry a run to its end; returns the next one when that was claimed in the same commit."""
         log.debug(EventName.RUN_CLAIMED, run_id=claim.run_id, configuration_id=claim.configuration_id)
         if self._stopping:
             await self._settle(claim, Stop.SHUTDOWN)
-            return
+            return None
         if claim.cancel_requested:
             await self._settle(claim, Stop.CANCEL)
-            return
+            return None
+        ride: Ride | None = None
+
+        def following() -> Ride | None:
+            nonlocal ride
+            ride = None if self._stopping else self._queue.ride(self.id)
+            return ride
+
+        claim.ride = following
         task: asyncio.Task[object] = asyncio.ensure_future(self._executed(claim))
         self._held[claim.run_id] = (claim, task)
         try:
@@ -169,7 +180,9 @@ class BuiltinWorker:
             await self._look_back(claim, task)
         finally:
             del self._held[claim.run_id]
-        await self._look_for_activation()
+        if ride is None or ride.is_activation_pending is not False:
+            await self._look_for_activation()
+        return ride.claim if ride is not None else None
 
     async def _executed(self, claim: ClaimedRun) -> object:
         return await self._execute(claim)
@@ -219,7 +232,7 @@ class BuiltinWorker:
             log.warning(EventName.RUN_HANDED_BACK, run_id=claim.run_id, worker_id=self.id, status=str(status))
 
     async def _look_for_activation(self) -> None:
-        """The run's end is committed; now look, in a new transaction, whether somebody waited for it. DESIGN 4"""
+        """The run's end is committed; now look whether somebody waited for it. DESIGN 4"""
         if self._advance is None:
             return
         try:

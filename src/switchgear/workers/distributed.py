@@ -22,7 +22,7 @@ from switchgear.core.database.errors import unreachable
 from switchgear.core.logging import get_logger
 from switchgear.core.observability import EventName
 from switchgear.ingestion.run_queue import BuiltinQueue
-from switchgear.ingestion.run_repository import ClaimedRun, RunRepository
+from switchgear.ingestion.run_repository import ClaimedRun, Ride, RunRepository
 
 log = get_logger()
 
@@ -61,6 +61,10 @@ class ProcrastinateQueue(BuiltinQueue):
         served = (worker_id, self._lease_s, self._queues)
         # Whoever holds the run of the next job may sleep, and must hold up no other run: those are in the table too.
         return await self._repository.claim_job(*served) or await self._repository.claim(*served)
+
+    def ride(self, worker_id: str) -> Ride | None:
+        """None: the next job decides which run is next."""
+        return None
 
     async def listen(self) -> None:
         """See `RunQueue.listen`."""

@@ -91,6 +91,10 @@ class Loading:
                 summary=self.refusal.summary,
             )
 
+    def is_ready(self) -> bool:
+        """Whether runs are taken here, as far as that is known without asking for the other workers."""
+        return self._has_storage and (self._wanted is None or self.generation is not None)
+
     async def may_claim(self) -> bool:
         """Whether runs are taken here: the active version is ready, or nobody else has it ready either.
 

@@ -8,25 +8,19 @@ I13-I15, I18.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Final
 
-from switchgear.core.admission import ACTIVE_CONFIGURATION
-from switchgear.core.database import SWITCH_LOCK, Statement
-from switchgear.core.database.statements import Row
+from switchgear.core.database import Statement
 from switchgear.domain.errors import Why
 from switchgear.domain.run import RunEvent, RunStatus, transition
 from switchgear.ingestion.run_repository.base import (
-    CLAIM_ORDER,
-    CLAIMABLE,
-    RepositoryPart,
     detail_text,
-    from_json,
     message_text,
     to_json,
     to_json_or_none,
     why_columns,
 )
+from switchgear.ingestion.run_repository.claiming import Claiming
 from switchgear.ingestion.run_repository.losses import after_loss
 from switchgear.ingestion.run_repository.records import (
     AttemptRow,
@@ -35,42 +29,6 @@ from switchgear.ingestion.run_repository.records import (
     Heartbeat,
     OutputRow,
 )
-
-_PINNED: Final = f"COALESCE(configuration_id, pinned_configuration_id, {ACTIVE_CONFIGURATION})"
-_DOCUMENT: Final = ", ".join(
-    f"(SELECT {column} FROM documents WHERE documents.id = runs.document_id)"  # noqa: S608 - only constants
-    for column in ("sha256", "size_bytes", "name", "media_type")
-)
-
-
-@cache
-def _claim_sql(dialect: str, queues: int) -> str:
-    """The statement that claims, for any queue or for one of so many, which are named :q0, :q1, ..."""
-    lock_rows = " FOR UPDATE SKIP LOCKED" if dialect == "postgresql" else ""
-    names = ", ".join(f":q{number}" for number in range(queues))
-    served = f" AND queue IN ({names})" if queues else ""
-    return claim_sql(f"""
-    SELECT id FROM runs
-    WHERE {CLAIMABLE}{served}
-    ORDER BY {CLAIM_ORDER} LIMIT 1{lock_rows}""")  # noqa: S608 - only constants
-
-
-def claim_sql(found: str) -> str:
-    """The statement that claims the run whose id *found* selects."""
-    return f"""
-UPDATE runs SET status = 'running', claimed_by = :worker, fencing_token = fencing_token + 1,
-    lease_expires_at = lease_us() + :lease, lease_boot_id = :boot,
-    configuration_id = {_PINNED},
-    configuration_version = COALESCE(configuration_version,
-        (SELECT version FROM module_configurations WHERE module_configurations.id = {_PINNED})),
-    started_at = COALESCE(started_at, now_us()), why = NULL, why_code = NULL
-WHERE id = ({found})
-RETURNING id, document_id, configuration_id, configuration_version, fencing_token, losses, running_us, decision,
-    stage_id, cancel_requested, retry_of, accepted_at, {_DOCUMENT}"""  # noqa: S608 - only constants
-
-
-#: First claims share the lock that a switch takes alone; a statement of its own, before the one that reads.
-SHARED_LOCK: Final = Statement("SELECT pg_advisory_xact_lock_shared(:key)", {"key": SWITCH_LOCK})
 
 #: The row of a held run; zero rows changed means that another worker holds it by now.
 _HELD: Final = "id = :run AND fencing_token = :token AND status = 'running'"
@@ -113,31 +71,8 @@ INSERT INTO deliveries (key, run_id, document_id, target, receipt, delivered_at)
 VALUES (:key, :run, :document, :target, :receipt, now_us()) ON CONFLICT (key) DO NOTHING"""
 
 
-class Claims(RepositoryPart):
+class Claims(Claiming):
     """Claim, heartbeat, checkpoint, end, hand back."""
-
-    async def claim(self, worker_id: str, lease_s: float, queues: Sequence[str] = ()) -> ClaimedRun | None:
-        """Take the next run that may be claimed, and pin its version when it has none; None when there is none.
-
-        Args:
-            worker_id: Who takes it.
-            lease_s: How long the claim holds without a heartbeat, in seconds.
-            queues: Only runs of these queues; none = of any.
-        """
-        sql = _claim_sql(self._statements.dialect, len(queues))
-        parameters = {
-            **{f"q{number}": queue for number, queue in enumerate(queues)},
-            "worker": worker_id,
-            "lease": int(lease_s * 1_000_000),
-            "boot": self._statements.boot_id,
-            "pipeline": self.pipeline,
-        }
-        if self._statements.dialect == "postgresql":
-            claim = Statement(sql, parameters, fetch=True)
-            rows = (await self._statements.run(SHARED_LOCK, claim))[1].rows
-        else:
-            rows = (await self._statements.run(Statement(sql, parameters, fetch=True)))[0].rows
-        return claimed(rows[0], worker_id) if rows else None
 
     async def heartbeat(self, worker_id: str, claims: Sequence[ClaimedRun], lease_s: float) -> Heartbeat:
         """Renew the leases of *claims*, and say that the worker lives; also tells what must stop.
@@ -207,7 +142,8 @@ class Claims(RepositoryPart):
     ) -> RunStatus:
         """End the run, or park it, with everything that is not yet durable; returns what it is then.
 
-        What a person wants cancelled is cancelled instead of parked.
+        What a person wants cancelled is cancelled instead of parked. The worker's next claim rides along when it wants
+        one; see `ClaimedRun.ride`.
 
         Args:
             claim: The run.
@@ -245,7 +181,8 @@ class Claims(RepositoryPart):
         ]
         delivered = [Statement(_DELIVERY, effects)] if effects else []
         held = Statement(_END, parameters, expect=1, fetch=True)
-        results = await self._statements.run(held, *_records(claim, attempts, outputs), *delivered)
+        ride = claim.ride() if claim.ride is not None else None
+        results = await self._run_with_claim(ride, held, *_records(claim, attempts, outputs), *delivered)
         return RunStatus(results[0].rows[0][0])
 
     async def hand_back(
@@ -304,30 +241,6 @@ _ENDS: Final = {
 
 def _key(claim: ClaimedRun) -> dict[str, Any]:
     return {"run": claim.run_id, "token": claim.token, "running_us": claim.total_running_us()}
-
-
-def claimed(row: Row, worker_id: str) -> ClaimedRun:
-    """What a claiming statement returned."""
-    return ClaimedRun(
-        run_id=row[0],
-        document_id=row[1],
-        configuration_id=row[2],
-        configuration_version=row[3],
-        token=row[4],
-        losses=row[5],
-        running_us=row[6],
-        decision=from_json(row[7]),
-        stage_id=row[8],
-        first=row[4] == 1,
-        cancel_requested=bool(row[9]),
-        retry_of=row[10],
-        accepted_at=row[11],
-        sha256=row[12],
-        size_bytes=row[13],
-        file_name=row[14],
-        media_type=row[15],
-        worker_id=worker_id,
-    )
 
 
 def _records(claim: ClaimedRun, attempts: Sequence[AttemptRow], outputs: Sequence[OutputRow]) -> list[Statement]:

@@ -14,7 +14,7 @@ import psycopg
 from switchgear.core.database import Refused, Statement
 from switchgear.core.job_schema import TASK, JobsMissing
 from switchgear.ingestion.run_repository.base import CLAIM_ORDER, CLAIMABLE, RepositoryPart
-from switchgear.ingestion.run_repository.claims import SHARED_LOCK, claim_sql, claimed
+from switchgear.ingestion.run_repository.claiming import SHARED_LOCK, claim_sql, claimed
 from switchgear.ingestion.run_repository.records import ClaimedRun
 
 #: Job and run are remembered until the transaction ends; both are empty when there is none.

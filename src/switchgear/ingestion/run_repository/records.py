@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -28,6 +28,25 @@ class Stop(StrEnum):
 
 
 @dataclass(slots=True)
+class Ride:
+    """A worker's wish to get its next run in the commit that ends one, and what came of it.
+
+    Attributes:
+        worker_id: Who takes it.
+        lease_s: How long the claim holds without a heartbeat, in seconds.
+        queues: Only runs of these queues; none = of any.
+        claim: The next run; None when there was none, or the commit was not made.
+        is_activation_pending: Whether an activation waits; None when the commit was not made.
+    """
+
+    worker_id: str
+    lease_s: float
+    queues: Sequence[str]
+    claim: ClaimedRun | None = None
+    is_activation_pending: bool | None = None
+
+
+@dataclass(slots=True)
 class ClaimedRun:
     """A run that a worker holds, with the document it is about.
 
@@ -41,6 +60,7 @@ class ClaimedRun:
         first: Whether this claim has pinned the configuration.
         cancel_requested: Whether a person asked to cancel it; the worker sets it later too.
         stop: Why the task that executes it is being cancelled; see `Stop`. None while it goes on.
+        ride: Asked when its end is written: whether another claim goes along. None = no.
         claimed_at_s: `time.monotonic()` of the claim.
         renewed_at_s: `time.monotonic()` of the last heartbeat.
     """
@@ -65,6 +85,7 @@ class ClaimedRun:
     accepted_at: int
     at_stage_id: str | None = None
     stop: Stop | None = None
+    ride: Callable[[], Ride | None] | None = None
     claimed_at_s: float = field(default_factory=time.monotonic)
     renewed_at_s: float = field(default_factory=time.monotonic)
 

@@ -84,15 +84,6 @@ class Work(RepositoryPart):
         rows = await statements.query(_BLOCKING, {"boot": statements.boot_id, "limit": limit})
         return [BlockingRun(row[0], row[1], row[2], row[3] / 1_000_000, row[4]) for row in rows]
 
-    async def is_activation_pending(self) -> bool:
-        """Whether somebody waits for running work to end; looked at after each end, so it is cheap."""
-        rows = await self._statements.query(
-            """SELECT 1 FROM activations WHERE pipeline = :pipeline
-            AND state IN ('queued', 'warming', 'draining') LIMIT 1""",
-            {"pipeline": self.pipeline},
-        )
-        return bool(rows)
-
     async def waiting(self, run_ids: Sequence[str] = ()) -> Waiting:
         """Return what decides for what queued runs wait, and the place of these in the queue."""
         rows = await self._statements.query(
