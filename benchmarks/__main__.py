@@ -18,7 +18,7 @@ from benchmarks.tables import SAVE_TO
 ALL = (
     "start_up",
     "engine_overhead",
-    "run_statements",
+    "durable_runs",
     "queue_backends",
     "peers",
     "configuration_endpoints",

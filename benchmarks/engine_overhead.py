@@ -1,8 +1,8 @@
-"""What the engine adds to a run of five trivial inline stages, contracts enforced, attempts durable.
+"""What the engine adds to a module's call, and where the time of a durable run goes.
 
 Usage: python -m benchmarks.engine_overhead [--runs 300] [--profile]
-Beside it, in the same process: the five functions called plainly, and the same rows written by the bare driver, one
-transaction per run with synchronous=FULL. `--profile` names what the largest parts are.
+Five trivial inline stages, contracts enforced, attempts recorded; beside them, in the same process, the modules called
+plainly. `--profile` names what the largest parts are. What a second of durable runs holds is in durable_runs.py.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import gc
+import importlib
 import pstats
-import sqlite3
 import sys
 import tempfile
 import time
@@ -20,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import pure_stages
 from benchmarks.tables import Figure, show
-
-STAGES = ("load", "upper", "count", "check", "send")
 
 
 @dataclass
@@ -62,11 +62,9 @@ async def engine(folder: Path, runs: int, workers: int, profile: bool, **more: A
     from switchgear.core.logging import configure_logging
     from switchgear.core.settings import Settings
     from switchgear.domain.access import SYSTEM
-    from switchgear.domain.activation import ActivationRequest, Mode
-    from switchgear.domain.configuration import content_from_json
 
     home = folder / f"home-{workers}"
-    settings = Settings(home=home, pipeline="tiny", workers=workers, allow_inline=True, min_free_bytes=0, **more)
+    settings = Settings(home=home, pipeline="pure", workers=workers, allow_inline=True, min_free_bytes=0, **more)
     configure_logging(level="info", stream=(folder / "log.txt").open("a"))
     waited = Waited()
 
@@ -78,25 +76,16 @@ async def engine(folder: Path, runs: int, workers: int, profile: bool, **more: A
     app = build(settings, with_worker=False, wrap=timed)
     await app.start()
     try:
-        inline = {
-            "selections": [{"stage_id": stage, "module_id": f"{stage}-inline"} for stage in STAGES],
-            "fallback_policies": [],
-        }
-        created = await app.configurations.create(content_from_json(inline), by=SYSTEM)
-        request = ActivationRequest(mode=Mode.ROLLING, accept_degraded=True)
-        await app.configurations.activate(created.configuration.id, by=SYSTEM, request=request)
-        while (await app.configurations.active()).id != created.configuration.id:
-            await app.activations.advance()
-            await asyncio.sleep(0.01)
 
         async def bytes_of(text: str) -> AsyncIterator[bytes]:
             yield text.encode()
 
         for number in range(runs):
             await app.intake.accept(
-                bytes_of(f"document {number}"), file_name="a.txt", media_type="text/plain", by=SYSTEM
+                bytes_of(f"document {number}"), file_name="a b.txt", media_type="text/plain", by=SYSTEM
             )
         await app.queue.tend()
+        gc.collect()
         stop = asyncio.Event()
         profiler = cProfile.Profile()
         waited.writes = waited.reads = 0.0
@@ -117,81 +106,93 @@ async def engine(folder: Path, runs: int, workers: int, profile: bool, **more: A
         await app.stop()
 
 
-def plain(runs: int) -> float:
-    """Seconds per run of the five modules called directly, without any engine."""
-    from switchgear_tiny.contracts import Checked, Count, Text, Upper
+def plain(calls: int) -> float:
+    """Seconds per stage of the modules called directly, without any engine."""
+    from benchmarks.pure_stages import Checked, Count, Name, Sealed, Upper
 
     begin = time.perf_counter()
-    for number in range(runs):
-        text = Text(text=f"document {number}")
-        upper = Upper(text=text.text.upper())
+    for _ in range(calls):
+        name = Name(text="a b.txt")
+        upper = Upper(text=name.text.upper())
         count = Count(words=len(upper.text.split()))
-        Checked(text=upper.text, words=count.words)
-    return (time.perf_counter() - begin) / runs
+        checked = Checked(text=upper.text, words=count.words)
+        Sealed(text=checked.text, words=checked.words, seal="sealed")
+    return (time.perf_counter() - begin) / calls / len(pure_stages.STAGES)
 
 
-def bare_rows(folder: Path, runs: int) -> float:
-    """Seconds per run to write the same rows with the bare driver: a claim, then an end with its attempts."""
-    connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("CREATE TABLE runs (id TEXT PRIMARY KEY, status TEXT, token INTEGER, why TEXT)")
-    columns = ", ".join(f"c{number}" for number in range(12))
-    connection.execute(f"CREATE TABLE attempts (run_id TEXT, stage_id TEXT, {columns}, PRIMARY KEY (run_id, stage_id))")
-    connection.execute("CREATE TABLE outputs (run_id TEXT, stage_id TEXT, value TEXT, PRIMARY KEY (run_id, stage_id))")
-    connection.executemany("INSERT INTO runs VALUES (?, 'queued', 0, NULL)", [(f"run{n:08}",) for n in range(runs)])
-    attempt = tuple(["some text of an attempt"] * 12)
-    marks = ", ".join("?" * 14)
-    begin = time.perf_counter()
-    for number in range(runs):
-        run = f"run{number:08}"
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("UPDATE runs SET status = 'running', token = token + 1 WHERE id = ?", (run,))
-        connection.execute("COMMIT")
-        connection.execute("BEGIN IMMEDIATE")
-        rows: list[tuple[Any, ...]] = [(run, stage, *attempt) for stage in STAGES]
-        connection.executemany(f"INSERT INTO attempts VALUES ({marks})", rows)
-        connection.executemany("INSERT INTO outputs VALUES (?, ?, ?)", [(run, s, '{"text": "X"}') for s in STAGES])
-        connection.execute("UPDATE runs SET status = 'succeeded' WHERE id = ? AND token = 1", (run,))
-        connection.execute("COMMIT")
-    seconds = (time.perf_counter() - begin) / runs
-    connection.close()
-    return seconds
+async def stage(folder: Path, calls: int, level: str) -> float:
+    """Seconds of the stage `upper` through the engine: contract enforced, attempt counted, logged at this level."""
+    name_type = importlib.import_module("pure_stages").Name  # as the engine found it, not as this package names it
+    from switchgear.bootstrap import build
+    from switchgear.core.logging import configure_logging
+    from switchgear.core.settings import Settings
+    from switchgear.ingestion.module_pool import DocumentFile, StageValue
+    from switchgear.ingestion.stage_runner import StageCall
+
+    settings = Settings(home=folder / f"stage-{level}", pipeline="pure", allow_inline=True, min_free_bytes=0)
+    configure_logging(level=level, stream=(folder / "log.txt").open("a"))
+    app = build(settings, with_worker=False)
+    await app.start()
+    try:
+        plan = await app.plans.get((await app.configurations.active()).id)
+        upper = plan.stages[1]
+        document = DocumentFile(Path("a"), "", 1, "", "a b.txt")
+        inputs = {"name": StageValue(name_type, model=name_type(text="a b"))}
+        call = StageCall("run_1", "doc_1", document, inputs, time.monotonic() + 900)
+        begin = 0.0
+        for number in range(calls + 100):
+            if number == 100:  # warm
+                begin = time.perf_counter()
+            end = await app.orchestrator._runner.run(plan, upper, call)
+            attempt = end.attempts[0]
+            assert attempt.module_id is not None
+            app.metrics.record_attempt(
+                stage="upper", module=attempt.module_id, outcome=attempt.outcome, duration_us=attempt.duration_us
+            )
+        return (time.perf_counter() - begin) / calls
+    finally:
+        await app.stop()
 
 
 def main(runs: int, profile: bool) -> None:
     """Measure and print."""
-    from factories import plugin
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sys.path.insert(0, str(plugin.install(folder)))
+        pure_stages.install(folder)
         serial = asyncio.run(engine(folder, runs, 1, profile))
-        many = asyncio.run(engine(folder, runs, 16, False))
-        calls = plain(runs)
-        rows = bare_rows(folder, runs)
+        quiet = asyncio.run(stage(folder, 10 * runs, "info"))
+        told = asyncio.run(stage(folder, 10 * runs, "debug"))
+        call = plain(10 * runs)
     parts = {
         "waiting for durable writes": serial.writes,
         "waiting for reads": serial.reads,
         "the engine's own work": serial.total - serial.writes - serial.reads,
     }
     show(
-        "Engine overhead per run: five inline stages, SQLite FULL",
+        "Engine overhead: inline stages with their contract enforced; a durable run of five, SQLite FULL",
         [
-            Figure("plain calls", f"{calls * 1e6:.1f} us"),
-            Figure("bare driver, the same rows", f"{rows * 1e6:.0f} us", f"{1 / rows:.0f}/s"),
-            _figure("engine, one at a time", serial.total, rows),
+            Figure("plain call of a module", f"{call * 1e6:.1f} us"),
+            _overhead("a stage through the engine", quiet, call, 4),
+            _overhead("the same with a line in the log", told, call, 12),
+            Figure("a durable run", f"{serial.total * 1e6:.0f} us", f"{1 / serial.total:.0f}/s"),
             *(
                 Figure(f"  of it {name}", f"{spent * 1e6:.0f} us", f"{spent / serial.total:.0%}")
                 for name, spent in sorted(parts.items(), key=lambda part: -part[1])
             ),
-            _figure("engine, 16 in flight", many.total, rows),
         ],
     )
 
 
-def _figure(name: str, spent: float, rows: float) -> Figure:
-    return Figure(name, f"{spent * 1e6:.0f} us", f"{1 / spent:.0f}/s", f"{spent / rows:.1f} x bare rows")
+def _overhead(name: str, spent: float, plain_call: float, bar_us: float) -> Figure:
+    more_us = (spent - plain_call) * 1e6
+    return Figure(
+        name,
+        f"+ {more_us:.1f} us",
+        f"{spent * 1e6:.1f} us in all",
+        f"{spent / plain_call:.0f} x a plain call",
+        f"<= {bar_us:g} us",
+        bar_us / more_us,
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import pure_stages
 from benchmarks.engine_overhead import engine
 from benchmarks.tables import Figure, show
 
@@ -88,11 +89,10 @@ def seconds_per_run(module: str, program: str, *words: str) -> float | None:
 
 def main(runs: int) -> None:
     """Measure and print."""
-    from factories import plugin
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sys.path.insert(0, str(plugin.install(folder)))
+        pure_stages.install(folder)
         ours = {at: asyncio.run(engine(folder, runs, at, False)).total for at in (1, IN_FLIGHT)}
         haystack = seconds_per_run("haystack", HAYSTACK, str(runs))
         dbos = {at: seconds_per_run("dbos", DBOS, str(min(runs, 96)), name, str(at)) for at in (1, IN_FLIGHT)}

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import itertools
 import statistics
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,9 +24,9 @@ from typing import Final
 from procrastinate import App, PsycopgConnector
 from procrastinate.types import JSONValue
 
+from benchmarks import pure_stages
 from benchmarks.engine_overhead import engine
-from benchmarks.tables import Figure, show  # before the factories: it makes them importable
-from factories import plugin
+from benchmarks.tables import Figure, show
 
 BAR: Final = 0.85
 IN_FLIGHT: Final = 16
@@ -89,7 +88,7 @@ def main(runs: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL does not run as root
-        sys.path.insert(0, str(plugin.install(folder)))
+        pure_stages.install(folder)
         with postgres(folder) as make:
             for number, at_a_time in itertools.product(range(rounds), (1, IN_FLIGHT)):
                 rates.setdefault(("nothing", at_a_time), []).append(asyncio.run(no_op(make(), runs, at_a_time)))
