@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ _SYSTEM: Final = (
     *("/usr/local/lib", "/usr/local/lib64", "/usr/local/share", "/nix/store", "/gnu/store"),
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload"),
     *("/etc/fonts", "/var/cache/fontconfig", "/etc/locale.alias", "/etc/localtime", "/etc/timezone", "/etc/mime.types"),
-    *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems"),
+    *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems"),
     *("/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/fs/cgroup"),
 )
 #: And of the network: names, certificates.
@@ -81,13 +82,26 @@ def enclose(what: Enclosure, scratch: Path) -> str:
 
 def rules(what: Enclosure, scratch: Path) -> list[tuple[str, int]]:
     """Paths with the rights on them."""
-    private = [os.path.realpath(path) for path in what.private]
-    readable = [*_SYSTEM, *what.reads, *(_NETWORK if what.network else ())]
+    private = tuple(map(os.path.realpath, what.private))
+    reads = (*what.reads, "/proc/self")  # which is another folder for each process
+    own = {rule for path in reads for rule in _around(os.path.realpath(path), private)}
+    allowed = sorted(own | _of_every_module(private, what.network))
+    return [*allowed, *_DEVICES, (str(scratch), CHANGE), *((path, CHANGE) for path in what.writes)]
+
+
+def prepare(what: Enclosure) -> None:
+    """Look up what every module may reach, once for all workers that are forked from this process."""
+    _of_every_module(tuple(map(os.path.realpath, what.private)), what.network)
+
+
+@cache
+def _of_every_module(private: tuple[str, ...], network: bool) -> frozenset[tuple[str, int]]:
+    readable = [*_SYSTEM, *(_NETWORK if network else ())]
     allowed = {rule for path in readable for rule in _around(os.path.realpath(path), private)}
     for path in map(os.path.realpath, _python()):  # may lie inside what is private: an environment in the home
         around = [hidden for hidden in private if path == hidden or not _is_below(path, hidden)]
         allowed.update(_around(path, around))
-    return [*sorted(allowed), *_DEVICES, (str(scratch), CHANGE), *((path, CHANGE) for path in what.writes)]
+    return frozenset(allowed)
 
 
 def _python() -> Iterator[str]:

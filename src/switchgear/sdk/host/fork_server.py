@@ -19,7 +19,7 @@ import traceback
 from typing import NoReturn
 
 from switchgear.sdk.errors import DeclarationError
-from switchgear.sdk.host import frames, measures, namespaces
+from switchgear.sdk.host import enclosure, frames, measures, namespaces
 from switchgear.sdk.host.failures import failure_of
 from switchgear.sdk.host.worker import work
 from switchgear.sdk.module import Module
@@ -167,6 +167,8 @@ class _Server:
 
     def _spawn(self, frame: frames.Frame) -> None:
         pipe_number, output_number = frame.descriptors
+        if "enclosure" in frame.header:
+            enclosure.prepare(enclosure.Enclosure(**frame.header["enclosure"]))
         own = os.getpid()
         pid = os.fork()
         if pid == 0:
