@@ -193,9 +193,10 @@ class Application:
 
     def _make_queue(self) -> RunQueue:
         settings = self.settings
-        served = (self.repository, settings.lease_s, settings.queues, self.loading.may_claim)
+        loading = self.loading
+        served = (self.repository, settings.lease_s, settings.queues, loading.may_claim, loading.is_ready)
         if settings.queue_backend == "builtin":
-            return BuiltinQueue(*served, self.loading.is_ready)
+            return BuiltinQueue(*served)
         from switchgear.workers.distributed import ProcrastinateQueue  # an extra: it may not be installed
 
         return ProcrastinateQueue(*served, url=settings.database_url)

@@ -86,6 +86,27 @@ async def test_a_job_that_nobody_may_claim_now_leaves_no_trace_of_the_looks_at_i
     assert await room.database.narrow.query("SELECT count(*) FROM procrastinate_events") == [(1,)]
 
 
+async def test_a_job_that_may_not_be_claimed_beside_the_end_of_another_run_goes_back_to_its_place(
+    room: Room, queue: ProcrastinateQueue
+) -> None:
+    await room.submit("first")
+    claim = await queue.claim("wrk_1")
+    assert claim is not None
+    held = [(await room.submit(text)).run.id for text in "ab"]
+    await room.hold()
+    ride = queue.ride("wrk_1")
+    claim.ride = lambda: ride
+
+    await room.repository.end(claim, status=RunStatus.SUCCEEDED)
+
+    assert ride is not None
+    assert ride.claim is None
+    assert await jobs(room) == [(run, "default", "todo") for run in held]
+    await room.release_hold()
+    claims = [await queue.claim("wrk_1") for _ in held]
+    assert [claim.run_id for claim in claims if claim is not None] == held
+
+
 async def test_a_worker_that_sleeps_in_the_middle_of_a_claim_holds_up_nobody_and_leaves_nothing(
     room: Room, queue: ProcrastinateQueue, database_url: str
 ) -> None:

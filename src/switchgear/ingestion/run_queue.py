@@ -37,7 +37,7 @@ class RunQueue(Protocol):
         """Send what was queued and never came to a worker; called by the sweep. Raises `DatabaseUnreachable`."""
 
     def ride(self, worker_id: str) -> Ride | None:
-        """How the next claim goes along with the commit that ends a run; None where runs come another way, or not now.
+        """How the next claim goes along with the commit that ends a run; None while no runs are taken here.
 
         Whoever got none, or no run by it, asks `claim`.
         """
@@ -105,4 +105,4 @@ class BuiltinQueue:
 
     def ride(self, worker_id: str) -> Ride | None:
         """See `RunQueue.ride`."""
-        return Ride(worker_id, self._lease_s, self._queues) if self._is_ready() else None
+        return self._repository.ride(worker_id, self._lease_s, self._queues) if self._is_ready() else None

@@ -41,6 +41,7 @@ class ProcrastinateQueue(BuiltinQueue):
         lease_s: How long a claim holds without a heartbeat, in seconds.
         queues: Which queues are served here; none = all.
         may_claim: Whether this process takes runs now.
+        is_ready: The same, as far as it is known without a look into the database.
         url: SQLAlchemy's URL of the database, for the connection that listens.
     """
 
@@ -50,10 +51,11 @@ class ProcrastinateQueue(BuiltinQueue):
         lease_s: float,
         queues: Sequence[str] = (),
         may_claim: Callable[[], Awaitable[bool]] | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
         *,
         url: str,
     ) -> None:
-        super().__init__(repository, lease_s, queues, may_claim)
+        super().__init__(repository, lease_s, queues, may_claim, is_ready)
         self._conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._forget_at_s = time.monotonic()
 
@@ -63,8 +65,8 @@ class ProcrastinateQueue(BuiltinQueue):
         return await self._repository.claim_job(*served) or await self._repository.claim(*served)
 
     def ride(self, worker_id: str) -> Ride | None:
-        """None: the next job decides which run is next."""
-        return None
+        """See `RunQueue.ride`."""
+        return self._repository.ride_job(worker_id, self._lease_s, self._queues) if self._is_ready() else None
 
     async def listen(self) -> None:
         """See `RunQueue.listen`."""

@@ -72,6 +72,10 @@ class Claiming(RepositoryPart):
         rows = (await self._statements.run(*self._locked(), self._claiming(worker_id, lease_s, queues)))[-1].rows
         return claimed(rows[0], worker_id) if rows else None
 
+    def ride(self, worker_id: str, lease_s: float, queues: Sequence[str] = ()) -> Ride:
+        """The same, for the commit that ends a run; see `ClaimedRun.ride`."""
+        return Ride(worker_id, (self._claiming(worker_id, lease_s, queues),))
+
     async def is_activation_pending(self) -> bool:
         """Whether somebody waits for running work to end."""
         return bool(await self._statements.query(_PENDING, {"pipeline": self.pipeline}))
@@ -98,13 +102,14 @@ class Claiming(RepositoryPart):
         results = await self._statements.run(
             *locked,
             *statements,
-            self._claiming(ride.worker_id, ride.lease_s, ride.queues),
+            *ride.statements,
             Statement(_PENDING, {"pipeline": self.pipeline}, fetch=True),
         )
-        *ended, claim, pending = results[len(locked) :]
-        ride.claim = claimed(claim.rows[0], ride.worker_id) if claim.rows else None
-        ride.is_activation_pending = bool(pending.rows)
-        return ended
+        ended = len(locked) + len(statements)
+        found = results[ended + ride.place].rows
+        ride.claim = claimed(found[0], ride.worker_id) if found else None
+        ride.is_activation_pending = bool(results[-1].rows)
+        return results[len(locked) : ended]
 
 
 def claimed(row: Row, worker_id: str) -> ClaimedRun:

@@ -15,7 +15,7 @@ from switchgear.core.database import Refused, Statement
 from switchgear.core.job_schema import TASK, JobsMissing
 from switchgear.ingestion.run_repository.base import CLAIM_ORDER, CLAIMABLE, RepositoryPart
 from switchgear.ingestion.run_repository.claiming import SHARED_LOCK, claim_sql, claimed
-from switchgear.ingestion.run_repository.records import ClaimedRun
+from switchgear.ingestion.run_repository.records import ClaimedRun, Ride
 
 #: Job and run are remembered until the transaction ends; both are empty when there is none.
 _TAKE: Final = f"""
@@ -30,6 +30,12 @@ _CLAIM: Final = claim_sql(f"SELECT id FROM runs WHERE id = {_RUN} AND {CLAIMABLE
 _FINISH: Final = f"""
 SELECT procrastinate_finish_job_v1({_JOB}, 'succeeded', TRUE)
 WHERE {_JOB} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs WHERE id = {_RUN} AND status = 'queued')"""  # noqa: S608
+#: The same beside the end of another run, which must not be undone: here the job is put back.
+_FINISH_OR_PUT_BACK: Final = f"""
+SELECT CASE WHEN EXISTS (SELECT 1 FROM runs WHERE id = {_RUN} AND status = 'queued')
+    THEN procrastinate_retry_job_v2({_JOB}, NULL, NULL, NULL, NULL)
+    ELSE procrastinate_finish_job_v1({_JOB}, 'succeeded', TRUE) END
+WHERE {_JOB} IS NOT NULL"""  # noqa: S608
 _WITHOUT_JOB: Final = f"""
 SELECT id FROM runs WHERE status = 'queued' AND NOT EXISTS (
     SELECT 1 FROM procrastinate_jobs job WHERE job.queueing_lock = runs.id AND job.status = 'todo')
@@ -54,9 +60,7 @@ class Jobs(RepositoryPart):
         Raises:
             JobsMissing: The database has no jobs.
         """
-        take = Statement(_TAKE, {"queues": list(queues) or None})
-        parameters = {"worker": worker_id, "lease": int(lease_s * 1_000_000), "boot": self._statements.boot_id}
-        claim = Statement(_CLAIM, {**parameters, "pipeline": self.pipeline}, fetch=True)
+        take, claim = self._taking(worker_id, lease_s, queues)
         finish = Statement(_FINISH, expect=1)
         while True:
             try:
@@ -68,6 +72,18 @@ class Jobs(RepositoryPart):
             if results[2].rows:
                 return claimed(results[2].rows[0], worker_id)
             # Its run does not wait any more: the next one, then.
+
+    def ride_job(self, worker_id: str, lease_s: float, queues: Sequence[str] = ()) -> Ride:
+        """The same, for the commit that ends a run; see `ClaimedRun.ride`."""
+        return Ride(worker_id, (*self._taking(worker_id, lease_s, queues), Statement(_FINISH_OR_PUT_BACK)), place=1)
+
+    def _taking(self, worker_id: str, lease_s: float, queues: Sequence[str]) -> tuple[Statement, Statement]:
+        """What takes the next job, and what claims its run."""
+        parameters = {"worker": worker_id, "lease": int(lease_s * 1_000_000), "boot": self._statements.boot_id}
+        return (
+            Statement(_TAKE, {"queues": list(queues) or None}),
+            Statement(_CLAIM, {**parameters, "pipeline": self.pipeline}, fetch=True),
+        )
 
     async def send_again(self, limit: int = 500) -> int:
         """Make a job for each queued run that has none, in the order in which they wait; returns for how many."""

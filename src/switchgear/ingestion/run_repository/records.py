@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from switchgear.core.database import Statement
 from switchgear.domain.run import Outcome, RunStatus
 from switchgear.sdk.pipeline import DEFAULT_QUEUE
 
@@ -33,15 +34,15 @@ class Ride:
 
     Attributes:
         worker_id: Who takes it.
-        lease_s: How long the claim holds without a heartbeat, in seconds.
-        queues: Only runs of these queues; none = of any.
+        statements: What claims it.
+        place: Which of them returns the run.
         claim: The next run; None when there was none, or the commit was not made.
         is_activation_pending: Whether an activation waits; None when the commit was not made.
     """
 
     worker_id: str
-    lease_s: float
-    queues: Sequence[str]
+    statements: Sequence[Statement]
+    place: int = 0
     claim: ClaimedRun | None = None
     is_activation_pending: bool | None = None
 
