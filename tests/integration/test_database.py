@@ -196,6 +196,13 @@ async def test_a_value_that_no_database_takes_fails_its_own_group_alone(database
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_start_that_is_repeated_makes_no_second_writer(database: Database) -> None:
+    before = threading.active_count()
+    await database.start()  # as an application does that could not come up the first time
+    assert threading.active_count() == before  # a second one would be waited for without end at the close
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 async def test_a_start_that_is_cancelled_leaves_nothing_to_complain_about(database_url: str) -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))

@@ -65,7 +65,9 @@ class SqliteNarrow:
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
-        """Start the writer."""
+        """Start the writer, unless it is at work: who could not come up for another reason starts again."""
+        if self._thread is not None and self._thread.is_alive():
+            return
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
         self._thread = threading.Thread(target=self._write, args=(loop, ready), name="database-writer", daemon=True)
