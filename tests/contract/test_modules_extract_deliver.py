@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from switchgear.invoice.testing import blob, cells, pages, sample_invoice, sample_verdict
-from switchgear.invoice.types import Candidate, Cells, Pages, ReviewDecision, Structured, Syntax
+from switchgear.invoice.types import Candidate, Cells, Kind, Media, Pages, ReviewDecision, Structured, Syntax
 from switchgear.modules.deliver_files import DeliverFiles
 from switchgear.modules.deliver_spool import DeliverSpool
 from switchgear.modules.extract_layout import ExtractLayout
@@ -49,6 +49,9 @@ SHEET = cells(
         "G3": "357", "H3": "Return", "I3": "-1", "J3": "100", "K3": "-100",
     }
 )  # fmt: skip
+LETTER = pages("Dear Sir or Madam,\nthank you for the kind words of 5 March 2024.\nYours, Reader Publishing Ltd.")
+A_PDF = Kind(media=Media.PDF, media_type="application/pdf")
+A_SHEET = Kind(media=Media.SHEET, media_type="text/csv", sheet_format="csv")
 INVOICE = sample_invoice()
 XML = Structured(syntax=Syntax.CII, fields=INVOICE)
 PAGE = Candidate(fields=INVOICE, confidence=0.9)
@@ -59,12 +62,16 @@ PDF, NO_PDF = blob(b"%PDF-1.7\n"), blob(b"<Invoice/>")
 
 class TestExtractLayout(ModuleContractTests):
     module = ExtractLayout
-    samples = [{"pages": GERMAN}, {"cells": SHEET}, {"scanned": GERMAN}]
+    samples = [{"pages": GERMAN, "kind": A_PDF}, {"cells": SHEET, "kind": A_SHEET}, {"scanned": GERMAN, "kind": A_PDF}]
+    rejected = [{"pages": LETTER, "kind": A_PDF}]
+    not_applicable = [{"pages": LETTER, "kind": A_PDF.model_copy(update={"syntax": Syntax.CII})}]
 
 
 class TestExtractText(ModuleContractTests):
     module = ExtractText
-    samples = [{"pages": GERMAN}, {"cells": SHEET}, {"scanned": GERMAN}]
+    samples = [{"pages": GERMAN, "kind": A_PDF}, {"cells": SHEET, "kind": A_SHEET}, {"scanned": GERMAN, "kind": A_PDF}]
+    rejected = [{"pages": LETTER, "kind": A_PDF}]
+    not_applicable = [{"pages": LETTER, "kind": A_PDF.model_copy(update={"syntax": Syntax.CII})}]
 
 
 class TestReconcileArithmetic(ModuleContractTests):
@@ -174,16 +181,15 @@ def test_both_extractors_read_a_flat_sheet_and_name_the_cells(module: Any) -> No
 
 @pytest.mark.parametrize("module", [ExtractLayout, ExtractText])
 def test_text_that_is_no_invoice_is_the_documents_fault_and_said_in_plain_words(module: Any) -> None:
-    letter = pages("Dear Sir or Madam,\nthank you for the kind words of 5 March 2024.\nYours, Reader Publishing Ltd.")
     with pytest.raises(InputRejected, match="No field of an invoice was found") as caught:
-        extracted(module, pages=letter)
+        extracted(module, pages=LETTER)
     assert caught.value.reason_code == "no_invoice"
 
 
 def extracted(module: Any, **inputs: Any) -> Candidate:
     made = module()
     made.settings = module.Settings()
-    candidate = made.run(**{"pages": None, "scanned": None, "cells": None, **inputs})
+    candidate = made.run(**{"pages": None, "scanned": None, "cells": None, "kind": A_PDF, **inputs})
     assert isinstance(candidate, Candidate)
     return candidate
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from switchgear.invoice.testing import cells, pages
-from switchgear.invoice.types import Candidate, InvoiceType, Pages
+from switchgear.invoice.types import Candidate, Cells, InvoiceType, Kind, Media, Pages
 from switchgear.modules.extract_layout import ExtractLayout
 from switchgear.modules.extract_text import ExtractText
+from switchgear.sdk import InputRejected
 
 FRENCH = """\
 Boulangerie Martin SARL
@@ -138,10 +139,14 @@ TABLE = [
 ]
 
 
+PDF = Kind(media=Media.PDF, media_type="application/pdf")
+SHEET = Kind(media=Media.SHEET, media_type="text/csv", sheet_format="csv")
+
+
 def extracted(given: Pages, module: Any = ExtractLayout, **settings: Any) -> Candidate:
     made = module()
     made.settings = module.Settings(**settings)
-    candidate = made.run(pages=given, scanned=None, cells=None)
+    candidate = made.run(pages=given, scanned=None, cells=None, kind=PDF)
     assert isinstance(candidate, Candidate)
     return candidate
 
@@ -247,7 +252,7 @@ def test_an_unsure_word_of_ocr_makes_an_unsure_field() -> None:
     unsure = Pages(pages=(page.model_copy(update={"words": words}),))
     module = ExtractLayout()
     module.settings = ExtractLayout.Settings()
-    number = module.run(pages=None, scanned=unsure, cells=None).fields.number
+    number = module.run(pages=None, scanned=unsure, cells=None, kind=PDF).fields.number
     assert number is not None
     assert number.source == "ocr"
     assert number.confidence < 0.4
@@ -259,7 +264,7 @@ def test_the_best_sheet_of_a_workbook_is_read() -> None:
     both = noise.model_copy(update={"cells": noise.cells + form.cells, "sheets": ("Types", "Form")})
     module = ExtractLayout()
     module.settings = ExtractLayout.Settings()
-    fields = module.run(pages=None, scanned=None, cells=both).fields
+    fields = module.run(pages=None, scanned=None, cells=both, kind=SHEET).fields
     assert text(fields.number) == "A-9"
     assert fields.number is not None
     assert fields.number.evidence is not None
@@ -282,3 +287,52 @@ def test_hostile_text_takes_bounded_time(module: Any, page: str) -> None:
     started = time.process_time()
     extracted(pages(page), module)
     assert time.process_time() - started < 20
+
+
+HEADINGS = ("Supplier", "Invoice No", "Invoice Date", "Currency", "Net", "VAT", "Total")
+
+
+def table(*rows: tuple[str, ...], sheet: str = "Sheet1") -> Cells:
+    """A flat sheet with the usual headings."""
+    return cells(
+        {
+            f"{'ABCDEFG'[column]}{line}": value
+            for line, row in enumerate((HEADINGS, *rows), start=1)
+            for column, value in enumerate(row)
+            if value
+        },
+        sheet=sheet,
+    )
+
+
+def read_table(given: Cells) -> Candidate:
+    module = ExtractLayout()
+    module.settings = ExtractLayout.Settings()
+    return module.run(pages=None, scanned=None, cells=given, kind=SHEET)
+
+
+FIRST = ("A GmbH", "N1", "2024-01-02", "EUR", "100", "19", "119")
+
+
+def test_a_sheet_with_several_invoices_is_rejected_and_names_them() -> None:
+    with pytest.raises(InputRejected) as raised:
+        read_table(table(FIRST, ("B GmbH", "N2", "2024-01-03", "EUR", "10", "1.90", "11.90")))
+    assert (raised.value.reason_code, raised.value.message) == (
+        "several_invoices",
+        "The file holds 2 invoices: N1, N2. Send a file for each of them.",
+    )
+
+
+def test_a_footer_below_the_numbers_is_no_further_invoice() -> None:
+    fields = read_table(table(FIRST, ("", "Total", "", "", "", "", "119"))).fields
+    assert text(fields.number) == "N1"
+
+
+def test_a_workbook_with_an_invoice_on_each_sheet_is_rejected() -> None:
+    one, other = table(FIRST), table(("B GmbH", "N2", "2024-01-03", "EUR", "10", "1.90", "11.90"), sheet="Sheet2")
+    both = one.model_copy(update={"cells": one.cells + other.cells, "sheets": ("Sheet1", "Sheet2")})
+    with pytest.raises(InputRejected, match="2 invoices: N1, N2"):
+        read_table(both)
+    copy = table(FIRST, sheet="Sheet2")
+    twice = one.model_copy(update={"cells": one.cells + copy.cells, "sheets": ("Sheet1", "Sheet2")})
+    assert text(read_table(twice).fields.number) == "N1"

@@ -158,11 +158,22 @@ def test_an_issue_date_in_the_xml_that_is_no_calendar_day_is_named(path: str) ->
     assert messages(sample_invoice()) == []
 
 
+def test_a_due_date_that_is_no_calendar_day_is_a_warning() -> None:
+    structured = Structured(
+        syntax=Syntax.UBL_INVOICE,
+        fields=sample_invoice(due_date=None),
+        unmapped=("/Invoice/PaymentMeans/PaymentDueDate",),
+    )
+    verdict = ValidateNative().run(sample_invoice(due_date=None), XML_FILE, structured, None)
+    assert [(found.severity, found.pointer) for found in verdict.findings] == [("warning", "/due_date")]
+    assert verdict.status == "valid"
+
+
 def test_further_e_invoices_in_a_pdf_are_named() -> None:
     structured = Structured(syntax=Syntax.UBL_INVOICE, fields=sample_invoice(), passed_over=("b.xml", "c.xml"))
     [found] = ValidateNative().run(sample_invoice(), XML_FILE, structured, None).findings
-    assert (found.code, found.severity) == ("NAT-XML-SEVERAL", "warning")
-    assert found.message == "The PDF carries further e-invoices that were not read: b.xml, c.xml."
+    assert (found.code, found.severity) == ("NAT-XML-SEVERAL", "error")
+    assert found.message == "The PDF carries further e-invoices with other numbers, which were not read: b.xml, c.xml."
 
 
 @pytest.mark.parametrize(("code", "found"), [("EUR", []), ("DEM", []), ("XXQ", ["BR-CL-04"]), ("eur", ["BR-CL-04"])])

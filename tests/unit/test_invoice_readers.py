@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import switchgear.invoice
 from switchgear.invoice.contracts import facts
-from switchgear.invoice.page_images import PageImage, page_images
+from switchgear.invoice.page_images import PageImage, page_images, recognised
 from switchgear.invoice.page_words import ReadSettings, page_of_words, word_on_page
 from switchgear.invoice.sheet_values import address, cell, plain_number
 from switchgear.invoice.testing import blob, kind, page, xml_kind
-from switchgear.invoice.types import InvoiceType, Media, Pages, Structured, Syntax, Word
+from switchgear.invoice.types import InvoiceType, Media, Page, Pages, Structured, Syntax, Word
 from switchgear.modules.parse_einvoice import ParseEinvoice
 from switchgear.modules.parse_eu_einvoice import ParseEuEinvoice
 from switchgear.modules.read_pdfium import ReadPdfium
@@ -166,6 +166,14 @@ def test_an_image_gets_the_size_of_its_paper_and_enough_pixels() -> None:
     assert not image.blank
 
 
+def test_a_page_on_which_nothing_is_recognised_is_the_documents_fault() -> None:
+    read = [Page(number=1, width=1, height=1, blank=True), Page(number=2, width=1, height=1, scan=True)]
+    with pytest.raises(InputRejected, match="No text was recognised on page 2") as caught:
+        recognised(read)
+    assert caught.value.reason_code == "no_text"
+    assert recognised(read[:1]).pages == tuple(read[:1])
+
+
 def shaded(ink: bool) -> PageImage:
     from PIL import Image, ImageDraw
 
@@ -299,14 +307,43 @@ def test_vat_is_taken_in_the_currency_of_the_document_and_a_price_for_one_unit()
         assert fields.lines[0].net_price.value == Decimal("2.5")
 
 
-@pytest.mark.parametrize(("day", "gross"), [("2024-02-30", "1.234,50"), ("soon", "1e3"), ("", "NaN")])
+@pytest.mark.parametrize(
+    ("day", "gross"),
+    [
+        ("2024-02-30", "1.234,50"),
+        ("soon", "1e3"),
+        ("", "NaN"),
+        ("2024-02-155", "9" * 16),
+        ("2024-01-15garbage", "1.5.5"),
+    ],
+)
 def test_a_value_that_is_none_is_left_out_and_listed_never_guessed(day: str, gross: str) -> None:
     for parser in (ParseEinvoice(), ParseEuEinvoice()):
         found = parser.run(blob(UBL.format(day=day, gross=gross)), xml_kind(Syntax.UBL_INVOICE), FakeContext())
         assert (found.fields.issue_date, found.fields.totals.gross) == (None, None)
-    found = parse(blob(UBL.format(day=day, gross=gross)), Syntax.UBL_INVOICE)
-    assert "/Invoice/LegalMonetaryTotal/TaxInclusiveAmount" in found.unmapped
-    assert "/Invoice/Note" in found.unmapped
+        assert "/Invoice/LegalMonetaryTotal/TaxInclusiveAmount" in found.unmapped
+        assert ("/Invoice/IssueDate" in found.unmapped) == bool(day)
+        assert "/Invoice/Note" in found.unmapped
+
+
+@pytest.mark.parametrize("day", ["2024-02-29", "2024-02-29Z", "2024-02-29+01:00", "2024-02-29T00:00:00"])
+def test_a_day_may_have_a_time_or_a_zone_behind_it(day: str) -> None:
+    for parser in (ParseEinvoice(), ParseEuEinvoice()):
+        found = parser.run(blob(UBL.format(day=day, gross="55.00")), xml_kind(Syntax.UBL_INVOICE), FakeContext())
+        assert found.fields.issue_date is not None, parser
+        assert found.fields.issue_date.value == date(2024, 2, 29)
+
+
+@pytest.mark.parametrize(
+    ("price", "quantity"),
+    [("9" * 15, "3"), ("9" * 15, "0.000000000001"), ("9" * 19, "3"), ("1", "0." + "0" * 27 + "1")],
+)
+def test_no_number_of_a_document_makes_a_parser_fail(price: str, quantity: str) -> None:
+    text = UBL.format(day="2024-02-29", gross="55.00").replace(">10.00<", f">{price}<").replace(">4<", f">{quantity}<")
+    for parser in (ParseEinvoice(), ParseEuEinvoice()):
+        found = parser.run(blob(text), xml_kind(Syntax.UBL_INVOICE), FakeContext())
+        assert found.fields.number is not None
+        assert all(not line.net_price or line.net_price.value < 10**15 for line in found.fields.lines)
 
 
 @pytest.mark.parametrize("name", ["xrechnung-ubl.xml", "xrechnung-cii.xml"])

@@ -144,3 +144,12 @@ def test_vat_by_rate_is_an_error_only_from_one_unit_on(tax: str, severity: str |
     group = VatBreakdown(rate=fact(Decimal(19)), taxable=fact(Decimal(150)), tax=fact(Decimal(tax)))
     found = rules.vat_by_rate(Invoice(vat=(group,)))
     assert [finding.severity for finding in found] == ([] if severity is None else [severity])
+
+
+_NUMBERS = st.decimals(-(10**15) + 1, 10**15 - 1, places=12)
+
+
+@given(amount=_NUMBERS, rate=_NUMBERS)
+def test_vat_of_any_amount_at_any_rate_can_be_computed(amount: Decimal, rate: Decimal) -> None:
+    group = VatBreakdown(rate=fact(rate), taxable=fact(amount), tax=fact(Decimal(1)))
+    assert {found.code for found in rules.vat_by_rate(Invoice(vat=(group,)))} <= {"BR-CO-17"}

@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -42,6 +42,32 @@ NUMBER: Final = re.compile(
     r"(?P<digits>\d{1,3}(?:[.' ]\d{3})+(?:,\d{1,4}|-{1,2})?|\d{1,3}(?:[,' ]\d{3})+(?:\.\d{1,4})?|\d+(?:[.,]\d{1,8})?)"
     r"(?:,-{1,2})?(?P<after>\s?-(?![\w-]))?(?P<close>\))?(?![\w/]|[.,]\d)"
 )
+
+#: A number as XML states it. More digits are no amount that anybody owes.
+_PLAIN: Final = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,12})?|\.\d{1,12})")
+_MOST_DIGITS: Final = 15
+#: Wide enough for whatever two numbers of a document give when they are multiplied or divided.
+_WIDE: Final = Context(prec=64, rounding=ROUND_HALF_UP)
+_CENT: Final = Decimal("0.01")
+_PRICE_DIGITS: Final = Decimal("0.0000000001")
+
+
+def plain_decimal(text: str) -> Decimal | None:
+    """A decimal without exponent, of at most 15 digits before the point and 12 behind it; anything else gives None."""
+    return Decimal(text) if _PLAIN.fullmatch(text) else None
+
+
+def share_of(amount: Decimal, percent: Decimal) -> Decimal:
+    """So many per cent of *amount*, rounded to cents, half a cent up."""
+    return _WIDE.quantize(_WIDE.divide(_WIDE.multiply(amount, percent), Decimal(100)), _CENT)
+
+
+def unit_price(price: Decimal, quantity: Decimal) -> Decimal | None:
+    """The price of one, when *price* is that of so many, to ten decimals; None where that is no amount any more."""
+    if quantity == 0:
+        return None
+    one = _WIDE.normalize(_WIDE.quantize(_WIDE.divide(price, quantity), _PRICE_DIGITS))
+    return one if one.adjusted() < _MOST_DIGITS else None
 
 
 def normalize(text: str) -> str:
@@ -116,10 +142,7 @@ def _value_of_digits(digits: str, mark: DecimalMark | None) -> Decimal | None:
         compact = compact.replace(marks[0], "")
     else:
         compact = compact.replace(",", ".")
-    try:
-        return Decimal(compact)
-    except InvalidOperation:  # pragma: no cover - the pattern admits digits only
-        return None
+    return plain_decimal(compact)
 
 
 def _is_grouping(compact: str, sign: str, mark: DecimalMark | None, *, grouped: bool) -> bool:

@@ -67,6 +67,22 @@ def require_scans(kind: Kind, pages: Pages | None) -> None:
         raise NotApplicable("no page is a scan")
 
 
+def recognised(pages: list[Page]) -> Pages:
+    """The recognised pages.
+
+    Raises:
+        InputRejected: `no_text` when a page is neither blank nor has a word: the picture is at fault, not the module.
+    """
+    mute = [str(page.number) for page in pages if not page.words and not page.blank]
+    if mute:
+        where = f"page {mute[0]}" if len(mute) == 1 else f"pages {', '.join(mute[:10])}"
+        raise InputRejected(
+            "no_text",
+            f"No text was recognised on {where}. Send a sharper scan, or the pages of the invoice alone.",
+        )
+    return Pages(pages=tuple(pages))
+
+
 def page_images(blob: Blob, kind: Kind, pages: Pages | None, limits: Limits) -> Iterator[PageImage]:
     """Give a picture of every page that is a scan, one at a time.
 

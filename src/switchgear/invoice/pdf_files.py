@@ -10,7 +10,7 @@ from lxml import etree
 from pypdf.generic import NullObject
 
 from switchgear.invoice.page_words import password_needed
-from switchgear.invoice.safe_xml import read_xml, syntax_of
+from switchgear.invoice.safe_xml import number_of, read_xml, syntax_of
 from switchgear.invoice.types import Kind, Media, Syntax
 from switchgear.sdk import Blob, InputRejected, Limits
 
@@ -31,7 +31,7 @@ class EmbeddedInvoice(NamedTuple):
     name: str
     syntax: Syntax
     data: bytes
-    passed_over: tuple[str, ...] = ()  #: names of further e-invoices among the attachments
+    passed_over: tuple[str, ...] = ()  #: names of attachments that are e-invoices with other numbers
 
 
 def refuse_truncated(data: bytes) -> None:
@@ -90,33 +90,38 @@ def embedded_invoice(reader: Any, limits: Limits) -> EmbeddedInvoice | None:
         if data is None and name.lower() in _USUAL_NAMES:
             raise InputRejected("corrupt", "The e-invoice inside the PDF is damaged. Send an intact copy.")
         try:
-            syntax = _syntax(data, limits)
+            read = _read(data, limits)
         except InputRejected as error:
             if name.lower() in _USUAL_NAMES:
                 raise InputRejected(error.reason_code, f"The e-invoice inside the PDF: {error.message}") from error
             continue
-        if data is not None and syntax is not None:
-            return EmbeddedInvoice(name, syntax, data, _further(found[place + 1 :], left, limits))
+        if data is not None and read is not None:
+            syntax, number = read
+            return EmbeddedInvoice(name, syntax, data, _further(found[place + 1 :], number, left, limits))
     return None
 
 
-def _syntax(data: bytes | None, limits: Limits) -> Syntax | None:
-    return None if data is None or b"<" not in data[:200] else syntax_of(read_xml(data, limits))
+def _read(data: bytes | None, limits: Limits) -> tuple[Syntax, str] | None:
+    """Language and number of an attachment that is an e-invoice."""
+    if data is None or b"<" not in data[:200]:
+        return None
+    root = read_xml(data, limits)
+    syntax = syntax_of(root)
+    return None if syntax is None else (syntax, number_of(root, syntax))
 
 
-def _further(found: list[tuple[str, Any]], left: int, limits: Limits) -> tuple[str, ...]:
-    """Names of further e-invoices, as far as they can be read: the document does not depend on them."""
+def _further(found: list[tuple[str, Any]], number: str, left: int, limits: Limits) -> tuple[str, ...]:
+    """Names of e-invoices with another number, as far as they can be read: the document does not depend on them."""
     names = []
     for name, stream in found:
-        if not name.lower().endswith(".xml"):
-            continue
         try:
             data = _unpack(stream, left)
             left -= len(data or b"")
-            if _syntax(data, limits) is not None:
-                names.append(name)
+            read = _read(data, limits)
         except InputRejected:
             continue
+        if read is not None and read[1] != number:
+            names.append(name)
     return tuple(names)
 
 
@@ -124,7 +129,7 @@ def invoice_xml(blob: Blob, kind: Kind, limits: Limits) -> tuple[etree._Element,
     """Read the XML of an e-invoice, from the PDF's attachment where it is embedded.
 
     Returns:
-        The root, and the names of further e-invoices in the PDF.
+        The root, and the names of e-invoices with other numbers in the PDF.
 
     Raises:
         InputRejected: `corrupt` when it cannot be read; else as `read_xml` and `embedded_invoice` say.

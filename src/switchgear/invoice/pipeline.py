@@ -32,8 +32,9 @@ def _default_configuration() -> dict[str, Any]:
     for stage_id, (_, *fallbacks) in _DEFAULTS.items():
         chain: list[dict[str, Any]] = [{"module_id": fallback, "on": list(FAULTS)} for fallback in fallbacks]
         if stage_id == "extract":
-            # What one extractor finds nothing in, the other may read.
-            chain[0] |= {"on": [*FAULTS, "bad_input", "low_confidence"], "threshold": LOW_CONFIDENCE}
+            chain[0] |= {"on": [*FAULTS, "low_confidence"], "threshold": LOW_CONFIDENCE}
+        elif stage_id == "ocr":  # where one recognises nothing, the other may
+            chain[0] |= {"on": [*FAULTS, "bad_input"]}
         policies.append({"stage_id": stage_id, "chain": chain, "then": "park"})
     return {
         "selections": [{"stage_id": stage_id, "module_id": module} for stage_id, (module, *_) in _DEFAULTS.items()],

@@ -7,17 +7,17 @@ with, so every rule holds for them unchanged. Source: INVOICES.md (validate).
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any, Final
 
-from switchgear.invoice.types import Fact, Finding, InvoiceFields, Severity
-from switchgear.sdk import InputRejected
+from switchgear.invoice.amounts import share_of
+from switchgear.invoice.types import Fact, Finding, InvoiceFields, Kind, Severity
+from switchgear.sdk import InputRejected, NotApplicable
 
 #: Largest difference of a sum, in units of the currency.
 TOLERANCE: Final = Decimal("0.01")
 #: The same where several rounded amounts are added up, or a rate is applied.
 ROUNDING_TOLERANCE: Final = Decimal("0.02")
-_CENT: Final = Decimal("0.01")
 _LONGEST_TERM: Final = timedelta(days=730)
 
 Rule = Callable[[InvoiceFields], list[Finding]]
@@ -38,8 +38,10 @@ def critical_facts(fields: InvoiceFields) -> dict[str, Fact[Any] | None]:
     return dict(zip(CRITICAL_FIELDS, facts, strict=True))
 
 
-def no_invoice() -> InputRejected:
+def nothing_found(kind: Kind) -> InputRejected | NotApplicable:
     """What an extractor raises when nothing was found: the document is at fault, not the module."""
+    if kind.syntax is not None:
+        return NotApplicable("the page says nothing of what the e-invoice says")
     return InputRejected(
         "no_invoice",
         "No field of an invoice was found in the text of this document. Check that it is an invoice; a better scan, "
@@ -152,7 +154,7 @@ def vat_by_rate(fields: InvoiceFields) -> list[Finding]:
         taxable, rate, tax = _amount(group.taxable), _amount(group.rate), _amount(group.tax)
         if taxable is None or rate is None or tax is None:
             continue
-        computed = (taxable * rate / 100).quantize(_CENT, ROUND_HALF_UP)
+        computed = share_of(taxable, rate)
         found = _compare("BR-CO-17", f"VAT at {rate} %", tax, computed, f"/vat/{index}/tax", ROUNDING_TOLERANCE)
         if abs(tax - computed) < 1:
             found = [finding.model_copy(update={"severity": "warning"}) for finding in found]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -43,8 +44,8 @@ _AMOUNTS: Final = frozenset(
     | {"line_quantity", "line_net_price", "line_vat_rate", "line_net_amount"}
 )
 COLUMNS: Final = ("document_id", *_HEADER, "line_number", *_LINE)
-#: Signs that make a spreadsheet program read a cell as a formula.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: Before signs that make a spreadsheet program read a cell as a formula; some programs end a cell at ; or a tab.
+_FORMULA: Final = re.compile(r"^(?=[=+\-@\t\r\n])|(?<=[;\t])(?=\s*[=+\-@])")
 
 
 def as_csv(result: Any, document_id: str) -> bytes:
@@ -75,9 +76,7 @@ def _value(source: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 
 def _cell(value: Any, *, is_amount: bool) -> str:
     text = "" if value is None else str(value)
-    if text.startswith(_FORMULA_STARTS) and not (is_amount and _is_number(text)):
-        return "'" + text
-    return text
+    return text if is_amount and _is_number(text) else _FORMULA.sub("'", text)
 
 
 def _is_number(text: str) -> bool:

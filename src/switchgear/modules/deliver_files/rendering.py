@@ -3,13 +3,14 @@
 import csv
 import io
 import json
+import re
 from decimal import Decimal
 from typing import Any, Final
 
 from switchgear.invoice.types import Fact, Invoice, Line, ReviewDecision, Verdict
 
-#: Signs that make a spreadsheet program read a cell as a formula.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: Before signs that make a spreadsheet program read a cell as a formula; some programs end a cell at ; or a tab.
+_FORMULA: Final = re.compile(r"^(?=[=+\-@\t\r\n])|(?<=[;\t])(?=\s*[=+\-@])")
 CSV_COLUMNS: Final = (
     "document_id", "type", "number", "issue_date", "due_date", "currency", "seller_name", "seller_vat_id",
     "buyer_name", "buyer_vat_id", "iban", "payment_reference", "net_total", "tax_total", "gross_total", "prepaid",
@@ -48,9 +49,9 @@ def escape_cell(value: Any) -> str:
     if value is None:
         return ""
     text = f"{value:f}" if isinstance(value, Decimal) else str(value)
-    if not isinstance(value, Decimal | int) and text.startswith(_FORMULA_STARTS):
-        return "'" + text
-    return text
+    if isinstance(value, Decimal | int):
+        return text
+    return _FORMULA.sub("'", text)
 
 
 def _value(fact: Fact[Any] | None) -> Any:

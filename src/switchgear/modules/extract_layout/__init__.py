@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Pages, Payment, Totals
+from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Kind, Pages, Payment, Totals
 from switchgear.modules.extract_layout.document import Document
 from switchgear.modules.extract_layout.fields import (
     find_currency,
@@ -18,7 +18,7 @@ from switchgear.modules.extract_layout.fields import (
 from switchgear.modules.extract_layout.grid import Row, rows_of_pages, rows_of_sheet
 from switchgear.modules.extract_layout.items import find_lines
 from switchgear.modules.extract_layout.parties import find_parties
-from switchgear.modules.extract_layout.sheets import read_flat
+from switchgear.modules.extract_layout.sheets import read_flat, several_invoices
 from switchgear.modules.extract_layout.totals import find_totals, find_vat
 from switchgear.sdk import Module, ModuleSettings, Requires, module
 
@@ -53,26 +53,35 @@ class ExtractLayout(Module):
 
     settings: Settings
 
-    def run(self, pages: Pages | None, scanned: Pages | None, cells: Cells | None) -> Candidate:
+    def run(self, pages: Pages | None, scanned: Pages | None, cells: Cells | None, kind: Kind) -> Candidate:
         """Return what was found; at least one input is there (the contract says so).
 
         Raises:
-            InputRejected: `no_invoice` when nothing was found.
+            InputRejected: `no_invoice` when nothing was found, `several_invoices` when there are more than one.
+            NotApplicable: Nothing was found on the page of an e-invoice, whose XML counts.
         """
         languages: tuple[str, ...] = self.settings.languages
         found: list[Candidate] = []
         if cells is not None:
             found += [candidate_of(rows_of_sheet(cells, sheet), languages) for sheet in cells.sheets]
+            numbers = {str(item.fields.number.value): None for item in found if item.fields.number and is_whole(item)}
+            if len(numbers) > 1:
+                raise several_invoices(list(numbers))
         rows = rows_of_pages(pages, scanned)
         if rows:
             found.append(candidate_of(rows, languages))
         best = max(found, key=lambda item: (critical_count(item.fields), item.confidence), default=_NOTHING)
         if best.fields == InvoiceFields():
-            raise rules.no_invoice()
+            raise rules.nothing_found(kind)
         return best
 
 
 _NOTHING: Final = Candidate(fields=InvoiceFields(), confidence=0.0)
+
+
+def is_whole(candidate: Candidate) -> bool:
+    """Whether all critical fields were found."""
+    return critical_count(candidate.fields) == len(rules.CRITICAL_FIELDS)
 
 
 def critical_count(fields: InvoiceFields) -> int:

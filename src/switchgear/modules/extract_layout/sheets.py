@@ -9,6 +9,7 @@ from switchgear.invoice.types import Cell, Fact, InvoiceFields, Line, Party, Pay
 from switchgear.modules.extract_layout.document import Document
 from switchgear.modules.extract_layout.grid import Row, Token, fact
 from switchgear.modules.extract_layout.labels import column_index, label_index
+from switchgear.sdk import InputRejected
 
 _FEWEST_FIELDS: Final = 4
 _HEADER_FIELDS: Final = (
@@ -24,7 +25,8 @@ Columns = Mapping[str, int]
 def read_flat(document: Document) -> InvoiceFields | None:
     """Read a flat table; None when no row is such a heading.
 
-    Only the rows of the first invoice number are read: one document is one invoice.
+    Raises:
+        InputRejected: `several_invoices` when rows of another invoice follow: one document is one invoice.
     """
     for number, row in enumerate(document.rows):
         if not row.tokens or row.tokens[0].cell is None:
@@ -71,6 +73,13 @@ def _read(document: Document, body: Sequence[dict[int, Cell]], header: Columns, 
     if first is None:
         return None
     number = first[header["number"]].value
+    others = dict.fromkeys(
+        cells[header["number"]].value
+        for cells in body
+        if header["number"] in cells and len(cells.keys() & set(header.values())) >= _FEWEST_FIELDS
+    )
+    if others.keys() - {number}:
+        raise several_invoices([number, *(other for other in others if other != number)])
     rows = [cells for cells in body if cells.get(header["number"]) is None or cells[header["number"]].value == number]
     get = _Reader(document, first, header)
     return InvoiceFields(
@@ -95,6 +104,14 @@ def _line(document: Document, cells: dict[int, Cell], lines: Columns) -> Line:
         net_price=get.amount("net_price"),
         vat_rate=get.amount("vat_rate"),
         net_amount=get.amount("net_amount"),
+    )
+
+
+def several_invoices(numbers: Sequence[str]) -> InputRejected:
+    """What is raised for a sheet or workbook with more than one invoice."""
+    named = ", ".join(number[:40] for number in numbers[:5])
+    return InputRejected(
+        "several_invoices", f"The file holds {len(numbers)} invoices: {named}. Send a file for each of them."
     )
 
 

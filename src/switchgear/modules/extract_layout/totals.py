@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from itertools import combinations
 from typing import Any, Final
 
+from switchgear.invoice.amounts import share_of
 from switchgear.invoice.types import Fact, Totals, VatBreakdown
 from switchgear.modules.extract_layout.document import Amount, Document
 from switchgear.modules.extract_layout.grid import MODULE_ID, Hit, fact
@@ -238,7 +239,7 @@ def find_vat(document: Document, totals: Totals) -> tuple[VatBreakdown, ...]:
         money = [amount for amount in document.amounts_by_row[number] if amount.money][:12]
         for rate, tokens in rates:
             for base, tax in ((b, t) for b in money for t in money if b is not t):
-                computed = (base.value * rate / 100).quantize(_CENT, ROUND_HALF_UP)
+                computed = share_of(base.value, rate)
                 if tax.value and abs(computed - tax.value) <= _CENT and row.tokens:
                     groups[(rate, base.value, tax.value)] = VatBreakdown(
                         rate=fact(rate, tokens, 0.85),

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Pages
+from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Kind, Pages
 from switchgear.modules.extract_text.lines import lines_of
 from switchgear.modules.extract_text.search import Search
 from switchgear.sdk import Module, ModuleSettings, Requires, module
@@ -40,17 +40,18 @@ class ExtractText(Module):
 
     settings: Settings
 
-    def run(self, pages: Pages | None, scanned: Pages | None, cells: Cells | None) -> Candidate:
+    def run(self, pages: Pages | None, scanned: Pages | None, cells: Cells | None, kind: Kind) -> Candidate:
         """Return what was found; at least one input is there (the contract says so).
 
         Raises:
             InputRejected: `no_invoice` when nothing was found.
+            NotApplicable: Nothing was found on the page of an e-invoice, whose XML counts.
         """
         languages: tuple[str, ...] = self.settings.languages
         lines = lines_of(pages, scanned, cells)
         fields = Search(lines, languages).fields() if lines else InvoiceFields()
         if fields == InvoiceFields():
-            raise rules.no_invoice()
+            raise rules.nothing_found(kind)
         facts = list(rules.critical_facts(fields).values())
         found = [fact.confidence for fact in facts if fact is not None]
         missing = len(facts) - len(found)

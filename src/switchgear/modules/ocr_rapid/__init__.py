@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from switchgear.invoice.page_images import PageImage, page_images, require_scans
+from switchgear.invoice.page_images import PageImage, page_images, recognised, require_scans
 from switchgear.invoice.types import Kind, Pages, Word
 from switchgear.sdk import (
     Blob,
@@ -71,7 +71,7 @@ class OcrRapid(Module):
         """Recognise every page that is a scan."""
         require_scans(kind, pages)
         read = [image.page(tuple(self._words(image))) for image in page_images(blob, kind, pages, ctx.limits)]
-        return Pages(pages=tuple(read))
+        return recognised(read)
 
     def _words(self, image: PageImage) -> Iterator[Word]:
         numpy = importlib.import_module("numpy")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from switchgear.invoice.page_images import DPI, PageImage, page_images, require_scans
+from switchgear.invoice.page_images import DPI, PageImage, page_images, recognised, require_scans
 from switchgear.invoice.types import Kind, Pages, Word
 from switchgear.sdk import (
     Blob,
@@ -81,7 +81,7 @@ class OcrTesseract(Module):
         """Recognise every page that is a scan."""
         require_scans(kind, pages)
         read = [image.page(tuple(self._words(image, ctx))) for image in page_images(blob, kind, pages, ctx.limits)]
-        return Pages(pages=tuple(read))
+        return recognised(read)
 
     def _words(self, image: PageImage, ctx: Context) -> Iterator[Word]:
         limit = max(0.1, min(self.settings.page_timeout_s, ctx.remaining_s()))

@@ -9,16 +9,15 @@ from typing import Any, Final
 
 from lxml import etree
 
+from switchgear.invoice.amounts import plain_decimal, unit_price
 from switchgear.invoice.types import Address, Evidence, Fact
 
 #: Plain decimals only: an exponent or a thousands mark in an e-invoice is a mistake, not an amount.
-_DECIMAL: Final = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)$")
-_ISO_DAY: Final = re.compile(r"^(\d{4})-(\d{2})-(\d{2})")
-_PLAIN_DAY: Final = re.compile(r"^(\d{4})(\d{2})(\d{2})")
+#: A day, perhaps with a time or a time zone behind it.
+_ISO_DAY: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:T.*|Z|[+-]\d{2}:\d{2})?", re.ASCII)
+_PLAIN_DAY: Final = re.compile(r"(\d{4})(\d{2})(\d{2})(?:\d{4}|\d{6})?", re.ASCII)
 _MOST_UNMAPPED: Final = 200
 _LONGEST_EVIDENCE: Final = 200
-#: Digits of a price that is given for several units.
-_PRICE_DIGITS: Final = Decimal("0.0000000001")
 
 Element = etree._Element
 
@@ -119,7 +118,7 @@ class Tree:
         if element is None:
             return None
         text = (element.text or "").strip()
-        match = _ISO_DAY.match(text) or _PLAIN_DAY.match(text)
+        match = _ISO_DAY.fullmatch(text) or _PLAIN_DAY.fullmatch(text)
         try:
             value = date(int(match[1]), int(match[2]), int(match[3])) if match else None
         except ValueError:
@@ -146,7 +145,8 @@ class Tree:
         quantity = decimal_of(per)
         if amount is None or quantity is None or quantity in (0, 1):
             return amount
-        return amount.model_copy(update={"value": (amount.value / quantity).quantize(_PRICE_DIGITS).normalize()})
+        value = unit_price(amount.value, quantity)
+        return None if value is None else amount.model_copy(update={"value": value})
 
     def unmapped(self) -> tuple[str, ...]:
         """Paths, without positions, of elements that have text and were not read."""
@@ -161,5 +161,4 @@ class Tree:
 
 def decimal_of(element: Element | None) -> Decimal | None:
     """The element's text as a decimal, or None."""
-    text = (element.text or "").strip() if element is not None else ""
-    return Decimal(text) if _DECIMAL.match(text) else None
+    return plain_decimal((element.text or "").strip()) if element is not None else None

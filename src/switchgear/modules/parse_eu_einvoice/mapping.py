@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
-from decimal import Decimal
 from typing import Any, Final
 
 from lxml import etree
 
+from switchgear.invoice.amounts import plain_decimal, unit_price
 from switchgear.invoice.types import (
     Address,
     Evidence,
@@ -23,9 +23,7 @@ from switchgear.invoice.types import (
 )
 
 _MODULE: Final = "parse-eu-einvoice"
-_DECIMAL: Final = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)$")
-_DAY: Final = re.compile(r"^\d{4}-\d{2}-\d{2}")
-_PRICE_DIGITS: Final = Decimal("0.0000000001")
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:T.*|Z|[+-]\d{2}:\d{2})?", re.ASCII)
 #: UNTDID 1001 codes of credit notes.
 _CREDIT_NOTES: Final = frozenset(["81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "532"])
 
@@ -126,7 +124,7 @@ def leaf_paths(root: etree._Element) -> Iterator[str]:
 
 
 class Mapper:
-    """Makes facts for one syntax; `paths` are those that it can read."""
+    """Makes facts for one syntax; `paths` are those that it can read, without those of values that were none."""
 
     def __init__(self, syntax: Syntax) -> None:
         self._column = 1 if syntax is Syntax.CII else 0
@@ -147,7 +145,7 @@ class Mapper:
         """All fields of the library's *model*."""
         payment, totals = model.get("payment") or {}, model.get("totals") or {}
         accounts = [account.get("iban") or account.get("account_id") for account in payment.get("credit_transfers", [])]
-        money = {name: self._make(totals, name, _PATHS, "", decimal_of) for name in totals if name in _PATHS}
+        money = {name: self._make(totals, name, _PATHS, "", plain_decimal) for name in totals if name in _PATHS}
         account = {
             "iban": next((value for value in accounts if value), None),
             "reference": payment.get("remittance_info"),
@@ -189,9 +187,12 @@ class Mapper:
     ) -> Any:
         text = " ".join(str(record.get(name) or "").split())
         value = convert(text) if text else None
+        path = self._path(place, name, table)
         if value is None:
+            if text:  # it stands there and is none
+                self.paths.discard(re.sub(r"\[\d+\]", "", path))
             return None
-        evidence = Evidence(path=self._path(place, name, table), text=text[:200])
+        evidence = Evidence(path=path, text=text[:200])
         return Fact(value=value, source="xml", evidence=evidence, module=_MODULE)
 
     def _party(self, record: Record, who: str) -> Party:
@@ -217,38 +218,34 @@ class Mapper:
         place = self._place("vat", index)
         return VatBreakdown(
             category=self._make(record, "category", _GROUP, place, str),
-            rate=self._make(record, "rate", _GROUP, place, decimal_of),
-            taxable=self._make(record, "taxable", _GROUP, place, decimal_of),
-            tax=self._make(record, "tax", _GROUP, place, decimal_of),
+            rate=self._make(record, "rate", _GROUP, place, plain_decimal),
+            taxable=self._make(record, "taxable", _GROUP, place, plain_decimal),
+            tax=self._make(record, "tax", _GROUP, place, plain_decimal),
         )
 
     def _line(self, record: Record, index: int) -> Line:
         place = self._place("lines", index)
-        price = self._make(record, "price", _LINE, place, decimal_of)
-        per = decimal_of(str(record.get("base_quantity") or "1"))
+        price = self._make(record, "price", _LINE, place, plain_decimal)
+        per = plain_decimal(str(record.get("base_quantity") or "1"))
         if price is not None and per is not None and per not in (0, 1):
-            price = price.model_copy(update={"value": (price.value / per).quantize(_PRICE_DIGITS).normalize()})
+            value = unit_price(price.value, per)
+            price = None if value is None else price.model_copy(update={"value": value})
         return Line(
             id=record.get("id"),
             description=self._make(record, "name", _LINE, place, str),
-            quantity=self._make(record, "quantity", _LINE, place, decimal_of),
+            quantity=self._make(record, "quantity", _LINE, place, plain_decimal),
             unit=self._make(record, "unit", _LINE, place, str),
             net_price=price,
-            vat_rate=self._make(record, "vat_rate", _LINE, place, decimal_of),
+            vat_rate=self._make(record, "vat_rate", _LINE, place, plain_decimal),
             vat_category=self._make(record, "vat_category", _LINE, place, str),
-            net_amount=self._make(record, "net_amount", _LINE, place, decimal_of),
+            net_amount=self._make(record, "net_amount", _LINE, place, plain_decimal),
         )
-
-
-def decimal_of(text: str) -> Decimal | None:
-    """A plain decimal, or None."""
-    return Decimal(text) if _DECIMAL.match(text) else None
 
 
 def day_of(text: str) -> date | None:
     """A calendar day in ISO form, or None."""
     try:
-        return date.fromisoformat(text[:10]) if _DAY.match(text) else None
+        return date.fromisoformat(text[:10]) if _DAY.fullmatch(text) else None
     except ValueError:
         return None
 

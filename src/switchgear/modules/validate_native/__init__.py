@@ -10,7 +10,7 @@ from schwifty.exceptions import SchwiftyException
 
 from switchgear.invoice import rules
 from switchgear.invoice.amounts import NUMBER, amount_of, currency_codes, decimal_mark, normalize
-from switchgear.invoice.types import Fact, Finding, Invoice, InvoiceFields, Pages, Structured, Verdict
+from switchgear.invoice.types import Fact, Finding, Invoice, InvoiceFields, Pages, Severity, Structured, Verdict
 from switchgear.modules.validate_native.vat_ids import check_vat_id
 from switchgear.sdk import Blob, Module, Requires, module
 
@@ -26,8 +26,11 @@ _STATED_TOTALS: Final[Mapping[str, str]] = {
     "PayableAmount": "payable",
     "DuePayableAmount": "payable",
 }
-#: Where the XML states the issue date.
-_STATED_DATE: Final = re.compile(r"/(Invoice|CreditNote)/IssueDate|.*/(IssueDateTime/.*|DatiGeneraliDocumento/Data)")
+#: Field of a date -> where the XML states it.
+_STATED_DATES: Final = {
+    "issue_date": re.compile(r"/(Invoice|CreditNote)/IssueDate|.*/(IssueDateTime/.*|DatiGeneraliDocumento/Data)"),
+    "due_date": re.compile(r".*/(DueDate|PaymentDueDate|DueDateDateTime/.*|DataScadenzaPagamento)"),
+}
 
 
 @module(
@@ -90,7 +93,7 @@ def known_currency(fields: InvoiceFields) -> list[Finding]:
 
 
 def unread(structured: Structured | None) -> list[Finding]:
-    """Errors for an issue date that is no day and totals that are no numbers; a warning for invoices passed over."""
+    """Errors for totals that are no numbers, an issue date that is no day, and invoices passed over."""
     if structured is None:
         return []
     findings = []
@@ -99,13 +102,15 @@ def unread(structured: Structured | None) -> list[Finding]:
         if name is not None and getattr(structured.fields.totals, name) is None:
             message = f"The XML states the {name} total at {path}, but it is no number."
             findings.append(_error("NAT-XML-TOTAL", message, f"/totals/{name}"))
-        if structured.fields.issue_date is None and _STATED_DATE.fullmatch(path):
-            message = f"The XML states the issue date at {path}, but it is no calendar day."
-            findings.append(_error("NAT-XML-DATE", message, "/issue_date"))
+        for name, pattern in _STATED_DATES.items():
+            if getattr(structured.fields, name) is None and pattern.fullmatch(path):
+                message = f"The XML states the {name.replace('_', ' ')} at {path}, but it is no calendar day."
+                severity: Severity = "error" if name == "issue_date" else "warning"  # without one it is due at once
+                findings.append(Finding(code="NAT-XML-DATE", severity=severity, message=message, pointer=f"/{name}"))
     if others := structured.passed_over:
         names = ", ".join(name[:80] for name in others[:5])
-        message = f"The PDF carries further e-invoices that were not read: {names}."
-        findings.append(Finding(code="NAT-XML-SEVERAL", severity="warning", message=message))
+        message = f"The PDF carries further e-invoices with other numbers, which were not read: {names}."
+        findings.append(Finding(code="NAT-XML-SEVERAL", severity="error", message=message))
     return findings
 
 
