@@ -127,46 +127,14 @@ PDF, XML_FILE = blob(b"%PDF-1.4\n"), blob(b"<Invoice/>")
 PAGE_TEXT = "Rechnung 2024-0017\nSumme 150,00\nMwSt 28,50\nGesamt 178,50"
 
 
-def test_a_total_that_is_no_number_in_the_xml_is_an_error_although_it_could_be_computed() -> None:
-    fields = sample_invoice().model_copy(update={"totals": Totals()})
-    path = "/Invoice/LegalMonetaryTotal/TaxInclusiveAmount"
-
-    def codes(stated: Invoice) -> list[str]:
-        structured = Structured(syntax=Syntax.UBL_INVOICE, fields=stated, unmapped=(path, "/Invoice/Note"))
-        return [found.code for found in ValidateNative().run(sample_invoice(), XML_FILE, structured, None).findings]
-
-    assert codes(fields) == ["NAT-XML-TOTAL"]
-    assert codes(sample_invoice()) == []  # it was read; the other one with that path says nothing
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/Invoice/IssueDate",
-        "/CrossIndustryInvoice/ExchangedDocument/IssueDateTime/DateTimeString",
-        "/FatturaElettronica/FatturaElettronicaBody/DatiGenerali/DatiGeneraliDocumento/Data",
-    ],
-)
-def test_an_issue_date_in_the_xml_that_is_no_calendar_day_is_named(path: str) -> None:
-    def messages(stated: Invoice) -> list[str]:
-        structured = Structured(syntax=Syntax.UBL_INVOICE, fields=stated, unmapped=(path, "/Invoice/Delivery/Date"))
-        return [found.message for found in ValidateNative().run(sample_invoice(), XML_FILE, structured, None).findings]
-
-    assert messages(sample_invoice(issue_date=None)) == [
-        f"The XML states the issue date at {path}, but it is no calendar day."
-    ]
-    assert messages(sample_invoice()) == []
-
-
-def test_a_due_date_that_is_no_calendar_day_is_a_warning() -> None:
-    structured = Structured(
-        syntax=Syntax.UBL_INVOICE,
-        fields=sample_invoice(due_date=None),
-        unmapped=("/Invoice/PaymentMeans/PaymentDueDate",),
-    )
-    verdict = ValidateNative().run(sample_invoice(due_date=None), XML_FILE, structured, None)
-    assert [(found.severity, found.pointer) for found in verdict.findings] == [("warning", "/due_date")]
-    assert verdict.status == "valid"
+def test_what_the_xml_states_but_nobody_can_read_is_an_error_although_it_could_be_computed() -> None:
+    structured = Structured(syntax=Syntax.UBL_INVOICE, fields=sample_invoice(), unreadable=("/Invoice/DueDate",) * 30)
+    verdict = ValidateNative().run(sample_invoice(), XML_FILE, structured, None)
+    assert verdict.status == "invalid"
+    assert {(found.code, found.message) for found in verdict.findings} == {
+        ("NAT-XML-VALUE", "The XML has at /Invoice/DueDate what is no number or no calendar day.")
+    }
+    assert len(verdict.findings) == 20
 
 
 def test_further_e_invoices_in_a_pdf_are_named() -> None:

@@ -245,6 +245,9 @@ class Structured(Value):
     profile: str | None = Field(None, description="The document's guideline or customization id")
     fields: InvoiceFields
     unmapped: tuple[str, ...] = Field((), description="Paths of XML elements that were not read, at most 200")
+    unreadable: tuple[str, ...] = Field(
+        (), description="Paths of XML elements whose text is no number or no calendar day, at most 200"
+    )
     passed_over: tuple[str, ...] = Field((), description="Names of e-invoices with other numbers in the PDF")
 
 

@@ -43,5 +43,10 @@ class ParseEinvoice(Module):
         tree = Tree(root, "parse-einvoice")
         profile, fields = _READERS[syntax](tree)
         return Structured(
-            syntax=syntax, profile=profile, fields=fields, unmapped=tree.unmapped(), passed_over=passed_over
+            syntax=syntax,
+            profile=profile,
+            fields=fields,
+            unmapped=tree.unmapped(),
+            unreadable=tree.unreadable(),
+            passed_over=passed_over,
         )

@@ -35,6 +35,7 @@ class Tree:
         self._module = module
         self._paths: dict[Element, str] = {}
         self._read: set[Element] = set()
+        self._refused: dict[Element, None] = {}
         for element in root.iter(etree.Element):
             element.tag = etree.QName(element).localname
         self._paths[root] = f"/{root.tag}"
@@ -108,7 +109,7 @@ class Tree:
         if element is None:
             return None
         if value is None:
-            self._read.discard(element)
+            self._refuse(element)
             return None
         return self.fact(element, value)
 
@@ -124,9 +125,13 @@ class Tree:
         except ValueError:
             value = None
         if value is None:
-            self._read.discard(element)
+            self._refuse(element)
             return None
         return self.fact(element, value)
+
+    def _refuse(self, element: Element) -> None:
+        self._read.discard(element)
+        self._refused.setdefault(element)
 
     def address(self, context: Element | None, street: str, city: str, code: str, country: str) -> Fact[Address] | None:
         """A postal address from four paths below *context*."""
@@ -147,6 +152,10 @@ class Tree:
             return amount
         value = unit_price(amount.value, quantity)
         return None if value is None else amount.model_copy(update={"value": value})
+
+    def unreadable(self) -> tuple[str, ...]:
+        """Paths of elements whose text is no number or no calendar day."""
+        return tuple(self._paths[element] for element in self._refused)[:_MOST_UNMAPPED]
 
     def unmapped(self) -> tuple[str, ...]:
         """Paths, without positions, of elements that have text and were not read."""

@@ -38,6 +38,11 @@ class ParseEuEinvoice(Module):
         model, _notes = parse_cii(root) if syntax is Syntax.CII else parse_ubl(root)
         mapper = Mapper(syntax)
         fields = mapper.fields(model)
-        unmapped = tuple(path for path in leaf_paths(root) if path not in mapper.paths)[:200]
-        profile = model.get("customization_id")
-        return Structured(syntax=syntax, profile=profile, fields=fields, unmapped=unmapped, passed_over=passed_over)
+        return Structured(
+            syntax=syntax,
+            profile=model.get("customization_id"),
+            fields=fields,
+            unmapped=tuple(path for path in leaf_paths(root) if path not in mapper.paths)[:200],
+            unreadable=tuple(mapper.unreadable[:200]),
+            passed_over=passed_over,
+        )

@@ -124,12 +124,13 @@ def leaf_paths(root: etree._Element) -> Iterator[str]:
 
 
 class Mapper:
-    """Makes facts for one syntax; `paths` are those that it can read, without those of values that were none."""
+    """Makes facts for one syntax; `paths` are those that it can read, `unreadable` those of values that were none."""
 
     def __init__(self, syntax: Syntax) -> None:
         self._column = 1 if syntax is Syntax.CII else 0
         self._root = f"/{_ROOTS[syntax]}"
         self._names = _NAMES[syntax]
+        self.unreadable: list[str] = []
         self.paths = {self._path("", name, _PATHS) for name in _PATHS}
         for place, table in (("seller", _PARTY), ("buyer", _PARTY), ("vat", _GROUP), ("lines", _LINE)):
             self.paths |= {self._path(self._place(place), name, table) for name in table}
@@ -190,7 +191,7 @@ class Mapper:
         path = self._path(place, name, table)
         if value is None:
             if text:  # it stands there and is none
-                self.paths.discard(re.sub(r"\[\d+\]", "", path))
+                self.unreadable.append(path)
             return None
         evidence = Evidence(path=path, text=text[:200])
         return Fact(value=value, source="xml", evidence=evidence, module=_MODULE)
