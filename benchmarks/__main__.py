@@ -22,6 +22,7 @@ ALL = (
     "queue_backends",
     "peers",
     "configuration_endpoints",
+    "hot_read",
     "isolation_cost",
     "two_cores",
     "recovery",

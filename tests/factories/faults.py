@@ -119,6 +119,7 @@ class FaultyNarrow:
         self.boot_id = narrow.boot_id
         self.start = narrow.start
         self.close = narrow.close
+        self.version = narrow.version
 
     async def run(self, *statements: Statement) -> list[Result]:
         """See `Statements.run`."""

@@ -49,6 +49,10 @@ class PostgresNarrow:
         """Close the pool."""
         await self._pool.close()
 
+    def version(self) -> int | None:
+        """See `Narrow.version`: no such number comes without a round trip."""
+        return None
+
     async def run(self, *statements: Statement) -> list[Result]:
         """See `Statements.run`: all statements are sent at once, then their answers are read, then it is committed."""
         is_committing = False

@@ -103,11 +103,18 @@ class SqliteNarrow:
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.query`."""
+        worded, in_order = for_sqlite(sql)
+        return self._ask(worded, in_order(parameters or {}))
+
+    def version(self) -> int | None:
+        """See `Narrow.version`; the connection that reads commits nothing itself."""
+        return int(self._ask("PRAGMA data_version", ())[0][0])
+
+    def _ask(self, sql: str, parameters: tuple[object, ...]) -> list[Row]:
         if self._here is None:
             self._here = self._connect(busy_ms=BUSY_MS)
         try:
-            worded, in_order = for_sqlite(sql)
-            return self._here.execute(worded, in_order(parameters or {})).fetchall()
+            return self._here.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise unreachable(error) from error
 

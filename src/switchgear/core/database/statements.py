@@ -94,6 +94,13 @@ class Narrow(Statements, Protocol):
     async def close(self) -> None:
         """Finish what waits, then close."""
 
+    def version(self) -> int | None:
+        """A number that is another one once anybody has committed; None where only asking everything again tells.
+
+        Raises:
+            DatabaseUnreachable: It cannot be read.
+        """
+
 
 def refuse(statement: Statement, changed: int) -> None:
     """Raise `Refused` when *changed* is not what the statement expects."""

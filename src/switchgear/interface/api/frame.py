@@ -23,7 +23,7 @@ from switchgear.sdk.errors import SwitchgearError
 MAX_JSON_BYTES: Final = 1024 * 1024
 #: What a multipart body needs beside the document itself.
 _MULTIPART_EXTRA: Final = 64 * 1024
-_SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _METHODS: Final = "DELETE, GET, HEAD, PATCH, POST"
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -113,7 +113,13 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            message = {**message, "headers": _completed(message.get("headers", ()), self._request_id)}
+            message = {
+                **message,
+                "headers": [
+                    (b"x-request-id", self._request_id.encode()),
+                    *completed(message.get("headers", ())),
+                ],
+            }
         elif not self._has_body:
             await self._send({"type": "http.response.body"})
             if message.get("more_body"):
@@ -122,11 +128,10 @@ class _Answer:
         await self._send(message)
 
 
-def _completed(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
-    """An answer's headers with those that every answer has."""
+def completed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """An answer's headers with those that every answer has, but for its id."""
     given = list(headers)
     present = {name for name, _ in given}
-    given.append((b"x-request-id", request_id.encode()))
     given += [pair for pair in _HEADERS if pair[0] not in present]
     if b"cache-control" not in present:
         given.append((b"cache-control", b"no-store" if b"etag" not in present else b"private, no-cache"))
@@ -140,7 +145,8 @@ def unknown_method() -> bytes:
         sentence = "There is no such method, so nothing was done. The header `Allow` names those that are used here."
         headers = {"Allow": _METHODS, "Connection": "close"}
         answer = problem_answer(Code.REQUEST_METHOD_NOT_ALLOWED, 405, sentence, headers=headers)
-    lines = [name + b": " + value for name, value in _completed(answer.raw_headers, request_id)]
+    headers_sent = [(b"x-request-id", request_id.encode()), *completed(answer.raw_headers)]
+    lines = [name + b": " + value for name, value in headers_sent]
     return b"\r\n".join([b"HTTP/1.1 405 Method Not Allowed", *lines, b"", bytes(answer.body)])
 
 
@@ -150,7 +156,7 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
 
 def _request_id(scope: Scope) -> str:
     given = _header(scope, b"x-request-id")
-    return given.decode() if given is not None and _SANE_ID.fullmatch(given) else new_id("req")
+    return given.decode() if given is not None and SANE_ID.fullmatch(given) else new_id("req")
 
 
 def _declared(scope: Scope) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request
 
@@ -25,6 +25,9 @@ from switchgear.ingestion.run_repository import RunRepository
 from switchgear.interface.api.dependencies import etag_of
 from switchgear.interface.api.services import Services
 from switchgear.interface.api.views.configurations import active_view
+
+#: Name of the rendering of the active configuration.
+ACTIVE: Final = "active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,12 @@ class Rendering:
     serving: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
     marker: tuple[Any, ...]
-    modules: object  #: held, so that another object cannot get its identity
+    snapshot: Snapshot  #: held, so that another object cannot get its identity
     rendering: Rendering
+    seen: tuple[int | None, int]  #: version of the database and changes of breakers when it was last looked at
 
 
 class HotReads:
@@ -76,6 +80,17 @@ class HotReads:
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
 
+    def kept(self, app: Services, name: str) -> Rendering | None:
+        """A rendering for which nothing has changed since it was last looked at; else None: `get` looks closer.
+
+        Raises:
+            DatabaseUnreachable: It cannot be said whether anything was committed.
+        """
+        kept = self._kept.get(name)
+        if kept is None or kept.snapshot is not app.registry.current() or kept.seen[0] is None:
+            return None
+        return kept.rendering if kept.seen == _seen(app) else None
+
     async def get(self, app: Services, name: str, render: Callable[[Present], bytes]) -> Rendering:
         """Return a rendering; *render* is called only when something has changed.
 
@@ -83,14 +98,18 @@ class HotReads:
             NotFound: Raised by *render*.
             DatabaseUnreachable: The database does not answer.
         """
-        snapshot = app.registry.current()
+        ready = self.kept(app, name)
+        if ready is not None:
+            return ready
+        snapshot, seen = app.registry.current(), _seen(app)
         marker = await self._marker(app, snapshot)
         kept = self._kept.get(name)
-        if kept is not None and kept.marker == marker and kept.modules is snapshot.modules:
+        if kept is not None and kept.marker == marker and kept.snapshot.modules is snapshot.modules:
+            kept.snapshot, kept.seen = snapshot, seen
             return kept.rendering
         rendering = _rendered(await present(app, snapshot), render)
         if marker[-1] is not True:  # while an activation waits, its state changes without a mark
-            self._kept[name] = _Kept(marker, snapshot.modules, rendering)
+            self._kept[name] = _Kept(marker, snapshot, rendering, seen)
         return rendering
 
     @staticmethod
@@ -106,6 +125,10 @@ class HotReads:
             app.breakers.changes,
             await RunRepository(app.database.narrow, app.settings.pipeline).is_activation_pending(),
         )
+
+
+def _seen(app: Services) -> tuple[int | None, int]:
+    return app.database.narrow.version(), app.breakers.changes
 
 
 async def present(app: Services, snapshot: Snapshot | None = None) -> Present:
@@ -131,8 +154,13 @@ async def active_configuration(request: Request, app: Services) -> tuple[bytes, 
     Raises:
         NotFound: None is active.
     """
-    rendering = await _rendering(request, app, "active", _render_active)
-    return rendering.body, f'"{rendering.serving}.{rendering.etag[1:-1]}"'
+    rendering = await _rendering(request, app, ACTIVE, _render_active)
+    return rendering.body, active_etag(rendering)
+
+
+def active_etag(rendering: Rendering) -> str:
+    """The ETag of the active configuration: which one it is, then of what bytes."""
+    return f'"{rendering.serving}.{rendering.etag[1:-1]}"'
 
 
 async def _rendering(
