@@ -283,3 +283,19 @@ async def test_whoever_is_cancelled_while_a_group_waits_to_begin_finds_it_undone
     assert await database.narrow.query("SELECT * FROM admission WHERE pipeline = 'late'") == []
     holder.close()
     await database.close()
+
+
+async def test_many_rows_are_inserted_like_one_whatever_the_sizes_of_their_numbers(database: Database) -> None:
+    insert = (
+        "INSERT INTO admission (pipeline, generation, held_by, held_until) "
+        "VALUES (:name, :number, NULL, now_us() * 0 + :number) ON CONFLICT (pipeline) DO NOTHING"
+    )
+    numbers = [0, 7, 40_000, 2_000_000_000]
+    rows = [{"name": f"p{number}", "number": number} for number in numbers]
+    [result] = await database.narrow.run(Statement(insert, rows, expect=4))
+    assert result.changed == 4
+    many = [{"name": f"q{number:04}", "number": number} for number in range(200)]
+    [result] = await database.narrow.run(Statement(insert, [*many, *rows]))
+    assert result.changed == 200, "rows that are there already were counted, or new ones were not"
+    found = await database.narrow.query("SELECT generation, held_until FROM admission WHERE pipeline LIKE 'p%'")
+    assert sorted(found) == [(number, number) for number in numbers]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import psycopg
 from psycopg.rows import tuple_row
+from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from switchgear.core.database.errors import commit_unanswered, unreachable
-from switchgear.core.database.statements import Parameters, Result, Row, Statement, for_postgres, refuse
+from switchgear.core.database.statements import Parameters, Result, Row, Statement, for_postgres, for_rows, refuse
+
+#: Rows that are inserted by one statement.
+_MOST_ROWS: Final = 50
 
 
 class PostgresNarrow:
@@ -30,6 +35,7 @@ class PostgresNarrow:
             max_size=size,
             open=False,
             timeout=deadline_s,
+            configure=_configure,
             kwargs={
                 "autocommit": True,
                 "row_factory": tuple_row,
@@ -89,13 +95,24 @@ class PostgresNarrow:
         return await self.query(sql, parameters)
 
     async def _send(self, connection: psycopg.AsyncConnection[Row], statement: Statement) -> psycopg.AsyncCursor[Row]:
-        sql = for_postgres(statement.sql, self._clock() if self._clock else None)
+        now = self._clock() if self._clock else None
         cursor = connection.cursor()
-        if isinstance(statement.parameters, Mapping) or not statement.parameters:
-            await cursor.execute(sql, statement.parameters or {})
-        else:
-            await cursor.executemany(sql, statement.parameters)
+        rows = statement.parameters or {}
+        if isinstance(rows, Mapping):
+            await cursor.execute(for_postgres(statement.sql, now), rows)
+            return cursor
+        together = for_rows(statement.sql, len(rows)) if len(rows) <= _MOST_ROWS else None
+        if together is None:
+            await cursor.executemany(for_postgres(statement.sql, now), rows)
+        else:  # the driver sends and prepares each statement by itself, which costs more than a row does
+            numbered = {f"{name}_{number}": value for number, row in enumerate(rows) for name, value in row.items()}
+            await cursor.execute(for_postgres(together, now), numbered)
         return cursor
+
+
+async def _configure(connection: psycopg.AsyncConnection[Row]) -> None:
+    """Send every number as the same type: a statement is prepared once for each combination of types."""
+    connection.adapters.register_dumper(int, Int8Dumper)
 
 
 async def _answered(

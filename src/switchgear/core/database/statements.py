@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -151,6 +152,19 @@ def for_postgres(sql: str, now: int | None = None) -> str:
     """Write *sql* in psycopg's style, with the time as the database knows it, or *now* when a clock was given."""
     words = _POSTGRES_NOW if now is None else str(now)
     return _translated(sql).replace("now_us()", words).replace("lease_us()", words)
+
+
+@lru_cache(maxsize=256)
+def for_rows(sql: str, rows: int) -> str | None:
+    """*sql*, which inserts one row, for so many; their parameters are named `name_0`, `name_1`, ... None for others."""
+    head, values, rest = sql.partition("VALUES (")
+    if not values:
+        return None
+    depths = accumulate({"(": 1, ")": -1}.get(character, 0) for character in rest)
+    end = next(place for place, depth in enumerate(depths) if depth < 0)
+    row, tail = rest[:end], rest[end + 1 :]
+    each = ("(" + _PARAMETER.sub(rf":\g<1>_{number}", row) + ")" for number in range(rows))
+    return f"{head}VALUES {', '.join(each)}{tail}"
 
 
 class UnitStatements:
