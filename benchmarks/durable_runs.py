@@ -21,7 +21,7 @@ from typing import Any, Final
 import psycopg
 
 from benchmarks import pure_stages
-from benchmarks.engine_overhead import engine
+from benchmarks.engine_overhead import Waited, engine
 from benchmarks.queue_backends import postgres
 from benchmarks.tables import Figure, show  # before the factories: it makes them importable
 from factories.runs import attempt, output
@@ -35,6 +35,7 @@ from switchgear.domain.access import SYSTEM
 from switchgear.domain.run import RunStatus
 from switchgear.ingestion.run_repository import RunRepository
 from switchgear.ingestion.run_repository.claiming import claimed
+from switchgear.interface.cli.server_process import loop_factory
 
 IN_FLIGHT: Final = 16
 _BARS: Final = {"SQLite FULL": (1500, 2500, 400), "PostgreSQL": (1000, 2400, 275)}
@@ -89,12 +90,12 @@ async def fill(app: Application, runs: int) -> None:
         await asyncio.gather(*(accept(number) for number in range(first, min(first + 64, runs))))
 
 
-async def rate(folder: Path, url: str | None, runs: int, workers: int, profile: bool = False, **more: Any) -> float:
-    """Runs a second through the whole engine."""
+async def carried(folder: Path, url: str | None, runs: int, workers: int, profile: bool = False, **more: Any) -> Waited:
+    """Seconds of a run through the whole engine."""
     if url is not None:
         more["database_url"] = url
     folder.mkdir(parents=True)
-    return 1 / (await engine(folder, runs, workers, profile, **more)).total
+    return await engine(folder, runs, workers, profile, **more)
 
 
 # --- the same rows by the bare driver ---
@@ -197,15 +198,16 @@ async def table(name: str, folder: Path, make_url: Any, runs: int, profile: bool
     """Measure one database and print it."""
     serial_bar, many_bar, stages_bar = _BARS[name]
     rows = await bare(folder / "bare-1", make_url(), runs, 1)
-    serial = await rate(folder / "engine-1", make_url(), runs, 1, profile)
+    serial = await carried(folder / "engine-1", make_url(), runs, 1, profile)
     group = await bare(folder / "bare-16", make_url(), runs, IN_FLIGHT)
-    many = await rate(folder / "engine-16", make_url(), runs, IN_FLIGHT)
-    each = await rate(folder / "stages", make_url(), runs // 2, 1, checkpoint_after_ms=0)
+    many = await carried(folder / "engine-16", make_url(), runs, IN_FLIGHT)
+    each = await carried(folder / "stages", make_url(), runs // 2, 1, checkpoint_after_ms=0)
     show(
         f"Durable runs: five inline stages, {name}",
         [
             Figure("bare driver, one at a time", f"{rows:.0f}/s"),
             _figure("engine, one at a time", serial, rows, serial_bar),
+            *_parts(serial),
             Figure(f"bare driver, {IN_FLIGHT} in flight", f"{group:.0f}/s"),
             _figure(f"engine, {IN_FLIGHT} in flight", many, group, many_bar),
             _figure("engine, each stage durable", each, rows, stages_bar),
@@ -213,15 +215,21 @@ async def table(name: str, folder: Path, make_url: Any, runs: int, profile: bool
     )
 
 
-def _figure(name: str, measured: float, beside: float, bar: int) -> Figure:
-    return Figure(
-        name,
-        f"{measured:.0f}/s",
-        f"{1e6 / measured:.0f} us",
-        f"{measured / beside:.2f} of bare",
-        f">= {bar}/s",
-        measured / bar,
-    )
+def _figure(name: str, spent: Waited, beside: float, bar: int) -> Figure:
+    measured = 1 / spent.total
+    each = f"{spent.total * 1e6:.0f} us"
+    return Figure(name, f"{measured:.0f}/s", each, f"{measured / beside:.2f} of bare", f">= {bar}/s", measured / bar)
+
+
+def _parts(spent: Waited) -> list[Figure]:
+    """What holds a run that goes alone, the largest part first."""
+    parts = {
+        "waiting for durable writes": spent.writes,
+        "waiting for reads": spent.reads,
+        "the engine's own work": spent.total - spent.writes - spent.reads,
+    }
+    ordered = sorted(parts.items(), key=lambda part: -part[1])
+    return [Figure(f"  of it {name}", f"{each * 1e6:.0f} us", f"{each / spent.total:.0%}") for name, each in ordered]
 
 
 def main(runs: int, profile: bool) -> None:
@@ -230,9 +238,10 @@ def main(runs: int, profile: bool) -> None:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL does not run as root
         pure_stages.install(folder)
-        asyncio.run(table("SQLite FULL", folder / "sqlite", lambda: None, runs, profile))
-        with postgres(folder) as make:
-            asyncio.run(table("PostgreSQL", folder / "postgres", make, runs, profile))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:  # as a server does
+            runner.run(table("SQLite FULL", folder / "sqlite", lambda: None, runs, profile))
+        with postgres(folder) as make, asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(table("PostgreSQL", folder / "postgres", make, runs, profile))
 
 
 if __name__ == "__main__":

@@ -156,12 +156,15 @@ async def stage(folder: Path, calls: int, level: str) -> float:
 
 def main(runs: int, profile: bool) -> None:
     """Measure and print."""
+    from switchgear.interface.cli.server_process import loop_factory
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pure_stages.install(folder)
-        serial = asyncio.run(engine(folder, runs, 1, profile))
-        quiet = asyncio.run(stage(folder, 10 * runs, "info"))
-        told = asyncio.run(stage(folder, 10 * runs, "debug"))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:  # as a server does
+            serial = runner.run(engine(folder, runs, 1, profile))
+            quiet = runner.run(stage(folder, 10 * runs, "info"))
+            told = runner.run(stage(folder, 10 * runs, "debug"))
         call = plain(10 * runs)
     parts = {
         "waiting for durable writes": serial.writes,
