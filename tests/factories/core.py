@@ -203,11 +203,11 @@ class FakeRegistry:
     def current(self) -> Snapshot:
         return Snapshot(self.clock(), self.pipeline, self.modules, self.probes)
 
-    async def snapshot(self, uses: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> Snapshot:
+    async def snapshot(self, uses: Iterable[tuple[str, Mapping[str, Any]]] = (), *, probe: bool = True) -> Snapshot:
         if self.before_snapshot is not None:
             await self.before_snapshot()
         self.snapshots += 1
-        self.probed.extend(uses)
+        self.probed.extend(uses if probe else ())
         return self.current()
 
     async def look_again(self, now_us: int) -> list[ModuleChange]:

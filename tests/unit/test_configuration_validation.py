@@ -136,6 +136,11 @@ BAD: dict[str, tuple[Callable[[], Content], Code, str]] = {
         Code.SELECTION_BAD_SETTINGS,
         "/selections/0/limits/retries",
     ),
+    "secret that is null": (
+        lambda: content(read=("read-a", {"token": None})),
+        Code.SELECTION_BAD_SETTINGS,
+        "/selections/0/settings/token",
+    ),
     "secret as text": (
         lambda: content(read=("read-a", {"token": "hunter2hunter2"})),
         Code.SECRET_LITERAL,

@@ -187,6 +187,14 @@ class ProbeAnswer:
     lack: Lack | None
 
 
+@dataclass(frozen=True, slots=True)
+class SettingMistake:
+    """What a module's own code refused: where in its settings, and `must be ...`, without the value."""
+
+    place: tuple[str | int, ...]
+    wanted: str
+
+
 def not_installed(module_id: str) -> NotFound:
     """The refusal of a module that is not installed."""
     return NotFound(
@@ -199,13 +207,14 @@ def not_installed(module_id: str) -> NotFound:
 class Snapshot:
     """What is installed and available at one moment; validation is a pure function of content and snapshot.
 
-    `taken_at_us` is in microseconds UTC; `probes` is keyed by (module id, settings digest).
+    `taken_at_us` is in microseconds UTC; `probes` and `mistakes` are keyed by (module id, settings digest).
     """
 
     taken_at_us: int
     pipeline: PipelineDescription
     modules: Mapping[str, ModuleDescription]
     probes: Mapping[tuple[str, str], ProbeAnswer] = field(default_factory=dict)
+    mistakes: Mapping[tuple[str, str], tuple[SettingMistake, ...]] = field(default_factory=dict)
 
     def module(self, module_id: str) -> ModuleDescription:
         """Return an installed module, also one that cannot be used; raises `NotFound`."""

@@ -2,7 +2,8 @@
 
     python -m switchgear.sdk.describe module NAME [NAME...]     one line of JSON for each
     python -m switchgear.sdk.describe pipeline NAME
-    python -m switchgear.sdk.describe probe NAME                settings as JSON on standard input
+    python -m switchgear.sdk.describe settings NAME             settings as JSON on standard input: does it take them?
+    python -m switchgear.sdk.describe probe NAME                the same, and can it work with them here?
 
 What modules print goes to standard error, never into the answer. Source: DESIGN 3 (discovery, module lock), T010.
 """
@@ -20,17 +21,26 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from switchgear.sdk.errors import DeclarationError
 from switchgear.sdk.host import measures
-from switchgear.sdk.host.failures import failure_of
+from switchgear.sdk.host.failures import failure_of, mistakes_of
 from switchgear.sdk.module import Module, ModuleSpec
 from switchgear.sdk.module_code import code_digest, code_files, code_roots, packages_of
 from switchgear.sdk.pipeline import Pipeline, Stage
 
 #: The schema of `blob` inputs: the document itself, which never travels as JSON.
 BLOB_SCHEMA: Final = {"x-blob": True}
+#: Kinds of the validating library that check no more than their JSON Schema says.
+_SHOWN: Final = frozenset(
+    (
+        *("any", "bool", "default", "definition-ref", "definitions", "dict", "enum", "float", "int", "list", "literal"),
+        *("model", "model-field", "model-fields", "none", "nullable", "str", "tuple", "union"),
+    )
+)
+#: Keys of its schemas that hold no schema.
+_NO_SCHEMA: Final = ("metadata", "serialization", "config", "default", "expected", "members", "cls", "ref")
 
 
 def describe_module(entry: importlib.metadata.EntryPoint) -> dict[str, Any]:
@@ -59,6 +69,7 @@ def describe_module(entry: importlib.metadata.EntryPoint) -> dict[str, Any]:
         "code_digest": code_digest(roots),
         "has_probe": cls.probe.__func__ is not Module.probe.__func__,  # type: ignore[attr-defined]
         "settings_schema": settings_schema,
+        "schema_decides": schema_decides(cls.Settings.__pydantic_core_schema__),
         "secret_pointers": secret_pointers(settings_schema),
         "inputs": {
             name: {"schema": _schema(name, item.type, "validation"), "optional": item.optional}
@@ -131,7 +142,18 @@ def _sha256_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# --- secrets in settings ---
+# --- settings ---
+
+
+def schema_decides(core_schema: Any) -> bool:
+    """Whether the JSON Schema of settings says all that is checked: no validator in code, no format as of a date."""
+    if isinstance(core_schema, Mapping):
+        kind = core_schema.get("type")
+        in_code = isinstance(kind, str) and kind not in _SHOWN
+        more = core_schema.get("post_init") or core_schema.get("custom_init")
+        inner = (part for name, part in core_schema.items() if name not in _NO_SCHEMA)
+        return not in_code and not more and all(schema_decides(part) for part in inner)
+    return not isinstance(core_schema, list | tuple) or all(schema_decides(part) for part in core_schema)
 
 
 def secret_pointers(schema: Mapping[str, Any]) -> list[str]:
@@ -187,15 +209,18 @@ def _watched_in_vain(module_name: str) -> list[str]:
 # --- the process ---
 
 
-def probe(entry: importlib.metadata.EntryPoint, settings_json: str) -> dict[str, Any] | None:
-    """Ask the module whether it can work here with these settings; None means yes."""
+def probe(entry: importlib.metadata.EntryPoint, settings_json: str, *, only_settings: bool) -> dict[str, Any] | None:
+    """Ask the module whether it takes these settings, and can work here with them; None means yes."""
     step = "import"
     try:
         cls: type[Module] = entry.load()
         step = "settings"
         settings = cls.Settings.model_validate_json(settings_json)
-        step = "probe"
-        cls.probe(settings)
+        if not only_settings:
+            step = "probe"
+            cls.probe(settings)
+    except ValidationError as error:
+        return {**failure_of(error), "while": step, "mistakes": mistakes_of(error)}
     except BaseException as error:  # the answer says what it was; this process ends anyhow
         return {**failure_of(error), "while": step}
     return None
@@ -213,7 +238,8 @@ def main(arguments: Sequence[str]) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     command, names = arguments[0], arguments[1:]
-    settings_json = sys.stdin.read() if command == "probe" else ""
+    asks = command in ("probe", "settings")
+    settings_json = sys.stdin.read() if asks else ""
     answer: dict[str, Any]
     group = "switchgear.pipelines" if command == "pipeline" else "switchgear.modules"
     for name in names:
@@ -221,8 +247,8 @@ def main(arguments: Sequence[str]) -> None:
         try:
             entry = _entry(group, name)
             module_name = entry.module
-            if command == "probe":
-                answer = {"id": name, "lack": probe(entry, settings_json)}
+            if asks:
+                answer = {"id": name, "lack": probe(entry, settings_json, only_settings=command == "settings")}
             else:
                 describe = describe_pipeline if command == "pipeline" else describe_module
                 answer = {"id": name, "description": describe(entry)}

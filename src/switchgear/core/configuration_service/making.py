@@ -66,7 +66,8 @@ class Making(Reading):
             ConfigurationInvalid: It has errors and is no draft, or holds a secret as text; recorded, not stored.
         """
         sent = portable(content)
-        snapshot = await self._looked_at(sent, probe=False)
+        origin = await self.get(base) if partial and base not in (None, "active") else None
+        snapshot = await self._looked_at(over(origin.content, sent) if origin is not None else sent, probe=False)
         async with self._units() as unit:
             await unit.lock_switch()
             origin = await self._origin(unit, base) if base is not None else None

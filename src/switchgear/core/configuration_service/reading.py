@@ -116,7 +116,7 @@ class Reading:
 
     async def _looked_at(self, content: Content, *, probe: bool) -> Snapshot:
         """Look outside of any transaction, and compare schemas once where that stops nobody: answers are kept."""
-        snapshot = await self._registry.snapshot(uses_of(content) if probe else ())
+        snapshot = await self._registry.snapshot(uses_of(content), probe=probe)
         modules = content.module_ids()
         if snapshot.modules is not self._compared_in or not modules <= self._compared:
             await asyncio.to_thread(validate, content, snapshot, purpose=Purpose.CREATE, settings=self._options)

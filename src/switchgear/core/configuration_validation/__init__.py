@@ -84,7 +84,7 @@ def validate(
     for use in uses:
         module = snapshot.modules[use.module_id]
         if module.stage_id:  # a module that could not be described is unavailable, and nothing else is known of it
-            check_settings(use, module, to)
+            check_settings(use, module, to, snapshot.mistakes)
             check_contract(use, module, to)
             check_deprecation(use, module, to)
         check_availability(use, content, active.content if active is not None else None, snapshot, to)

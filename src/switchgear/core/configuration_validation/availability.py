@@ -17,8 +17,8 @@ from switchgear.domain.stage import Lack, ModuleDescription, Snapshot
 def check_availability(use: Use, content: Content, active: Content | None, snapshot: Snapshot, to: Collector) -> None:
     """Report a module that cannot be used now: a selection by its row of the table, a fallback as a warning."""
     lack = snapshot.lack_of(use.module_id, sha256_of(dict(use.settings)))
-    if lack is None:
-        return
+    if lack is None or snapshot.mistakes.get((use.module_id, sha256_of(dict(use.settings)))):
+        return  # settings that do not fit are an error of the content, and no lack of this machine
     if use.step is not None:
         message = f"The fallback for stage {use.stage.id} is not available: {lack.message}"
         to.add(Kind.NOTICE, _finding(Code.POLICY_UNAVAILABLE, use, message, lack))

@@ -12,8 +12,9 @@ from pydantic import ValidationError as NotAReference
 from switchgear.core.configuration_validation.findings import Collector, Finding, Kind, listed, pointer
 from switchgear.core.configuration_validation.identity_cache import IdentityCache
 from switchgear.core.configuration_validation.structure import Use
+from switchgear.domain.configuration import sha256_of
 from switchgear.domain.errors import Code
-from switchgear.domain.stage import ModuleDescription
+from switchgear.domain.stage import ModuleDescription, SettingMistake
 from switchgear.domain.wanted_values import any_of, did_you_mean, wanted_by_schema
 from switchgear.sdk.values import SecretRef
 
@@ -25,20 +26,49 @@ _OTHER_VALUE: Final = (ValidationErrorKind.Type, ValidationErrorKind.Enum, Valid
 _validators: Final[IdentityCache[Validator | None]] = IdentityCache()
 
 
-def check_settings(use: Use, module: ModuleDescription, collector: Collector) -> None:
-    """Report settings that the module's schema refuses, secrets given as text, and references that lead nowhere."""
+def check_settings(
+    use: Use,
+    module: ModuleDescription,
+    collector: Collector,
+    refused: Mapping[tuple[str, str], Sequence[SettingMistake]],
+) -> None:
+    """Report settings that the module refuses, secrets given as text, and references that lead nowhere.
+
+    Args:
+        use: A module with its settings.
+        module: What it is.
+        collector: Where findings go.
+        refused: What the code of modules refused, where their schema does not show it.
+    """
     secrets = list(_secrets(use.settings, module.secret_pointers))
     for place, value in secrets:
         _check_secret(use, place, value, collector)
+    skipped = {place for place, value in secrets if value is not None}
     validator = _validators.get(module.settings_schema, make=lambda: _compiled(module.settings_schema))
-    if validator is None:
-        return
-    skipped = {place for place, _ in secrets}
-    mistakes = (mistake for error in validator.iter_errors(dict(use.settings)) for mistake in _mistakes(error))
-    for error in islice(mistakes, _MOST):
+    errors = validator.iter_errors(dict(use.settings)) if validator is not None else ()
+    mistakes = [mistake for error in islice(errors, _MOST) for mistake in _mistakes(error)][:_MOST]
+    for error in mistakes:
         place = tuple(error.instance_path)
         if not any(place[: len(secret)] == secret for secret in skipped):
             _report(use, module, place, error, collector)
+    for mistake in refused.get((module.id, sha256_of(dict(use.settings))), ()) if not mistakes else ():
+        place = _in(use.settings, mistake.place)
+        if place not in skipped:
+            where = use.pointer + pointer("settings", *place)
+            message = f"{_named(module, place)} {mistake.wanted}."
+            collector.add(Kind.CONTENT, Finding(Code.SELECTION_BAD_SETTINGS, where, use.stage.id, message))
+
+
+def _in(settings: Any, place: Sequence[str | int]) -> tuple[str | int, ...]:
+    """*place* as far as it is in the settings: the validating library also names the alternatives of unions."""
+    found: list[str | int] = []
+    for part in place:
+        try:
+            settings = settings[part]
+        except (LookupError, TypeError):
+            break
+        found.append(part)
+    return tuple(found)
 
 
 def _compiled(schema: Mapping[str, Any]) -> Validator | None:

@@ -29,7 +29,8 @@ def lack_of_failure(module_id: str, failure: Mapping[str, Any], step: str) -> La
             f"Module {module_id} cannot be imported: package {package} is not installed.",
             f"pip install {package}",
         )
-    text = f"{failure.get('error')}: {failure.get('message')}"
+    message = str(failure.get("message"))
+    text = f"{message.rstrip('.')}." if step == "settings" else f"{failure.get('error')}: {message}"
     code, verb = {
         "isolation": (Code.MODULE_ISOLATION, "cannot be held to its isolation"),
         "import": (Code.MODULE_IMPORT_ERROR, "cannot be imported"),

@@ -1,4 +1,4 @@
-"""Probes of modules with their settings, each in a child process with a time limit. Source: DESIGN 3."""
+"""Probes of modules, and their own checks of settings, each in a child process with a time limit. Source: DESIGN 3."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from switchgear.core.module_registry.children import ask, child_environment
 from switchgear.core.module_registry.lacks import lack_of_failure
 from switchgear.domain.configuration import canonical_json
 from switchgear.domain.errors import Code
-from switchgear.domain.stage import Lack, ProbeAnswer
+from switchgear.domain.stage import Lack, ProbeAnswer, SettingMistake
+from switchgear.domain.wanted_values import wanted_of
 
 #: An answer serves this long, in microseconds. DESIGN 4: a snapshot is at most 10 s old.
 FRESH_US: Final = 10_000_000
+#: So many checked settings are remembered; the oldest are forgotten first.
+_MOST_CHECKED: Final = 2000
 
 Key = tuple[str, str]
 
@@ -28,6 +31,7 @@ class Probes:
     limit_s: float
     parallel: int
     answers: dict[Key, tuple[ProbeAnswer, int]] = field(default_factory=dict)
+    checked: dict[Key, tuple[SettingMistake, ...]] = field(default_factory=dict)  #: until a module's code changes
     _running: dict[Key, asyncio.Task[ProbeAnswer]] = field(default_factory=dict)
     _slots: asyncio.Semaphore | None = None
 
@@ -49,15 +53,32 @@ class Probes:
             task.add_done_callback(lambda _: self._running.pop(key, None))
         return await asyncio.shield(task)
 
-    async def _probe(self, key: Key, settings: Mapping[str, Any], variables: tuple[str, ...]) -> ProbeAnswer:
+    async def check(self, key: Key, settings: Mapping[str, Any], variables: tuple[str, ...]) -> None:
+        """Let the module's code say whether it takes the settings; one that gives no answer is asked again next time.
+
+        Arguments as `ask`.
+        """
+        if key in self.checked:
+            return
+        found, _ = await self._child("settings", key, settings, variables)
+        lack = found.get(key[0], {}).get("lack", {})
+        if lack is None or lack.get("while") == "settings":
+            for old in list(self.checked)[: max(0, len(self.checked) - _MOST_CHECKED)]:
+                del self.checked[old]
+            self.checked[key] = _mistakes(lack) if lack else ()
+
+    async def _child(
+        self, command: str, key: Key, settings: Mapping[str, Any], variables: tuple[str, ...]
+    ) -> tuple[dict[str, dict[str, Any]], str]:
         if self._slots is None:
             self._slots = asyncio.Semaphore(self.parallel)
-        module_id = key[0]
         environment = child_environment(self.environment, variables)
         async with self._slots:
-            found, reason = await ask(
-                "probe", [module_id], environment, limit_s=self.limit_s, text=canonical_json(dict(settings))
-            )
+            return await ask(command, [key[0]], environment, limit_s=self.limit_s, text=canonical_json(dict(settings)))
+
+    async def _probe(self, key: Key, settings: Mapping[str, Any], variables: tuple[str, ...]) -> ProbeAnswer:
+        module_id = key[0]
+        found, reason = await self._child("probe", key, settings, variables)
         answer = ProbeAnswer(module_id, key[1], self._lack(module_id, found.get(module_id), reason))
         now = self.clock()
         for old in [old for old, (_, at) in self.answers.items() if now - at >= FRESH_US]:
@@ -76,8 +97,9 @@ class Probes:
 
     def forget(self, module_id: str) -> None:
         """Drop the answers of a module whose code changed."""
-        for key in [key for key in self.answers if key[0] == module_id]:
-            del self.answers[key]
+        for known in (self.answers, self.checked):
+            for key in [key for key in known if key[0] == module_id]:
+                del known[key]
 
     async def close(self) -> None:
         """Stop asking."""
@@ -86,3 +108,15 @@ class Probes:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _mistakes(lack: Mapping[str, Any]) -> tuple[SettingMistake, ...]:
+    """What the module's code said of its settings; a check that fails in another way names its error."""
+    found = lack.get("mistakes") or [{"loc": (), "kind": "", "message": f"{lack.get('error')}: {lack.get('message')}"}]
+    return tuple(
+        SettingMistake(
+            tuple(item["loc"]),
+            wanted_of(item["kind"], item.get("bounds")) or f"does not fit: {str(item['message']).rstrip('.')}",
+        )
+        for item in found
+    )

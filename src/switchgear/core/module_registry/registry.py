@@ -24,7 +24,9 @@ from switchgear.core.module_registry.state import (
     Known,
     ModuleChange,
     RunTimeTrouble,
+    State,
     Trouble,
+    changes_between,
 )
 from switchgear.domain.configuration import LockEntry, sha256_of
 from switchgear.domain.errors import Code, DomainError
@@ -38,7 +40,6 @@ from switchgear.domain.stage import (
     Snapshot,
 )
 
-_State = tuple[ModuleStatus, Lack | None]
 #: Describing is work for the processor: not more children at once than this.
 _MOST_CHILDREN: Final = 4
 
@@ -89,7 +90,7 @@ class ModuleRegistry:
         self._reported: dict[Key, RunTimeTrouble] = {}
         self._shown: dict[str, ModuleDescription] | None = None
         self._current: Snapshot | None = None
-        self._announced: dict[str, _State] = {}
+        self._announced: dict[str, State] = {}
 
     # --- finding ---
 
@@ -159,6 +160,7 @@ class ModuleRegistry:
             roots=roots,
             signature=code_signature(roots),
             has_probe=bool(described.get("has_probe")),
+            schema_decides=bool(described.get("schema_decides", True)),
         )
 
     async def rescan(self) -> list[ModuleChange]:
@@ -295,20 +297,19 @@ class ModuleRegistry:
         self._current = self._current or self._snapshot({})
         return self._current
 
-    async def snapshot(self, uses: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> Snapshot:
-        """Look now: requirements of all modules, and a probe of each of *uses*; nothing is older than 10 s.
+    async def snapshot(self, uses: Iterable[tuple[str, Mapping[str, Any]]] = (), *, probe: bool = True) -> Snapshot:
+        """Look now: requirements of all modules, and settings and a probe of each of *uses*; none older than 10 s.
 
         Args:
             uses: Module ids with settings.
+            probe: Without it, modules only say whether they take their settings: asked once, then known.
         """
         stale = [known for known in self._known.values() if self._clock() - known.checked_us >= FRESH_US]
         if stale:
             await self._check(stale)
-        asked: dict[Key, Mapping[str, Any]] = {}
-        for module_id, settings in uses:
-            known = self._known.get(module_id)
-            if known is not None and known.has_probe and known.trouble is None and module_id not in self._disabled:
-                asked[(module_id, sha256_of(settings))] = settings
+        named = {(module_id, sha256_of(settings)): settings for module_id, settings in uses}
+        await self._check_settings(named)
+        asked = {key: settings for key, settings in named.items() if probe and self._is_probed(key[0])}
         answers = await asyncio.gather(
             *(self._probes.ask(key, settings, self._variables(self._known[key[0]])) for key, settings in asked.items())
         )
@@ -322,13 +323,25 @@ class ModuleRegistry:
                 self._reported[key] = RunTimeTrouble(trouble, settings, now + FORGOTTEN_AFTER_US)
         return self._snapshot(dict(zip(asked, answers, strict=True)))
 
+    def _is_probed(self, module_id: str) -> bool:
+        known = self._known.get(module_id)
+        return known is not None and known.has_probe and known.trouble is None and module_id not in self._disabled
+
+    async def _check_settings(self, named: Mapping[Key, Mapping[str, Any]]) -> None:
+        """Ask for what no schema shows, of disabled modules too; one that cannot be imported has nothing to say."""
+        for key, settings in named.items():
+            known = self._known.get(key[0])
+            if known is not None and known.base.stage_id and not known.schema_decides:
+                await self._probes.check(key, settings, self._variables(known))
+
     @staticmethod
     def _variables(known: Known) -> tuple[str, ...]:
         return tuple(known.base.requires.get("environment", ()))
 
     def _snapshot(self, fresh: Mapping[Key, ProbeAnswer]) -> Snapshot:
         reported = {key: ProbeAnswer(*key, item.trouble.lack) for key, item in self._reported.items()}
-        return Snapshot(self._clock(), self.pipeline, self._descriptions(), {**reported, **fresh})
+        mistakes = {key: found for key, found in self._probes.checked.items() if found}
+        return Snapshot(self._clock(), self.pipeline, self._descriptions(), {**reported, **fresh}, mistakes)
 
     def _descriptions(self) -> dict[str, ModuleDescription]:
         if self._shown is None:
@@ -371,29 +384,15 @@ class ModuleRegistry:
             if not entry.editable and replace(lock[name], editable=entry.editable) != entry
         )
 
-    def _states(self) -> dict[str, _State]:
+    def _states(self) -> dict[str, State]:
         return {name: (item.status, item.lack) for name, item in self._descriptions().items()}
 
     def _announce(self, also: Collection[str] = ()) -> list[ModuleChange]:
         """Return what changed since the last time, and the modules in *also* whether they did or not."""
         before, after = self._announced, self._states()
         self._announced = after
-        return [
-            ModuleChange(
-                name,
-                before[name][0] if name in before else None,
-                after[name][0] if name in after else None,
-                after[name][1] if name in after else None,
-            )
-            for name in sorted({*before, *after})
-            if _in_short(before.get(name)) != _in_short(after.get(name)) or name in also
-        ]
+        return changes_between(before, after, also)
 
     async def close(self) -> None:
         """End probes that still run."""
         await self._probes.close()
-
-
-def _in_short(state: _State | None) -> tuple[ModuleStatus, Code | None] | None:
-    """Status and reason code: another figure in the same sentence is no change."""
-    return state and (state[0], state[1].code if state[1] else None)

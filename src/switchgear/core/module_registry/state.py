@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,30 @@ class ModuleChange:
     before: ModuleStatus | None
     after: ModuleStatus | None
     lack: Lack | None
+
+
+State = tuple[ModuleStatus, Lack | None]
+
+
+def changes_between(
+    before: Mapping[str, State], after: Mapping[str, State], also: Collection[str]
+) -> list[ModuleChange]:
+    """Return what changed, and the modules in *also* whether they did or not."""
+    return [
+        ModuleChange(
+            name,
+            before[name][0] if name in before else None,
+            after[name][0] if name in after else None,
+            after[name][1] if name in after else None,
+        )
+        for name in sorted({*before, *after})
+        if _in_short(before.get(name)) != _in_short(after.get(name)) or name in also
+    ]
+
+
+def _in_short(state: State | None) -> tuple[ModuleStatus, Code | None] | None:
+    """Status and reason code: another figure in the same sentence is no change."""
+    return state and (state[0], state[1].code if state[1] else None)
 
 
 @dataclass(slots=True)
@@ -63,6 +87,7 @@ class Known:
         roots: Files and folders of its code.
         signature: State of those files when it was described.
         has_probe: Whether the module has a probe of its own.
+        schema_decides: Whether the schema of its settings says all that its code checks of them.
         checked_us: When its requirements were last looked at.
         trouble: What it lacks, or None.
     """
@@ -72,6 +97,7 @@ class Known:
     roots: tuple[str, ...] = ()
     signature: Signature = ()
     has_probe: bool = False
+    schema_decides: bool = True
     checked_us: int = 0
     trouble: Trouble | None = None
 

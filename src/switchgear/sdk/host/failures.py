@@ -10,6 +10,9 @@ from switchgear.sdk.errors import ModuleError, SwitchgearError
 
 _LONGEST: Final = 2000
 _MOST_FINDINGS: Final = 5
+#: What validators of authors raise; the library puts "Value error, " before their sentence.
+_OF_AUTHORS: Final = ("value_error", "assertion_error")
+_BOUND: Final = (str, int, float)
 
 
 def failure_of(error: BaseException) -> dict[str, Any]:
@@ -21,7 +24,19 @@ def failure_of(error: BaseException) -> dict[str, Any]:
         return {"record": error.record()}
     message = error.message if isinstance(error, SwitchgearError) else str(error)
     if isinstance(error, ValidationError):
-        findings = error.errors(include_input=False, include_url=False, include_context=False)[:_MOST_FINDINGS]
-        message = "; ".join(f"/{'/'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in findings)
+        message = "; ".join(f"/{'/'.join(map(str, item['loc']))}: {item['message']}" for item in mistakes_of(error))
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     return {"error": type(error).__name__, "message": message[:_LONGEST], "missing": missing}
+
+
+def mistakes_of(error: ValidationError) -> list[dict[str, Any]]:
+    """Return the first findings as `{loc, kind, bounds, message}`, without what was given."""
+    return [
+        {
+            "loc": list(item["loc"]),
+            "kind": item["type"],
+            "bounds": {name: value for name, value in item.get("ctx", {}).items() if isinstance(value, _BOUND)},
+            "message": (item["msg"].partition(", ")[2] if item["type"] in _OF_AUTHORS else item["msg"])[:_LONGEST],
+        }
+        for item in error.errors(include_input=False, include_url=False)[:_MOST_FINDINGS]
+    ]
