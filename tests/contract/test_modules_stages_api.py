@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from factories.instance import Instance, problem_of
 from switchgear.core.breaker_service import Admission
+from switchgear.domain.configuration import sha256_of
 from switchgear.domain.errors import Code
 from switchgear.domain.run import Outcome
 from switchgear.interface.api.hot_reads import present
@@ -169,17 +171,29 @@ async def test_a_breaker_opened_by_hand_stops_a_module_and_everybody_sees_it(ins
     ]
 
 
-async def test_what_a_person_said_about_a_breaker_is_shown_before_what_opened_by_itself(instance: Instance) -> None:
+async def opened(instance: Instance, settings_digest: str) -> Any:
+    """What is shown of the module after a breaker opened by itself."""
     for _ in range(5):
         await instance.application.breakers.record(
-            "upper-text", "digest", Admission(), Outcome.ERROR, "ValueError", "It broke."
+            "upper-text", settings_digest, Admission(), Outcome.ERROR, "ValueError", "It broke."
         )
-    assert (await instance.get("/modules/upper-text"))["breaker"] == "open"
+    return await instance.get("/modules/upper-text")
+
+
+async def test_a_breaker_of_settings_that_nobody_uses_is_no_stop(instance: Instance) -> None:
+    assert (await opened(instance, "other settings"))["breaker"] == "closed"
+    assert (await opened(instance, sha256_of({})))["breaker"] == "open"
+
+
+async def test_what_a_person_said_about_a_breaker_is_shown_instead_of_what_opened_by_itself(instance: Instance) -> None:
+    await opened(instance, sha256_of({}))
+    assert (await instance.get("/status"))["degraded"]
 
     set_to = await instance.post("/modules/upper-text/breaker", {"state": "disabled"}, role="maintainer")
 
     assert set_to["breaker"] == "disabled"
-    assert [one["state"] for one in set_to["breakers"]] == ["disabled", "open"]
+    assert [one["state"] for one in set_to["breakers"]] == ["disabled"]
+    assert not (await instance.get("/status"))["degraded"]
 
 
 @pytest.mark.parametrize("body", [{"state": "open"}, {"state": "half_open"}, {}, {"state": "closed", "who": "me"}])

@@ -182,6 +182,15 @@ async def test_a_disabled_breaker_never_stops_a_call_and_never_opens(core: Core,
     assert await core.audited("breaker.opened") == []
 
 
+async def test_a_breaker_disabled_by_hand_counts_instead_of_what_opened_before(make: Make) -> None:
+    here = make()
+    await fail(here, 5)
+    await here.set("read-a", BreakerState.DISABLED, by=MARTA)
+
+    assert await ask(here) == FREE
+    assert [breaker.state for breaker in here.all()] == [BreakerState.DISABLED]
+
+
 async def test_without_a_database_calls_go_on_and_it_opens_when_the_database_is_back(core: Core, make: Make) -> None:
     class Away:
         away = True

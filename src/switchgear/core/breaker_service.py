@@ -142,8 +142,9 @@ class Breakers:
         return self._shared.get((module_id, ANY_SETTINGS)) or self._shared.get((module_id, settings_digest))
 
     def all(self) -> tuple[Breaker, ...]:
-        """Every breaker that is not closed, by module, what a person said first."""
-        return tuple(self._shared[key] for key in sorted(self._shared))
+        """Every breaker that is not closed and decides, by module: what a person said counts for the whole module."""
+        deciding = (key for key in self._shared if key[1] == ANY_SETTINGS or (key[0], ANY_SETTINGS) not in self._shared)
+        return tuple(self._shared[key] for key in sorted(deciding))
 
     async def follow(self) -> None:
         """Take over what other processes did; raises `DatabaseUnreachable`."""

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from switchgear.core.module_registry import ModuleChange, StageAvailability
 from switchgear.domain.breaker import ANY_SETTINGS, Breaker, BreakerState
-from switchgear.domain.configuration import StoredConfiguration
+from switchgear.domain.configuration import Content, StoredConfiguration, sha256_of
 from switchgear.domain.stage import ContractDescription, ModuleDescription, PipelineDescription, StageDescription
 from switchgear.interface.api.schemas.common import time_of
 from switchgear.interface.api.schemas.modules import (
@@ -41,10 +41,23 @@ def uses_of(module_id: str, active: StoredConfiguration | None) -> Iterator[UseV
             yield UseView(configuration=active.label, stage_id=policy.stage_id, role="fallback")
 
 
+def _used_digests(module_id: str, active: StoredConfiguration | None) -> set[str]:
+    """Settings whose breaker says something about now: those of the active configuration, and what a person said."""
+    content = active.content if active is not None else Content(())
+    steps = (step for policy in content.policies for step in policy.chain)
+    named = (*content.selections, *steps)
+    return {ANY_SETTINGS, *(sha256_of(dict(item.settings)) for item in named if item.module_id == module_id)}
+
+
 def _summary(
     module: ModuleDescription, active: StoredConfiguration | None, breakers: Sequence[Breaker]
 ) -> dict[str, Any]:
-    states = {breaker.settings_digest: breaker.state for breaker in breakers if breaker.module_id == module.id}
+    used = _used_digests(module.id, active)
+    states = {
+        breaker.settings_digest: breaker.state
+        for breaker in breakers
+        if breaker.module_id == module.id and breaker.settings_digest in used
+    }
     uses = list(uses_of(module.id, active))
     return {
         "id": module.id,
