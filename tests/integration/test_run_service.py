@@ -224,6 +224,56 @@ async def test_only_what_waits_for_review_can_be_decided(office: Office) -> None
     assert {event.result for event in await office.audited()} == {"refused"}
 
 
+async def retried_elsewhere(office: Office, status: RunStatus, code: Code | None = None) -> tuple[ClaimedRun, str]:
+    """A run in review and the newer run of its document, which was asked for under the active version."""
+    parked = await office.in_review()
+    newer = (await office.service.retry(parked.run_id, by=OPERATOR, configuration="active", from_="start")).run
+    held = await office.held()
+    why = Why(code, "Somebody has to look.") if code else None
+    stage = None if status is RunStatus.SUCCEEDED else "deliver"
+    await office.repository.end(
+        held, status=status, outputs=[output("extract", '{"total":"1.00"}')], why=why, stage_id=stage
+    )
+    return parked, newer.id
+
+
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CANCELLED])
+async def test_a_review_is_decided_when_what_was_tried_instead_came_to_nothing(
+    office: Office, status: RunStatus
+) -> None:
+    parked, _ = await retried_elsewhere(office, status)
+
+    view = await office.service.release(parked.document_id, message="checked", by=OPERATOR)
+
+    assert (view.run.id, view.run.status) == (parked.run_id, RunStatus.QUEUED)
+
+
+async def test_of_two_runs_in_review_the_newer_one_is_decided_and_the_older_says_so(office: Office) -> None:
+    parked, newer = await retried_elsewhere(office, RunStatus.PARKED, Code.PARKED_REVIEW)
+    shown = (await office.service.get(parked.run_id)).run.why
+    listed = (await office.service.list(RunFilter(document_id=parked.document_id))).items[-1].why
+    view = await office.service.release(parked.document_id, message="checked", by=OPERATOR)
+
+    assert view.run.id == newer
+    assert shown is not None
+    assert shown == listed
+    assert newer in shown["summary"]
+    assert [action["cli"] for action in shown["next_actions"]] == [
+        f"switchgear runs show {newer}",
+        f"switchgear runs cancel {parked.run_id}",
+    ]
+
+
+async def test_a_review_that_a_newer_run_made_needless_is_refused_and_can_be_ended(office: Office) -> None:
+    parked, _ = await retried_elsewhere(office, RunStatus.SUCCEEDED)
+    with pytest.raises(RunTransitionRefused, match=f"switchgear runs cancel {parked.run_id}"):
+        await office.service.release(parked.document_id, message="checked", by=OPERATOR)
+
+    ended = await office.service.cancel(parked.run_id, by=OPERATOR)
+
+    assert ended.run.status is RunStatus.CANCELLED
+
+
 # --- results ---
 
 

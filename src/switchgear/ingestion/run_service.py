@@ -50,7 +50,7 @@ from switchgear.ingestion.run_repository import (
     StoredOutput,
     WorkerRow,
 )
-from switchgear.ingestion.waiting import with_reason
+from switchgear.ingestion.waiting import with_reasons
 
 log = get_logger()
 
@@ -108,7 +108,7 @@ class RunService:
         Raises:
             NotFound: There is none.
         """
-        (run,) = await self._with_reasons([await self._repository.get(run_id)])
+        (run,) = await with_reasons(self._repository, [await self._repository.get(run_id)])
         return RunView(run, await self._repository.attempts(run_id), await self._repository.outputs(run_id))
 
     async def list(self, wanted: RunFilter | None = None, limit: int = 50, cursor: str | None = None) -> Page[RunRow]:
@@ -119,14 +119,7 @@ class RunService:
         """
         check_reason(wanted.why_code if wanted else None)
         page = await self._repository.list(wanted or RunFilter(), limit, cursor)
-        return Page(await self._with_reasons(page.items), page.next_cursor)
-
-    async def _with_reasons(self, runs: Sequence[RunRow]) -> tuple[RunRow, ...]:
-        queued = [run.id for run in runs if run.status is RunStatus.QUEUED]
-        if not queued:
-            return tuple(runs)
-        waiting = await self._repository.waiting(queued)
-        return tuple(with_reason(run, waiting) for run in runs)
+        return Page(await with_reasons(self._repository, page.items), page.next_cursor)
 
     async def document(self, document_id: str) -> DocumentRow:
         """Return the document. Raises `NotFound`."""
@@ -340,7 +333,7 @@ class RunService:
 
         Raises:
             NotFound: There is no such document.
-            RunTransitionRefused: It does not wait for review.
+            RunTransitionRefused: It does not wait for review, or a newer run goes on or has succeeded.
         """
         return await self._decide(document_id, "release", AuditAction.DOCUMENT_RELEASED, message, by)
 
@@ -354,10 +347,13 @@ class RunService:
         async with self._recording(audited, document_id, by, message), self._units() as unit:
             repository = self._repository.on(unit.statements)
             run = await repository.awaiting_review(document_id)
-            if run is None:
+            newer = (await repository.overtaken([run.id])).get(run.id) if run is not None else None
+            if run is None or newer is not None:
                 document = await repository.document(document_id)
+                of_old = f"; the review of {run.id} ends with `switchgear runs cancel {run.id}`" if run else ""
                 raise RunTransitionRefused(
-                    "This document does not wait for review, so there is nothing to decide. Look at its last run.",
+                    "This document does not wait for review, so there is nothing to decide. "
+                    f"Look at its last run{of_old}.",
                     document_id=document_id,
                     run_id=document.last_run_id,
                     status=str(document.last_run_status),

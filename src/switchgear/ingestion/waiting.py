@@ -1,14 +1,39 @@
-"""What a queued run waits for, in words: computed when somebody looks, because it changes by itself. Source: I13."""
+"""What a run waits for, in words: computed when somebody looks, because it changes by itself. Source: I13."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from switchgear.domain.errors import Code, NextAction, Why
 from switchgear.domain.run import RunStatus
-from switchgear.ingestion.run_repository import RunRow, Waiting
+from switchgear.ingestion.run_repository import RunRepository, RunRow, Waiting
+
+
+async def with_reasons(repository: RunRepository, runs: Sequence[RunRow]) -> tuple[RunRow, ...]:
+    """Return *runs*; queued ones with what they wait for, those in review with who may decide what about them now."""
+    queued = [run.id for run in runs if run.status is RunStatus.QUEUED]
+    waiting = await repository.waiting(queued) if queued else None
+    newer = await repository.overtaken([run.id for run in runs if _in_review(run)])
+    told = (overtaken(run, newer[run.id]) if run.id in newer else run for run in runs)
+    return tuple(with_reason(run, waiting) if waiting is not None else run for run in told)
+
+
+def _in_review(run: RunRow) -> bool:
+    return run.status is RunStatus.PARKED and run.why_code == Code.PARKED_REVIEW
+
+
+def overtaken(run: RunRow, newer: str) -> RunRow:
+    """Return a run in review of whose document a newer run took the place: that one is looked at, this one is ended."""
+    look = NextAction(
+        "Look at the newer run", "viewer", f"switchgear runs show {newer}", "GET", f"/api/v1/runs/{newer}"
+    )
+    end = NextAction("End this one", None, f"switchgear runs cancel {run.id}", "POST", f"/api/v1/runs/{run.id}/cancel")
+    why = run.why or {"code": str(Code.PARKED_REVIEW), "summary": "", "facts": {}, "blocking": []}
+    summary = f"{why['summary']} The document has a newer run, {newer}, which took the place of this one.".lstrip()
+    return replace(run, why={**why, "summary": summary, "next_actions": [look.as_json(), end.as_json()]})
 
 
 def with_reason(run: RunRow, waiting: Waiting) -> RunRow:

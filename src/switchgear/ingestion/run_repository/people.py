@@ -9,7 +9,7 @@ from switchgear.core.database import Refused, Statement
 from switchgear.domain.run import RunEvent, RunStatus, RunTransitionRefused, before, transition
 from switchgear.ingestion.run_repository.base import to_json
 from switchgear.ingestion.run_repository.reading import RUN_COLUMNS, Reading, run_of
-from switchgear.ingestion.run_repository.records import RetryFilter, RunRow
+from switchgear.ingestion.run_repository.records import RetryFilter, RunFilter, RunRow
 
 
 def _statuses(event: RunEvent) -> str:
@@ -149,9 +149,6 @@ class People(Reading):
         return await self.get(run_id)
 
     async def awaiting_review(self, document_id: str) -> RunRow | None:
-        """Return the document's newest run if it waits for a person's decision, else None."""
-        document = await self.document(document_id)
-        if document.last_run_id is None:
-            return None
-        run = await self.get(document.last_run_id)
-        return run if run.status is RunStatus.PARKED and run.why_code == "parked.review" else None
+        """Return the document's newest run that waits for a person's decision, else None."""
+        wanted = RunFilter(RunStatus.PARKED, document_id, why_code="parked.review")
+        return next(iter((await self.list(wanted, 1)).items), None)

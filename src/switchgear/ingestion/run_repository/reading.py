@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from switchgear.core.database.statements import Row
@@ -71,6 +71,20 @@ class Reading(RepositoryPart):
         }
         rows = await self._page(_RUNS, "r.id", conditions, limit, cursor)
         return _page([run_of(row) for row in rows], limit)
+
+    async def overtaken(self, run_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return those of *run_ids* whose document has a newer run that goes on or has succeeded, with that run."""
+        if not run_ids:
+            return {}
+        wanted = ", ".join(f":r{number}" for number in range(len(run_ids)))
+        rows = await self._statements.scan(
+            f"""SELECT o.id, max(n.id) FROM runs o JOIN runs n ON n.document_id = o.document_id AND n.id > o.id
+            WHERE o.id IN ({wanted}) AND (n.status IN ('queued', 'running', 'succeeded')
+                OR n.status = 'parked' AND n.why_code = 'parked.review')
+            GROUP BY o.id""",  # noqa: S608 - only names of parameters
+            {f"r{number}": run_id for number, run_id in enumerate(run_ids)},
+        )
+        return {str(old): str(new) for old, new in rows}
 
     async def document(self, document_id: str) -> DocumentRow:
         """Return the document.
