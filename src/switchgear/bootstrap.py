@@ -97,6 +97,7 @@ class Application:
         self.with_sources = with_sources
         self.worker_id = new_id("wrk")
         self.isolation = IsolationReport("L0", ())
+        self.folders: list[FolderSource] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self.is_up = asyncio.Event()
@@ -306,7 +307,8 @@ class Application:
         self._every("follow", FOLLOW_EVERY_S, self._follow)
         for source in self.settings.source if self.with_sources else ():
             folder = FolderSource(self.intake, by=SYSTEM, path=source.path, done=source.done, failed=source.failed)
-            self._every(f"folder {source.path}", FOLDER_EVERY_S, folder.look)
+            self.folders.append(folder)
+            self._every(f"folder {source.path}", FOLDER_EVERY_S, folder.follow)
         if self.with_worker:
             self._run(self.queue.listen(), "listen")
             self._run(self.worker.run_forever(self._stop), "worker")

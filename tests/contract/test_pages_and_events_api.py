@@ -7,14 +7,16 @@ import json
 import socket
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
-from factories.instance import Instance
+from factories.instance import Instance, running, settings_for
 from factories.live import LiveServer
+from switchgear.core.settings import FolderSource
 
 pytestmark = pytest.mark.anyio
 
@@ -89,6 +91,18 @@ async def test_status_has_everything_for_one_glance(shared: Instance) -> None:
     assert status["isolation"]["level"] in ("L0", "L1", "L2", "L3")
     assert status["disk_free_bytes"] > 0
     assert any("worker" in warning for warning in status["warnings"])
+
+
+async def test_a_source_that_is_not_there_is_a_stop_with_its_name(home: Path, environment: Mapping[str, str]) -> None:
+    away = FolderSource(kind="folder", path=home / "away")
+    async with running(settings_for(home, source=(away,)), environment, with_worker=False) as instance:
+        [folder] = instance.application.folders
+        await folder.follow()
+        status = await instance.get("/status")
+
+    [stop] = [each for each in status["stops"] if each["code"] == "system.source_unreadable"]
+    assert str(home / "away") in stop["summary"]
+    assert stop["summary"] in status["warnings"]
 
 
 async def test_a_document_goes_through_and_its_result_can_be_pulled(working: Instance) -> None:

@@ -381,6 +381,7 @@ def test_a_folder_is_emptied_once(switchgear: Commands) -> None:
     inbox = switchgear.folder / "inbox"
     inbox.mkdir()
     write(inbox, one="first words", empty="")
+    (inbox / "link.txt").symlink_to(inbox / "one.txt")
     ended = switchgear.run("watch", "inbox", "--once")
     assert "one.txt: accepted" in ended.stdout
     assert "empty.txt: refused" in ended.stderr

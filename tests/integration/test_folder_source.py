@@ -188,6 +188,56 @@ async def test_done_and_failed_can_be_elsewhere(watched: Watched, tmp_path: Path
     assert (done / "a.pdf").read_bytes() == b"hello"
 
 
+async def test_a_file_that_cannot_be_read_is_named_once_and_the_others_go_on(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shut, opened = watched.folder / "a.pdf", os.open
+
+    def refusing(path: Any, *arguments: Any, **options: Any) -> int:  # a superuser may read what nobody may
+        if path == shut and not shut.stat().st_mode & 0o400:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refusing)
+    shut.write_bytes(b"shut")
+    shut.chmod(0)
+    (watched.folder / "b.pdf").write_bytes(b"b")
+
+    assert await watched.look_twice() == ["a.pdf", "b.pdf"]
+    assert await watched.look_twice() == []
+    assert (watched.names(), watched.names("done")) == (["a.pdf"], ["b.pdf"])
+    assert "a.pdf cannot be read: Permission denied" in " ".join(watched.source.left())
+    assert await watched.source.is_empty()
+
+    shut.chmod(0o600)
+    assert await watched.look_twice() == ["a.pdf"]
+    assert watched.source.left() == []
+
+
+async def test_a_file_that_cannot_be_moved_is_accepted_once_and_the_others_go_on(watched: Watched) -> None:
+    (watched.folder / "done").write_bytes(b"no folder")
+    (watched.folder / "b.pdf").write_bytes(b"b")
+
+    await watched.look_twice()
+    await watched.look_twice()
+
+    assert len((await watched.room.repository.documents(limit=10)).items) == 2
+    assert watched.names() == ["b.pdf", "done"]
+    assert len(watched.source.left()) == 2
+
+
+async def test_a_folder_that_is_not_there_is_a_reason_until_it_is(watched: Watched) -> None:
+    watched.folder.rmdir()
+    await watched.source.follow()
+    trouble = watched.source.trouble
+    watched.folder.mkdir()
+    await watched.source.follow()
+
+    assert trouble is not None
+    assert str(watched.folder) in trouble.summary
+    assert watched.source.trouble is None
+
+
 async def test_while_the_queue_is_full_files_stay_where_they_are(watched: Watched) -> None:
     pressure = Backpressure(watched.room.repository, 1, lambda: watched.now_s)
     intake = Intake(watched.artifacts, watched.recorder, max_bytes=1000, admit=pressure.check)

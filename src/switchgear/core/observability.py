@@ -52,6 +52,8 @@ class EventName(StrEnum):
     DOCUMENT_DECIDED = "document.decided"
     FILE_TAKEN = "file.taken"
     FILE_REFUSED = "file.refused"
+    FILE_LEFT = "file.left"
+    FOLDER_UNREADABLE = "folder.unreadable"
     RUN_CLAIMED = "run.claimed"
     RUN_ENDED = "run.ended"
     RUN_HANDED_BACK = "run.handed_back"

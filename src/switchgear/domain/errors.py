@@ -105,6 +105,7 @@ class Code(StrEnum):
     SYSTEM_DISK_FULL = "system.disk_full"
     SYSTEM_READ_ONLY = "system.read_only"
     SYSTEM_ARTIFACTS_ELSEWHERE = "system.artifacts_elsewhere"
+    SYSTEM_SOURCE_UNREADABLE = "system.source_unreadable"
     SYSTEM_DATABASE_UNREACHABLE = "system.database_unreachable"
     SYSTEM_DATABASE_DAMAGED = "system.database_damaged"
     SYSTEM_SCHEMA_NEWER = "system.schema_newer"

@@ -30,7 +30,9 @@ def overtaken(run: RunRow, newer: str) -> RunRow:
     look = NextAction(
         "Look at the newer run", "viewer", f"switchgear runs show {newer}", "GET", f"/api/v1/runs/{newer}"
     )
-    end = NextAction("End this one", None, f"switchgear runs cancel {run.id}", "POST", f"/api/v1/runs/{run.id}/cancel")
+    end = NextAction(
+        "End this one", cli=f"switchgear runs cancel {run.id}", method="POST", path=f"/api/v1/runs/{run.id}/cancel"
+    )
     why = run.why or {"code": str(Code.PARKED_REVIEW), "summary": "", "facts": {}, "blocking": []}
     summary = f"{why['summary']} The document has a newer run, {newer}, which took the place of this one.".lstrip()
     return replace(run, why={**why, "summary": summary, "next_actions": [look.as_json(), end.as_json()]})

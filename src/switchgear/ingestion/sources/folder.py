@@ -14,14 +14,14 @@ import shutil
 import stat
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from switchgear.core.logging import get_logger
 from switchgear.core.observability import EventName
 from switchgear.domain.access import Actor
-from switchgear.domain.errors import DatabaseUnreachable, DomainError, InvalidRequest
+from switchgear.domain.errors import Code, DatabaseUnreachable, DomainError, InvalidRequest, Why
 from switchgear.ingestion.artifact_store import TooLarge
 from switchgear.ingestion.backpressure import TooManyWaiting
 from switchgear.ingestion.intake import Intake
@@ -31,15 +31,24 @@ from switchgear.ingestion.run_repository.records import AcceptedDocument
 STABLE_S: Final = 2.0
 _CHUNK: Final = 1 << 20
 _MOST_AT_ONCE: Final = 100
+#: A file that could not be read or moved is tried again when it changes, and after so long, in seconds.
+_LEFT_S: Final = 60.0
+_MOST_NAMED: Final = 5
 #: Suffixes of files that other programs are still writing.
 _UNFINISHED: Final = (".part", ".tmp", ".crdownload", ".filepart")
 
 log = get_logger()
 
 
+class FileLeft(DomainError):
+    """A file cannot be read or moved: it stays where it is, and the others go on."""
+
+    code = Code.SYSTEM_SOURCE_UNREADABLE
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A file that was looked at: accepted, or refused for good with a reason."""
+    """A file that was looked at: accepted, refused for good with a reason, or left where it is (`FileLeft`)."""
 
     path: Path
     accepted: AcceptedDocument | None
@@ -50,7 +59,15 @@ class Taken:
 class _Seen:
     size: int
     changed_ns: int
+    status_ns: int  #: also changes with owner and mode
     since_s: float
+
+
+@dataclass(slots=True)
+class _Left:
+    why: FileLeft
+    seen: _Seen
+    again_s: float
 
 
 class FolderSource:
@@ -85,6 +102,37 @@ class FolderSource:
         self._monotonic = monotonic
         self._again = again
         self._seen: dict[Path, _Seen] = {}
+        self._left: dict[Path, _Left] = {}
+        self.trouble: Why | None = None  #: why nothing can be taken at all, as `follow` saw it last
+
+    async def follow(self) -> None:
+        """Look once, and remember when the folder cannot be read; that is logged when it begins.
+
+        Raises:
+            DatabaseUnreachable: Try again later.
+        """
+        try:
+            await self.look()
+        except OSError as error:
+            known, self.trouble = self.trouble, self._unreadable(error)
+            if known != self.trouble:
+                log.warning(EventName.FOLDER_UNREADABLE, folder=str(self.path), summary=self.trouble.summary)
+        else:
+            self.trouble = None
+
+    def _unreadable(self, error: OSError) -> Why:
+        reason = f"The folder {self.path}, a source of documents, cannot be read: {error.strerror}."
+        return Why(Code.SYSTEM_SOURCE_UNREADABLE, f"{reason} Make or mount it, or take it out of switchgear.toml.")
+
+    def left(self) -> list[str]:
+        """Sentences about files that stay because they cannot be read or moved; a few, and how many more."""
+        found = [item.why.message for item in self._left.values()]
+        more = len(found) - _MOST_NAMED
+        return [*found[:_MOST_NAMED], *([f"{more} more files stay in {self.path}."] if more > 0 else [])]
+
+    async def is_empty(self) -> bool:
+        """Whether nothing is there that will still be taken."""
+        return not (await asyncio.to_thread(self._present)).keys() - self._left.keys()
 
     async def look(self) -> Sequence[Taken]:
         """Look once: take what is complete. Call it about once a second.
@@ -102,6 +150,8 @@ class FolderSource:
                 break
             try:
                 result = await self._take(path)
+            except FileLeft as reason:
+                result = self._leave(path, reason)
             except TooManyWaiting:
                 break  # the files stay and are met again
             except (DatabaseUnreachable, OSError):
@@ -112,8 +162,29 @@ class FolderSource:
                 taken.append(result)
         return taken
 
+    def _leave(self, path: Path, reason: FileLeft) -> Taken | None:
+        """Remember a file that cannot be taken; it is named once, and again when it has changed."""
+        known, seen = self._left.get(path), self._seen[path]
+        self._left[path] = _Left(reason, seen, self._monotonic() + _LEFT_S)
+        if known is not None and known.seen == seen:
+            return None
+        log.warning(EventName.FILE_LEFT, folder=str(self.path), code=str(reason.code), reason=reason.message)
+        return Taken(path, None, reason)
+
     def _complete(self) -> list[Path]:
         """Files that have not changed since they were first seen like this, oldest first."""
+        now = self._monotonic()
+        self._seen = seen = self._present()
+        self._left = {path: item for path, item in self._left.items() if path in seen}
+        still = [path for path, item in seen.items() if now - item.since_s >= STABLE_S and not self._stays(path, now)]
+        return sorted(still, key=lambda path: (seen[path].changed_ns, path.name))[:_MOST_AT_ONCE]
+
+    def _stays(self, path: Path, now: float) -> bool:
+        left = self._left.get(path)
+        return left is not None and left.seen == self._seen[path] and now < left.again_s
+
+    def _present(self) -> dict[Path, _Seen]:
+        """Files that are there, and since when each has been as it is."""
         now = self._monotonic()
         seen: dict[Path, _Seen] = {}
         for entry in os.scandir(self.path):
@@ -125,11 +196,10 @@ class FolderSource:
                     continue
                 path = Path(entry.path)
                 before = self._seen.get(path)
-                is_same = before is not None and (before.size, before.changed_ns) == (info.st_size, info.st_mtime_ns)
-                seen[path] = before if before and is_same else _Seen(info.st_size, info.st_mtime_ns, now)
-        self._seen = seen
-        still = [path for path, item in seen.items() if now - item.since_s >= STABLE_S]
-        return sorted(still, key=lambda path: (seen[path].changed_ns, path.name))[:_MOST_AT_ONCE]
+                fresh = _Seen(info.st_size, info.st_mtime_ns, info.st_ctime_ns, now)
+                is_same = before is not None and replace(fresh, since_s=before.since_s) == before
+                seen[path] = before if before and is_same else fresh
+        return seen
 
     async def _take(self, path: Path) -> Taken | None:
         try:
@@ -146,8 +216,8 @@ class FolderSource:
             return Taken(path, None, refusal)
         except FileNotFoundError:
             return None  # somebody took it away
-        await asyncio.to_thread(_move, path, self.done)
-        self._seen.pop(path, None)
+        await asyncio.to_thread(self._put, path, self.done)
+        self._forget(path)
         log.info(
             EventName.FILE_TAKEN,
             folder=str(self.path),
@@ -158,19 +228,49 @@ class FolderSource:
         return Taken(path, accepted)
 
     def _move_failed(self, path: Path, refusal: DomainError) -> None:
-        self._seen.pop(path, None)
-        moved = _move(path, self.failed)
+        moved = self._put(path, self.failed)
+        self._forget(path)
         if moved is not None:
             with contextlib.suppress(OSError):
                 moved.with_name(f"{moved.name}.why.txt").write_text(f"{refusal.code}: {refusal.message}\n")
 
+    def _forget(self, path: Path) -> None:
+        self._seen.pop(path, None)
+        self._left.pop(path, None)
+
+    @staticmethod
+    def _put(path: Path, folder: Path) -> Path | None:
+        """Move a file as `_move` does; raises `FileLeft` when that cannot be done."""
+        try:
+            return _move(path, folder)
+        except OSError as error:
+            raise FileLeft(
+                f"{path} was looked at and cannot be moved to {folder}: {error.strerror or error}. It stays."
+            ) from error
+
 
 async def _read(path: Path) -> AsyncIterator[bytes]:
-    """The file's bytes; a link is not followed."""
-    number = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """The file's bytes; a link is not followed. Raises `FileLeft`, and `FileNotFoundError` when it is gone."""
+    try:
+        number = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unread(path, error) from error
     with os.fdopen(number, "rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK):
+        while chunk := await asyncio.to_thread(_chunk, path, file):
             yield chunk
+
+
+def _chunk(path: Path, file: IO[bytes]) -> bytes:
+    try:
+        return file.read(_CHUNK)
+    except OSError as error:
+        raise _unread(path, error) from error
+
+
+def _unread(path: Path, error: OSError) -> FileLeft:
+    return FileLeft(f"{path} cannot be read: {error.strerror}. It stays; the other files of the folder go on.")
 
 
 def _move(path: Path, folder: Path) -> Path | None:

@@ -21,6 +21,7 @@ from switchgear.ingestion.artifact_folder import ArtifactFolder
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.intake import Intake
 from switchgear.ingestion.run_service import RunService
+from switchgear.ingestion.sources.folder import FolderSource
 from switchgear.workers.loading import Loading
 
 
@@ -38,6 +39,7 @@ class Services(Protocol):
     activations: ActivationQueue
     runs: RunService
     intake: Intake
+    folders: list[FolderSource]
     access: AccessService
     idempotency: Idempotency
     artifacts: ArtifactStore

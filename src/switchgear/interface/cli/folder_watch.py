@@ -67,5 +67,5 @@ class FolderWatch:
         return list(self._api.run(self._source.look()))
 
     def is_empty(self) -> bool:
-        """Whether no file is left to be taken."""
-        return not any(one.is_file() and not one.name.startswith(".") for one in self._source.path.iterdir())
+        """Whether no file is left to be taken; links and what cannot be read never are."""
+        return self._api.run(self._source.is_empty())

@@ -74,7 +74,7 @@ async def status_of(app: Services) -> StatusView:
         workers=[_worker(each) for each in workers],
         isolation=_isolation(app.isolation),
         disk_free_bytes=app.artifacts.free_bytes(),
-        warnings=[*_covered(now), *_behind(now, workers), *(why.summary for why in stops)],
+        warnings=[*_covered(now), *_behind(now, workers), *_left(app), *(why.summary for why in stops)],
         stops=[found for why in stops if (found := WhyView.of(why.as_json()))],
     )
 
@@ -94,6 +94,12 @@ def _behind(now: Present, workers: Sequence[WorkerRow]) -> Iterator[str]:
     for worker in workers if ready and now.pending is None else ():
         if worker not in ready:
             yield f"Worker {worker.id} on {worker.host} has not made the active version ready and takes no runs."
+
+
+def _left(app: Services) -> Iterator[str]:
+    """Files of watched folders that cannot be taken."""
+    for folder in app.folders:
+        yield from folder.left()
 
 
 def _unserved(app: Services, now: Present, workers: Sequence[WorkerRow]) -> Iterator[Why]:
@@ -131,6 +137,7 @@ def _stops(app: Services, now: Present, workers: Sequence[WorkerRow]) -> Iterato
         yield Why(Code.WAITING_WORKER, "No worker is alive: accepted documents wait. Start `switchgear serve`.")
     else:
         yield from _unserved(app, now, workers)
+    yield from (folder.trouble for folder in app.folders if folder.trouble is not None)
     if app.intake.is_paused:
         summary = f"Less than MIN_FREE_BYTES is free on the disk ({Code.SYSTEM_DISK_LOW}): documents are refused."
         yield Why(Code.SYSTEM_DISK_LOW, summary)

@@ -44,9 +44,9 @@ def uses_of(module_id: str, active: StoredConfiguration | None) -> Iterator[UseV
 def _used_digests(module_id: str, active: StoredConfiguration | None) -> set[str]:
     """Settings whose breaker says something about now: those of the active configuration, and what a person said."""
     content = active.content if active is not None else Content(())
-    steps = (step for policy in content.policies for step in policy.chain)
-    named = (*content.selections, *steps)
-    return {ANY_SETTINGS, *(sha256_of(dict(item.settings)) for item in named if item.module_id == module_id)}
+    selected = [item.settings for item in content.selections if item.module_id == module_id]
+    steps = [step.settings for policy in content.policies for step in policy.chain if step.module_id == module_id]
+    return {ANY_SETTINGS, *(sha256_of(dict(settings)) for settings in (*selected, *steps))}
 
 
 def _summary(
