@@ -231,6 +231,38 @@ async def test_a_hostile_name_is_shown_safely_and_is_never_a_path(shared: Instan
     assert file.headers["content-type"] == "application/octet-stream"
 
 
+async def test_what_a_form_says_beside_its_file_is_refused(shared: Instance) -> None:
+    files = {"file": ("a.txt", b"beside", "text/plain")}
+    problem = problem_of(await shared.request("POST", "/documents", files=files, data={"again": "true"}, expect=422))
+    assert "?again=true" in problem["detail"]
+    assert (await shared.request("POST", "/documents", files=files)).status_code == 202
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity"])
+async def test_a_compressed_document_is_refused(shared: Instance, encoding: str) -> None:
+    headers = {"Content-Encoding": encoding}
+    problem = problem_of(await shared.request("POST", "/documents", content=b"x", headers=headers, expect=415))
+    assert problem["code"] == "request.unsupported_media_type"
+
+
+async def test_an_id_that_is_none_is_never_repeated(shared: Instance) -> None:
+    secret = "swg_canary7731"
+    for method, path in (("GET", "/tokens/"), ("PATCH", "/tokens/"), ("DELETE", "/tokens/"), ("GET", "/modules/")):
+        body = {"json": {"role": "viewer"}} if method == "PATCH" else {}
+        answer = await shared.request(method, path + secret, headers={"If-Match": '"1"'}, expect=404, **body)
+        assert secret not in answer.text
+
+
+async def test_the_cursor_of_one_list_is_none_of_another(shared: Instance) -> None:
+    for text in (b"cursor one", b"cursor two"):
+        await shared.send(text)
+    cursor = (await shared.get("/runs?limit=1"))["next_cursor"]
+    assert (await shared.get(f"/runs?limit=1&cursor={cursor}"))["items"]
+    for path in ("/documents", "/configurations", "/modules", "/audit"):
+        problem = problem_of(await shared.request("GET", f"{path}?cursor={cursor}", expect=422))
+        assert problem["errors"][0]["pointer"] == "query:cursor"
+
+
 async def test_a_form_without_a_file_is_refused(shared: Instance) -> None:
     problem_of(await shared.request("POST", "/documents", files={"other": ("a", b"x", "text/plain")}, expect=422))
     broken = await shared.request(

@@ -214,6 +214,11 @@ async def test_a_sender_of_known_bytes_gets_a_run_of_its_own_and_nothing_of_the_
     again = await instance.send(b"known bytes", "mine.txt", role="ingest", expect=200)
     assert again["run"]["id"] == mine["run"]["id"]
     assert len((await instance.get("/documents", role="viewer"))["items"]) == 1
+    files = {"file": ("mine.txt", b"known bytes", "text/plain")}
+    for role, kind in (("ingest", "run"), ("operator", "document")):
+        location = (await instance.request("POST", "/documents", files=files, role=role)).headers["location"]
+        assert location.startswith(f"/api/v1/{kind}s/")
+        await instance.get(location.removeprefix("/api/v1"), role=role)
 
 
 async def test_me_says_who_calls_and_what_it_may(shared: Instance) -> None:

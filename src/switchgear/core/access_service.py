@@ -355,7 +355,7 @@ def digest_of(secret: str) -> str:
 async def _get(unit: UnitOfWork, token_id: str, if_match: str | None = None) -> StoredToken:
     token = await unit.access.token(token_id)
     if token is None:
-        raise NotFound(f"There is no token {token_id[:40]}. `switchgear tokens list` shows all.")
+        raise NotFound("There is no such token. `switchgear tokens list` shows all.")
     if if_match is not None and if_match not in (token.etag, "*"):
         raise _moved_on()
     return token

@@ -68,7 +68,7 @@ class CatalogueRepository:
         """
         was = await self._session.scalar(select(Module.enabled).where(Module.id == module_id))
         if was is None:
-            raise not_installed(module_id)
+            raise not_installed()
         statement = update(Module).where(Module.id == module_id, Module.enabled != enabled)
         result = await self._session.execute(statement.values(enabled=enabled, changed_at=now_us))
         assert isinstance(result, CursorResult)

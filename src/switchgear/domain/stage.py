@@ -195,12 +195,9 @@ class SettingMistake:
     wanted: str
 
 
-def not_installed(module_id: str) -> NotFound:
+def not_installed() -> NotFound:
     """The refusal of a module that is not installed."""
-    return NotFound(
-        "No such module is installed. `switchgear modules list` shows all; after installing one, rescan.",
-        module_id=module_id,
-    )
+    return NotFound("No such module is installed. `switchgear modules list` shows all; after installing one, rescan.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +216,7 @@ class Snapshot:
     def module(self, module_id: str) -> ModuleDescription:
         """Return an installed module, also one that cannot be used; raises `NotFound`."""
         if module_id not in self.modules:
-            raise not_installed(module_id)
+            raise not_installed()
         return self.modules[module_id]
 
     def with_lacks(self, lacks: Mapping[tuple[str, str], Lack]) -> Snapshot:

@@ -135,28 +135,33 @@ def check_own(by: Actor, sender: str | None, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """Which part of a list: at most `limit` items after `position`."""
+    """Which part of a list: at most `limit` items after `position`; `of` is the path of the list."""
 
     limit: int
     position: str | None
+    of: str = ""
 
     def next(self, position: str | None) -> str | None:
         """The cursor for what comes after; None at the end."""
-        return None if position is None else base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
+        if position is None:
+            return None
+        return base64.urlsafe_b64encode(f"{self.of}{position}".encode()).rstrip(b"=").decode()
 
 
 async def _paging(
+    request: Request,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most so many items")] = 50,
     cursor: Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before")] = None,
 ) -> Paging:
-    return Paging(limit, None if cursor is None else position_of(cursor, "query:cursor"))
+    of = f"{request.url.path} "
+    return Paging(limit, None if cursor is None else position_of(cursor, "query:cursor", of), of)
 
 
 PageOf = Annotated[Paging, Depends(_paging)]
 
 
-def position_of(cursor: str, pointer: str) -> str:
-    """Read a cursor that `Paging.next` wrote; *pointer* names the parameter.
+def position_of(cursor: str, pointer: str, of: str = "") -> str:
+    """Read a cursor that `Paging.next` wrote; *pointer* names the parameter, *of* the list.
 
     Raises:
         InvalidRequest: It is none.
@@ -166,9 +171,9 @@ def position_of(cursor: str, pointer: str) -> str:
         position = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         position = ""
-    if not position or not position.isprintable() or not position.isascii():
+    if not position.startswith(of) or position == of or not position.isprintable() or not position.isascii():
         raise bad_parameter(pointer, "It is no cursor of this list.", "Start again without a cursor.")
-    return position
+    return position.removeprefix(of)
 
 
 def bad_parameter(pointer: str, detail: str, hint: str | None = None) -> InvalidRequest:

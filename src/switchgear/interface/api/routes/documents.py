@@ -45,6 +45,10 @@ _BAD_FORM: Final = (
     "The form cannot be read. Send it whole, with one file in the field `file` and a shorter file name, "
     "or send the file itself as the body."
 )
+_OTHER_FIELD: Final = (
+    "The form has a field beside `file`; nothing was stored. `again=true` is a parameter of the address: "
+    "`/documents?again=true`."
+)
 _RAW: Final = "application/octet-stream"
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -85,6 +89,8 @@ async def send_document(
 
     What it is, is decided from its content; name and media type are for display only.
     """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("The body is compressed. Send it as it is, without the header `Content-Encoding`.")
     media_type = request.headers.get("content-type", _RAW).partition(";")[0].strip().lower()
     if media_type == _FORM:
         return await _send_form(app, by, request, again)
@@ -106,6 +112,8 @@ async def _send_form(app: Services, by: Actor, request: Request, again: bool) ->
             raise
         raise InvalidRequest(_BAD_FORM) from None
     try:
+        if [name for name, _ in form.multi_items() if name != "file"]:
+            raise InvalidRequest(_OTHER_FIELD, errors=[{"pointer": "/", "detail": "There is no such field."}])
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise InvalidRequest(
@@ -146,7 +154,9 @@ async def _accept(
     accepted = await app.intake.accept(stream, file_name=name, media_type=media_type[:255], by=by, again=again)
     own = own_only(by)
     document = accepted.document
+    location = f"documents/{document.id}"
     if own is not None and document.actor != own:  # nothing of the first sender; `run` is the caller's own
+        location = f"runs/{accepted.run.id}"
         document = replace(document, name=name, received_at=accepted.run.accepted_at)
     known = accepted.duplicate and not again
     view = AcceptedView(
@@ -154,7 +164,7 @@ async def _accept(
         run=run_summary(accepted.run, own),
         duplicate_of=document.id if accepted.duplicate else None,
     )
-    headers = {"Location": f"/api/v1/documents/{view.document.id}"}
+    headers = {"Location": f"/api/v1/{location}"}
     return Response(view.model_dump_json(), 200 if known else 202, headers, media_type="application/json")
 
 

@@ -7,13 +7,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
-from fastapi import Header, Request
+from fastapi import Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from switchgear.domain.access import Need
 from switchgear.interface.api.dependencies import App, Reader, bad_parameter, still_allowed
 from switchgear.interface.api.event_hub import EventHub, StreamEvent
-from switchgear.interface.api.routes.audit import After, view_of
+from switchgear.interface.api.routes.audit import view_of
 from switchgear.interface.api.routing import guarded_router
 from switchgear.interface.api.services import Services
 
@@ -36,15 +36,15 @@ async def stream_events(
     app: App,
     by: Reader,
     request: Request,
-    after: After = 0,
+    after: Annotated[int | None, Query(ge=0, le=2**53, description="Only events after this sequence")] = None,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> StreamingResponse:
-    """Follow what happens. With `Last-Event-ID` (or `after`) it begins after that audit entry, else now."""
+    """Follow what happens. With `Last-Event-ID` (or `after`) it begins after that entry, with 0 at the first; else now."""
     if last_event_id:
         if not (last_event_id.isascii() and last_event_id.isdigit()):
             raise bad_parameter("header:last-event-id", "It is no sequence of an audit entry.")
         after = int(last_event_id)
-    start = after or await _newest(app)
+    start = await _newest(app) if after is None else after
     return StreamingResponse(
         _stream(request, app, start), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
     )
