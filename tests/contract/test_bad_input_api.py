@@ -248,7 +248,7 @@ async def test_a_compressed_document_is_refused(shared: Instance, encoding: str)
 async def test_an_id_that_is_none_is_never_repeated(shared: Instance) -> None:
     secret = "swg_canary7731"
     for method, path in (("GET", "/tokens/"), ("PATCH", "/tokens/"), ("DELETE", "/tokens/"), ("GET", "/modules/")):
-        body = {"json": {"role": "viewer"}} if method == "PATCH" else {}
+        body: dict[str, Any] = {"json": {"role": "viewer"}} if method == "PATCH" else {}
         answer = await shared.request(method, path + secret, headers={"If-Match": '"1"'}, expect=404, **body)
         assert secret not in answer.text
 

@@ -71,6 +71,7 @@ def test_without_a_file_the_instance_is_home_when_it_is_there(tmp_path: Path) ->
         ("port = 'many'\n", {}, "port ("),
         ("port = [\n", {}, "cannot be read"),
         ("", {"SWITCHGEAR_PORT": "70000"}, "port (variable SWITCHGEAR_PORT) must be "),
+        ("", {"SWITCHGEAR_BOOTSTRAP_TOKEN": "canary5519"}, "BOOTSTRAP_TOKEN): must have 32 to 256 characters."),
         ("", {"SWITCHGEAR_QUEUE_BACKEND": "celery"}, "must be one of: builtin, procrastinate."),
         ("", {"SWITCHGEAR_QUEUE_BACKEND": "procrastinate"}, "needs PostgreSQL, and database_url is SQLite; set"),
         ("", {"SWITCHGEAR_ISOLATION": "L4"}, "must be one of: auto, L0, L1, L2, L3."),
@@ -88,6 +89,7 @@ def test_what_does_not_fit_is_refused_in_words(
         load_settings(tmp_path, environment)
     assert words in caught.value.message
     assert caught.value.fields["problems"]
+    assert "canary5519" not in str(caught.value.record())
 
 
 def test_a_queue_backend_whose_package_is_missing_says_how_to_install_it(

@@ -20,7 +20,7 @@ from switchgear.core.known_callers import KnownCallers
 from switchgear.core.logging import get_logger
 from switchgear.core.observability import EventName
 from switchgear.core.unit_of_work import UnitOfWork, Units
-from switchgear.domain.access import SYSTEM, Actor, Need, Role
+from switchgear.domain.access import LONGEST_SECRET, SHORTEST_SECRET, SYSTEM, Actor, Need, Role
 from switchgear.domain.audit import AuditAction
 from switchgear.domain.errors import Forbidden, InvalidRequest, NotFound, PreconditionFailed, Unauthenticated
 from switchgear.domain.ids import new_id
@@ -30,9 +30,6 @@ log = get_logger()
 LOCAL_ADMIN: Final = "local-admin"
 BOOTSTRAP: Final = "bootstrap"
 ADMIN_FILE: Final = "admin.token"
-#: A secret that somebody chose must not be short.
-SHORTEST_SECRET: Final = 32
-_LONGEST_SECRET: Final = 256
 _RESERVED: Final = frozenset({SYSTEM.name, LOCAL_ADMIN, BOOTSTRAP, "anonymous"})
 _NAME: Final = re.compile(r"[\w][\w .@:+/-]{0,63}")
 _MINUTE_US: Final = 60_000_000
@@ -85,7 +82,7 @@ class AccessService:
             Unauthenticated: It is unknown, expired or revoked; the three are not told apart.
             DatabaseUnreachable: It cannot be looked up now.
         """
-        if 0 < len(secret) <= _LONGEST_SECRET:
+        if 0 < len(secret) <= LONGEST_SECRET:
             actor = await self._callers.find(digest_of(secret))
             if actor is not None:
                 return actor
@@ -219,9 +216,9 @@ class AccessService:
         Raises:
             InvalidRequest: It is shorter than 32 characters.
         """
-        if not SHORTEST_SECRET <= len(secret) <= _LONGEST_SECRET:
+        if not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET:
             raise _invalid(
-                "/bootstrap_token", f"BOOTSTRAP_TOKEN must have {SHORTEST_SECRET} to {_LONGEST_SECRET} characters."
+                "/bootstrap_token", f"BOOTSTRAP_TOKEN must have {SHORTEST_SECRET} to {LONGEST_SECRET} characters."
             )
         async with self._units() as unit:
             await unit.audit.lock()

@@ -14,9 +14,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from switchgear.domain.access import LONGEST_SECRET, SHORTEST_SECRET
 from switchgear.domain.errors import Code, DomainError
 from switchgear.domain.wanted_values import wanted_of
 from switchgear.sdk.pipeline import QUEUE_NAME
@@ -40,6 +50,12 @@ class SettingsInvalid(DomainError):
 
 
 QueueName = Annotated[str, Field(pattern=QUEUE_NAME)]
+
+
+def _fits_a_secret(given: SecretStr) -> SecretStr:
+    if not SHORTEST_SECRET <= len(given) <= LONGEST_SECRET:
+        raise ValueError(f"must have {SHORTEST_SECRET} to {LONGEST_SECRET} characters")
+    return given
 
 
 class FolderSource(BaseModel):
@@ -117,7 +133,9 @@ class Settings(BaseSettings):
     )
     log_format: Literal["json", "text"] = Field("json", description="Log lines for machines or for people.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    bootstrap_token: SecretStr | None = Field(None, description="Secret of an admin token made at the first start.")
+    bootstrap_token: Annotated[SecretStr, AfterValidator(_fits_a_secret)] | None = Field(
+        None, description="Secret of an admin token made at the first start."
+    )
     warm_timeout_s: float = Field(60.0, gt=0, le=3600, description="Longest wait for workers to warm, in seconds.")
     checkpoint_after_ms: int = Field(
         50, ge=0, le=60_000, description="Unsaved work that is committed, in milliseconds; 0 after every stage."

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+#: Characters of a token's secret; one that somebody chose must not be short.
+SHORTEST_SECRET: Final = 32
+LONGEST_SECRET: Final = 256
+
 
 class Role(StrEnum):
     """Roles in ascending order; `ingest` is a narrow scope beside them, for tokens that only send documents."""

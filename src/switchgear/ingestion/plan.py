@@ -231,9 +231,8 @@ def stale_lack(configuration: StoredConfiguration, module: ModuleDescription) ->
     return Lack(
         Code.MODULE_VERSION_CHANGED,
         f"{configuration.label} was made with {module.id} {entry.version}; installed is {module.version} with other "
-        "code.",
-        f"install the distribution of {module.id} with module version {entry.version} again, "
-        "or retry under a version that was made with the installed code; `switchgear config create` makes one",
+        f"code. Install the distribution of {module.id} with module version {entry.version} again, or retry under a "
+        "version that was made with the installed code; `switchgear config create` makes one.",
     )
 
 

@@ -273,9 +273,9 @@ def without_stale(active: StoredConfiguration, snapshot: Snapshot) -> Snapshot:
             snapshot.modules[name],
             lack=Lack(
                 Code.MODULE_VERSION_CHANGED,
-                f"{active.label} was made with {name} {active.lock[name].version}; other code is installed now.",
-                f"switchgear config export {active.label} > FILE, switchgear config create FILE --activate; "
-                "or install the locked version again",
+                f"{active.label} was made with {name} {active.lock[name].version}; other code is installed now. Make "
+                "a version from it anew, or install the locked version again.",
+                f"switchgear config export {active.label} > FILE && switchgear config create FILE --activate",
             ),
         )
         for name in stale_modules(active.lock, snapshot)

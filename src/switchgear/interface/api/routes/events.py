@@ -39,7 +39,7 @@ async def stream_events(
     after: Annotated[int | None, Query(ge=0, le=2**53, description="Only events after this sequence")] = None,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> StreamingResponse:
-    """Follow what happens. With `Last-Event-ID` (or `after`) it begins after that entry, with 0 at the first; else now."""
+    """Follow what happens. With `Last-Event-ID` or `after` it begins after that entry, which may be 0; else now."""
     if last_event_id:
         if not (last_event_id.isascii() and last_event_id.isdigit()):
             raise bad_parameter("header:last-event-id", "It is no sequence of an audit entry.")
