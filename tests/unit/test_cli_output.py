@@ -299,6 +299,18 @@ def test_the_chain_keeps_what_is_known_of_a_module_and_fills_in_the_rest() -> No
     assert (policy["then"], policy["budget_s"]) == ("fail", 9)
 
 
+@pytest.mark.parametrize("again", ["read.limits.timeout_s=6", "read.limits.timeout_s=5"])
+def test_what_is_given_twice_is_wrong_use(again: str) -> None:
+    with pytest.raises(WrongUse, match=r"read\.limits\.timeout_s is given twice"):
+        change("read.limits.timeout_s=5", again)
+
+
+@pytest.mark.parametrize("value", ["1e400", "[1, -1e999]"])
+def test_a_number_that_is_too_large_is_wrong_use(value: str) -> None:
+    with pytest.raises(WrongUse, match="too large"):
+        change(f"read.limits.timeout_s={value}")
+
+
 @pytest.mark.parametrize("word", ["read", "=x", "read.=x", "read.color=blue", "read.settings=x", "read.limits.a.b=1"])
 def test_what_is_no_change_is_wrong_use(word: str) -> None:
     with pytest.raises(WrongUse):
@@ -336,7 +348,22 @@ def test_a_written_configuration_reads_back_as_the_same_body(tmp_path: Path) -> 
         ("format: 2", "has format 2"),
         ("- a", "holds no configuration"),
         ("a: [", "is no YAML"),
-        ("format: !!python/object:os.system 1", "is no YAML"),
+        ("format: !!python/object:os.system 1", "JSON does not have"),
+        ("format: 1\nselections: []\nselections: []", "line 3 has a key that stands there before"),
+        ("format: 1\nselections: [{settings: {a: 1, a: 2}}]", "line 2 has a key that stands there before"),
+        ("format: 1\nx: .inf", "line 2 has a number that is none"),
+        ("format: 1\nx: 1.0e+400", "line 2 has a number that is none"),
+        ("format: 1\nx: .nan", "line 2 has a number that is none"),
+        ("format: 1\nx: 2026-01-31", "line 2 has a value that JSON does not have"),
+        ("format: 1\nx: !!binary aGk=", "line 2 has a value that JSON does not have"),
+        ("format: 1\nx: !!set {a, b}", "line 2 has a value that JSON does not have"),
+        ('format: 1\nx: "\\ud800"', "line 2 has a text with a character"),
+        ("format: 1\nx: &a [*a]", "line 2 refers to what it stands in"),
+        (
+            "a: &a0 [1]\n" + "".join(f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+            "more than",
+        ),
+        ("format: 1\nx: {1: 2}", "line 2 has a key that is no text"),
     ],
 )
 def test_what_is_no_configuration_file_is_refused_with_the_reason(tmp_path: Path, text: str, says: str) -> None:
@@ -427,6 +454,27 @@ def test_a_named_server_needs_a_token(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.delenv("SWITCHGEAR_TOKEN", raising=False)
     assert run(["runs", "list"]) == 2
     assert "SWITCHGEAR_TOKEN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("token", ["\u00e9", "a b", "a\nb"])
+def test_a_token_that_can_be_none_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], token: str
+) -> None:
+    monkeypatch.setenv("SWITCHGEAR_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("SWITCHGEAR_TOKEN", token)
+    assert run(["status"]) == 2
+    error = capsys.readouterr().err
+    assert "SWITCHGEAR_TOKEN is no token" in error
+    assert "Traceback" not in error
+
+
+def test_a_refusal_of_the_command_itself_is_json_with_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWITCHGEAR_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("SWITCHGEAR_TOKEN", raising=False)
+    assert run(["runs", "list", "--json"]) == 2
+    assert "SWITCHGEAR_TOKEN" in json.loads(capsys.readouterr().err)["detail"]
 
 
 def test_a_server_that_does_not_answer_is_one_sentence(

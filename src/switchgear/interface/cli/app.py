@@ -114,10 +114,10 @@ def _wanted(refusal: BaseException) -> str:
 
 
 def _explain(error: CommandFailed, *, as_json: bool) -> None:
-    if as_json and error.problem is not None:
+    if as_json:
         import json
 
-        say(json.dumps(error.problem, ensure_ascii=False))
+        say(json.dumps(error.problem if error.problem is not None else {"detail": error.message}, ensure_ascii=False))
         return
     for line in problem_lines(error.problem) if error.problem is not None else error.message.splitlines():
         say(line)

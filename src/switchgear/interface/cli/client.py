@@ -251,13 +251,20 @@ async def _answers(server: LiveServer) -> bool:
 
 
 def _token_of(settings: Settings) -> str:
-    return os.environ.get("SWITCHGEAR_TOKEN") or admin_token(settings.home)
+    return _sane_token(os.environ.get("SWITCHGEAR_TOKEN")) or admin_token(settings.home)
 
 
 def _token_of_environment() -> str:
-    token = os.environ.get("SWITCHGEAR_TOKEN")
+    token = _sane_token(os.environ.get("SWITCHGEAR_TOKEN"))
     if not token:
         raise WrongUse("SWITCHGEAR_URL is set, SWITCHGEAR_TOKEN is not. Set it to a token of that server.")
+    return token
+
+
+def _sane_token(token: str | None) -> str | None:
+    """What may stand in a header; raises `WrongUse` for anything else."""
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        raise WrongUse("SWITCHGEAR_TOKEN is no token: it has characters that none has. Copy it anew.")
     return token
 
 

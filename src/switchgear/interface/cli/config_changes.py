@@ -47,12 +47,14 @@ def parse(words: Sequence[str]) -> list[Assignment]:
     Raises:
         WrongUse: A word is none.
     """
-    found = []
+    found: list[Assignment] = []
     for word in words:
         path, separator, value = word.partition("=")
         parts = tuple(path.split("."))
         if not separator or not all(parts):
             raise WrongUse(f"{word!r} is no change. {_HOW}")
+        if any(parts == earlier.path for earlier in found):
+            raise WrongUse(f"{path} is given twice. Which one counts would be a guess: write it once.")
         found.append(Assignment(parts, value))
     return found
 
@@ -167,11 +169,21 @@ class _Work:
 
 
 def scalar(text: str) -> Any:
-    """Return a number, true, false, null or JSON value when *text* is one, else the text."""
+    """Return a number, true, false, null or JSON value when *text* is one, else the text.
+
+    Raises:
+        WrongUse: It holds a number that is too large, or has no end.
+    """
     try:
-        return json.loads(text, parse_constant=lambda name: name)
-    except ValueError:
-        return text
+        value = json.loads(text, parse_constant=lambda name: name)
+        json.dumps(value, allow_nan=False)
+    except RecursionError:
+        raise WrongUse("A value is nested too deeply. Write a flatter one.") from None
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError):
+            return text
+        raise WrongUse(f"{text[:40]} has a number that is too large. Write a smaller one.") from None
+    return value
 
 
 def value_for(text: str, schema: Mapping[str, Any]) -> Any:

@@ -5,6 +5,8 @@ Source: INTERFACES 3.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,12 @@ from switchgear.interface.cli.errors import WrongUse
 FORMAT: Final = 1
 #: A file larger than this is no configuration; the API's bound on a body.
 _MAX_BYTES: Final = 1024 * 1024
+#: As deep as bodies of the API may be.
+_DEEPEST: Final = 64
+_MOST_VALUES: Final = 100_000
+_TAG: Final = "tag:yaml.org,2002:"
+#: Kinds of YAML values that JSON has too.
+_OF_JSON: Final = frozenset({"null", "bool", "int", "float", "str", "seq", "map"})
 
 
 def read(path: Path) -> tuple[dict[str, Any], str | None]:
@@ -27,11 +35,13 @@ def read(path: Path) -> tuple[dict[str, Any], str | None]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise WrongUse(f"{path} is larger than 1 MiB; that is no configuration.")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise WrongUse(f"{path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise WrongUse(f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from error
+    except ValueError as error:
+        raise WrongUse(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise WrongUse(f"{path} holds no configuration. `switchgear init` writes one to begin with.")
     found = content.pop("format", None)
@@ -40,6 +50,61 @@ def read(path: Path) -> tuple[dict[str, Any], str | None]:
         raise WrongUse(f"{path} {said}; this version reads `format: {FORMAT}`.")
     pipeline = content.pop("pipeline", None)
     return content, None if pipeline is None else str(pipeline)
+
+
+def _load(text: str) -> Any:
+    """Read YAML as strictly as the API reads JSON: no key twice, and nothing that JSON does not have.
+
+    Raises:
+        ValueError: The sentence says what, and in which line.
+        yaml.YAMLError: It is no YAML.
+    """
+    import yaml
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is None:
+        return None
+    todo: list[tuple[Any, tuple[int, ...]]] = [(root, ())]
+    for count in itertools.count():
+        if not todo:
+            break
+        node, above = todo.pop()
+        line = node.start_mark.line + 1
+        if count > _MOST_VALUES:
+            raise ValueError(f"it has more than {_MOST_VALUES} values, those that are repeated by a name included.")
+        if id(node) in above:
+            raise ValueError(f"line {line} refers to what it stands in. Write it out.")
+        if len(above) > _DEEPEST:
+            raise ValueError(f"line {line} is nested deeper than {_DEEPEST} levels.")
+        inner = (*above, id(node))
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+            todo += [(value, inner) for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            todo += [(value, inner) for value in node.value]
+        _check_value(node, yaml.SafeLoader(""), line)
+    return yaml.safe_load(text)
+
+
+def _check_keys(node: Any) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+            raise ValueError(f"line {line} has a key that is no text. Put it in quotes.")
+        if key.value in seen:
+            raise ValueError(f"line {line} has a key that stands there before. Which one counts would be a guess.")
+        seen.add(key.value)
+
+
+def _check_value(node: Any, loader: Any, line: int) -> None:
+    kind = node.tag.removeprefix(_TAG)
+    if kind not in _OF_JSON:
+        raise ValueError(f"line {line} has a value that JSON does not have. Put a date in quotes, and leave tags out.")
+    if kind == "float" and not math.isfinite(loader.construct_yaml_float(node)):
+        raise ValueError(f"line {line} has a number that is none or too large. Write a smaller one.")
+    if kind == "str" and any("\ud800" <= character <= "\udfff" or character == "\0" for character in node.value):
+        raise ValueError(f"line {line} has a text with a character that is none. Remove it.")
 
 
 def check_pipeline(path: Path, wanted: str | None, present: str) -> None:
