@@ -15,6 +15,10 @@ from factories.live import LiveServer
 from factories.server import until
 from switchgear.core.database import Statement
 from switchgear.ingestion.retention import Periods
+from switchgear.interface.cli.client import connect_to
+from switchgear.interface.cli.errors import CommandFailed
+from switchgear.interface.cli.folder_watch import FolderWatch
+from switchgear.interface.cli.ingest import send_files
 
 
 @pytest.mark.anyio
@@ -72,6 +76,36 @@ def test_a_sender_that_drops_half_way_leaves_nothing(
         documents = httpx2.get(f"{live.url}/api/v1/documents", headers={"Authorization": f"Bearer {live.token}"})
         assert documents.json()["items"] == []
     assert "request.failed" not in capsys.readouterr().out  # it is nobody's fault here
+
+
+def test_a_file_over_the_limit_is_refused_in_words_and_those_beside_it_are_sent(
+    home: Path, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    with (inbox / "big.pdf").open("wb") as big:
+        big.truncate(64 * 1024 * 1024)
+    (inbox / "small.txt").write_bytes(b"a small one")
+    with LiveServer(home, environment) as live, connect_to(live.url, live.token) as api:
+        sent = send_files(api, sorted(inbox.iterdir()))
+        watched = FolderWatch(api, inbox, None, None)
+        watched.look()
+        until(lambda: "small.txt" in {taken.path.name for taken in watched.look()}, what="the small file")
+
+    problems = [answer.get("problem", {}).get("detail", "") for answer in sent]
+    assert ["52428800 bytes, which is the most" in problem for problem in problems] == [True, False]
+    assert sorted(path.name for path in (inbox / "done").iterdir()) == ["small.txt"]
+    assert "52428800 bytes" in (inbox / "failed" / "big.pdf.why.txt").read_text()
+
+
+def test_a_server_that_is_gone_is_said_once_however_many_files_there_are(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    files = [tmp_path / f"{number}.txt" for number in range(3)]
+    for file in files:
+        file.write_bytes(b"words")
+    with connect_to(url, "token") as api, pytest.raises(CommandFailed, match="does not answer"):
+        send_files(api, files)
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -160,6 +160,11 @@ class DomainError(SwitchgearError):
     code: ClassVar[str] = Code.SYSTEM_ERROR
 
 
+def larger_than(limit: int) -> str:
+    """The refusal of a body, said by the server, and by a client whose connection the server had to cut."""
+    return f"The body is larger than {limit} bytes, which is the most that is accepted here."
+
+
 class NotFound(DomainError):
     """Nothing with that id."""
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from switchgear.core.logging import get_logger, request_context
 from switchgear.core.observability import EventName
-from switchgear.domain.errors import Code
+from switchgear.domain.errors import Code, larger_than
 from switchgear.domain.ids import new_id
 from switchgear.interface.api.problems import BodyTooLarge, answer_to, problem_answer
 from switchgear.sdk.errors import SwitchgearError
@@ -83,7 +83,7 @@ class Frame:
         is_upload = scope["method"] == "POST" and scope["path"].rstrip("/") == self._upload_path
         limit = self._max_upload_bytes + _MULTIPART_EXTRA if is_upload else MAX_JSON_BYTES
         shown = self._max_upload_bytes if is_upload else MAX_JSON_BYTES
-        refusal = BodyTooLarge(f"The body is larger than {shown} bytes, which is the most that is accepted here.")
+        refusal = BodyTooLarge(larger_than(shown))
         seen = 0
 
         async def counted() -> Message:

@@ -114,13 +114,42 @@ class Api:
     async def send_document(
         self, stream: AsyncIterator[bytes], name: str, *, size: int | None = None, again: bool = False
     ) -> Any:
-        """Send a document as it comes, without holding it in memory; name and type are for display only."""
+        """Send a document as it comes, without holding it in memory; name and type are for display only.
+
+        A server that refuses a document while it comes cuts the connection, and its answer can be lost.
+        """
+        sent = 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal sent
+            async for chunk in stream:
+                sent += len(chunk)
+                yield chunk
+
         headers = {"Content-Type": mimetypes.guess_type(name)[0] or "application/octet-stream"}
         if size is not None:
             headers["Content-Length"] = str(size)
         shown = name.encode("utf-8", "replace").decode()[-_LONGEST_NAME:]
         parameters = _given({"name": shown, "again": again or None})
-        return (await self.send("POST", "/documents", content=stream, headers=headers, params=parameters)).json()
+        try:
+            return (await self.send("POST", "/documents", content=counted(), headers=headers, params=parameters)).json()
+        except ProblemAnswer:
+            raise
+        except CommandFailed as cut:
+            await self._check_size(max(size or 0, sent), cut)
+            raise
+
+    async def _check_size(self, size: int, cut: CommandFailed) -> None:
+        """Raise the refusal that was lost when a document is larger than the server takes, else nothing."""
+        from switchgear.domain.errors import Code, larger_than
+
+        try:
+            limit = (await self.send("GET", "/me")).json().get("max_upload_bytes")
+        except CommandFailed:
+            return
+        if limit is not None and size > limit:
+            problem = {"code": str(Code.REQUEST_TOO_LARGE), "status": 413, "detail": larger_than(limit)}
+            raise ProblemAnswer(413, problem) from cut
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

@@ -99,6 +99,7 @@ def send_files(
 
 async def _send_all(api: Api, files: Sequence[Path], again: bool, bar: Bar, is_patient: bool) -> list[dict[str, Any]]:
     free = asyncio.Semaphore(_UPLOADS)
+    unanswered: list[CommandFailed] = []
 
     async def send(path: Path) -> dict[str, Any]:
         async with free:
@@ -106,12 +107,18 @@ async def _send_all(api: Api, files: Sequence[Path], again: bool, bar: Bar, is_p
                 answer = await _send_in_time(api, path, again, bar, is_patient)
             except ProblemAnswer as refused:
                 answer = {"problem": dict(refused.problem or {})}
+            except CommandFailed as failed:
+                unanswered.append(failed)
+                answer = {"problem": {"detail": failed.message}}
             except OSError as error:
                 answer = {"problem": {"detail": f"{path} cannot be read: {error.strerror}."}}
             bar.advance(path.name)
             return {"file": str(path), **answer}
 
-    return list(await asyncio.gather(*(send(path) for path in files)))
+    answers = list(await asyncio.gather(*(send(path) for path in files)))
+    if unanswered and len(unanswered) == len(files):
+        raise unanswered[0]
+    return answers
 
 
 async def _send_in_time(api: Api, path: Path, again: bool, bar: Bar, is_patient: bool) -> dict[str, Any]:

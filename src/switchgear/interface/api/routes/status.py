@@ -28,10 +28,12 @@ router = guarded_router("status")
 
 
 @router.get("/me")
-async def get_me(by: Owner) -> MeView:
-    """Who the caller is, and what the role allows."""
+async def get_me(app: App, by: Owner) -> MeView:
+    """Who the caller is, what the role allows, and how large a document may be."""
     may = [str(need) for need in Need if need is not Need.ANONYMOUS and by.role in ALLOWED[need]]
-    return MeView(name=by.name, role=Role(by.role), token_id=by.token_id, may=may)
+    return MeView(
+        name=by.name, role=Role(by.role), token_id=by.token_id, may=may, max_upload_bytes=app.settings.max_upload_bytes
+    )
 
 
 @router.get("/status")

@@ -57,6 +57,7 @@ class MeView(View):
     role: Role
     token_id: str | None = None
     may: list[str] = Field(description="What the role allows")
+    max_upload_bytes: int = Field(description="Largest document that is accepted here")
 
 
 class AuditEventView(View):
