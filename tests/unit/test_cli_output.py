@@ -477,6 +477,14 @@ def test_a_refusal_of_the_command_itself_is_json_with_json(
     assert "SWITCHGEAR_TOKEN" in json.loads(capsys.readouterr().err)["detail"]
 
 
+@pytest.mark.parametrize("words", [["runs", "list", "--limit", "many"], ["runs", "list", "--nothing"]])
+def test_a_command_line_that_does_not_fit_is_json_with_json(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert run([*words, "--json"]) == 2
+    assert json.loads(capsys.readouterr().err)["detail"]
+
+
 def test_a_server_that_does_not_answer_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

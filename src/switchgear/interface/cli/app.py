@@ -69,7 +69,7 @@ def run(words: Sequence[str]) -> int:
         )
         return ended if isinstance(ended, int) else Exit.DONE
     except typer.TyperException as error:
-        return _refuse(error)
+        return _refuse(error, as_json="--json" in words)
     except typer.Abort:
         return Exit.FAILED
     except SystemExit as ended:
@@ -85,14 +85,18 @@ def run(words: Sequence[str]) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        say(f"{error.filename}: {error.strerror}. Check the path and its permissions, then try again.")
+        sentence = f"{error.filename}: {error.strerror}. Check the path and its permissions, then try again."
+        _explain(CommandFailed(sentence), as_json="--json" in words)
         return Exit.FAILED
 
 
-def _refuse(error: typer.TyperException) -> int:
+def _refuse(error: typer.TyperException, *, as_json: bool) -> int:
     """Say how a command line does not fit; of a value, what is wanted, in place of the words of the library."""
     if isinstance(error, typer.BadParameter) and error.__cause__ is not None:
         error.message = f"{_wanted(error.__cause__)}."
+    if as_json:
+        _explain(CommandFailed(error.format_message()), as_json=True)
+        return error.exit_code
     error.show()  # type: ignore[attr-defined]  # all that are raised here can
     example = getattr(getattr(error, "cmd", None), "epilog", None)
     if example and isinstance(error, typer.BadParameter):
