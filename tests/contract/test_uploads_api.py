@@ -14,6 +14,7 @@ from factories.instance import ON_BOTH, Instance, problem_of
 from factories.live import LiveServer
 from factories.server import until
 from switchgear.core.database import Statement
+from switchgear.ingestion.artifact_folder import MARKER
 from switchgear.ingestion.retention import Periods
 from switchgear.interface.cli.client import connect_to
 from switchgear.interface.cli.errors import CommandFailed
@@ -109,4 +110,5 @@ def test_a_server_that_is_gone_is_said_once_however_many_files_there_are(tmp_pat
 
 
 def files_in(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    """Files of documents; the one that names the instance is always there."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != MARKER]

@@ -72,7 +72,7 @@ def test_a_module_that_is_not_installed_is_refused_with_the_way_to_see_all() -> 
     assert caught.value.message == (
         "No such module is installed. `switchgear modules list` shows all; after installing one, rescan."
     )
-    assert caught.value.fields == {"module_id": "a"}
+    assert caught.value.fields == {}  # what was asked for may be a secret in the wrong place
 
 
 @pytest.mark.parametrize(
