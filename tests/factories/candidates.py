@@ -107,6 +107,15 @@ _DEEDS: Final = (
 
 
 @st.composite
+def unbuildable(draw: st.DrawFn) -> Content:
+    """A content that is accepted, and refused by whoever makes it ready: its module cannot be opened."""
+    content = draw(_valid())
+    upper = _of(content, "upper")
+    upper["module_id"], upper["settings"] = "upper-faulty", {"open": "raise", "seconds": draw(st.floats(1, 1000))}
+    return content | {"fallback_policies": [{"stage_id": "upper", "chain": [], "then": "fail"}]}
+
+
+@st.composite
 def candidates(draw: st.DrawFn) -> Content:
     """A content that was good before something was done to it; some come as drafts, which are stored all the same."""
     content = draw(_valid())
