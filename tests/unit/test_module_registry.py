@@ -24,6 +24,7 @@ from switchgear.core.module_registry import (
     registry,
     startup_report,
 )
+from switchgear.core.module_registry.children import ask
 from switchgear.core.module_registry.discovery import offers
 from switchgear.core.module_registry.isolation import NEEDED, report_of
 from switchgear.core.module_registry.requirements import first_lack
@@ -521,6 +522,23 @@ async def test_settings_are_checked_once_until_the_modules_code_changes(
 
     monkeypatch.setattr("switchgear.core.module_registry.probes.ask", forbidden)
     await made.snapshot([*uses, ("load-text", {"anything": 1})], probe=False)
+
+
+async def test_many_who_ask_about_the_same_settings_wait_for_one_child(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await picky(bench)
+    started: list[str] = []
+
+    async def counted(command: str, *words: Any, **more: Any) -> Any:
+        started.append(command)
+        return await ask(command, *words, **more)
+
+    monkeypatch.setattr("switchgear.core.module_registry.probes.ask", counted)
+    use = ("upper-picky", {"folder": ".."})
+    snapshots = await asyncio.gather(*(made.snapshot([use], probe=False) for _ in range(8)))
+    assert started == ["settings"]
+    assert all(each.mistakes for each in snapshots)
 
 
 # --- disabling and the lock ---

@@ -33,6 +33,7 @@ class Probes:
     answers: dict[Key, tuple[ProbeAnswer, int]] = field(default_factory=dict)
     checked: dict[Key, tuple[SettingMistake, ...]] = field(default_factory=dict)  #: until a module's code changes
     _running: dict[Key, asyncio.Task[ProbeAnswer]] = field(default_factory=dict)
+    _checking: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
     _slots: asyncio.Semaphore | None = None
 
     async def ask(self, key: Key, settings: Mapping[str, Any], variables: tuple[str, ...]) -> ProbeAnswer:
@@ -60,6 +61,13 @@ class Probes:
         """
         if key in self.checked:
             return
+        task = self._checking.get(key)  # whoever asks meanwhile waits for the same child
+        if task is None:
+            task = self._checking[key] = asyncio.create_task(self._checked(key, settings, variables))
+            task.add_done_callback(lambda _: self._checking.pop(key, None))
+        await asyncio.shield(task)
+
+    async def _checked(self, key: Key, settings: Mapping[str, Any], variables: tuple[str, ...]) -> None:
         found, _ = await self._child("settings", key, settings, variables)
         lack = found.get(key[0], {}).get("lack", {})
         if lack is None or lack.get("while") == "settings":
@@ -103,7 +111,7 @@ class Probes:
 
     async def close(self) -> None:
         """Stop asking."""
-        tasks = list(self._running.values())
+        tasks = [*self._running.values(), *self._checking.values()]
         for task in tasks:
             task.cancel()
         if tasks:
