@@ -36,12 +36,14 @@ class Faults:
     Attributes:
         at: Which call, from 1; 0 for none.
         deed: What happens there.
+        of: Only calls with this word in a statement count; "" for all.
         calls: How many there were.
         ended: Set when the process was killed.
     """
 
     at: int = 0
     deed: Deed = Deed.BEFORE
+    of: str = ""
     calls: int = 0
     armed: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,11 +53,11 @@ class Faults:
         """Whether the chosen call came."""
         return self.calls >= self.at > 0
 
-    async def around(self, call: Callable[[], Awaitable[T]], *, writes: bool = False) -> T:
-        """Make the call, unless it is the chosen one."""
+    async def around(self, call: Callable[[], Awaitable[T]], *, writes: bool = False, words: str = "") -> T:
+        """Make the call, unless it is the chosen one; *words* are its statements."""
         if self.ended.is_set():
             await _for_ever()
-        counts = self.armed and (writes or self.deed is Deed.BEFORE)
+        counts = self.armed and self.of in words and (writes or self.deed is Deed.BEFORE)
         self.calls += counts
         if not counts or self.calls != self.at:
             return await call()
@@ -123,7 +125,8 @@ class FaultyNarrow:
 
     async def run(self, *statements: Statement) -> list[Result]:
         """See `Statements.run`."""
-        return await self._faults.around(lambda: self._narrow.run(*statements), writes=True)
+        words = " ".join(statement.sql for statement in statements)
+        return await self._faults.around(lambda: self._narrow.run(*statements), writes=True, words=words)
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.query`."""

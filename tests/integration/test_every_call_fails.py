@@ -22,9 +22,9 @@ from factories.faults import Deed, Faults
 from factories.instance import settings_for
 from factories.invariants import breaches
 from switchgear import bootstrap
+from switchgear.core import job_schema
 from switchgear.core.configuration_service.errors import ActivationPending, AlreadyActive
 from switchgear.core.database import Database, Statement
-from switchgear.core.database.statements import wall_time_us
 from switchgear.domain.access import SYSTEM
 from switchgear.domain.activation import ActivationRequest
 from switchgear.domain.configuration import Content, Selection
@@ -39,9 +39,15 @@ pytestmark = [
 ]
 
 T = TypeVar("T")
-#: Longer than leases and heartbeats count, shorter than an activation may warm.
-_LATER_US = 25_000_000
+#: The clock may be the database's, so the lost process has said its last a while ago: its leases and its heartbeat
+#: have run out, an activation may still warm.
+_LATER = (
+    Statement("UPDATE runs SET lease_expires_at = lease_us() - 1 WHERE status = 'running'"),
+    Statement("UPDATE workers SET heartbeat_at = heartbeat_at - 25000000"),
+)
 _TRIES = 3
+#: Two runs are taken by themselves, and two with the commit that ends the one before; then an idle worker looks.
+_JOBS = 4
 _MOST_ADVANCES = 10
 
 
@@ -67,7 +73,7 @@ class Room:
     url: str
     environment: Mapping[str, str]
     eye: Database
-    later_us: int = 0
+    backend: str = "builtin"
     documents: list[str] = field(default_factory=list)
     activations: list[str] = field(default_factory=list)
 
@@ -76,14 +82,12 @@ class Room:
         """Where deliveries go."""
         return self.home / "delivered"
 
-    def clock(self) -> int:
-        """The machine's time, and what the test has skipped."""
-        return wall_time_us() + self.later_us
-
     def build(self, faults: Faults) -> bootstrap.Application:
         """A process that is not started."""
-        settings = settings_for(self.home, database_url=self.url, shutdown_grace_s=0.2, workers=1)
-        return bootstrap.build(settings, clock=self.clock, environment=self.environment, wrap=faults.wrap)
+        settings = settings_for(
+            self.home, database_url=self.url, shutdown_grace_s=0.2, workers=1, queue_backend=self.backend
+        )
+        return bootstrap.build(settings, environment=self.environment, wrap=faults.wrap)
 
     @asynccontextmanager
     async def process(self, faults: Faults) -> AsyncIterator[bootstrap.Application]:
@@ -169,10 +173,8 @@ class Room:
 
     async def recover(self) -> None:
         """Another process finds what is left, after the leases of the first have run out."""
-        self.later_us += _LATER_US
         async with self.process(Faults()) as application:
-            expire = Statement("UPDATE runs SET lease_expires_at = lease_us() - 1 WHERE status = 'running'")
-            await application.database.narrow.run(expire)
+            await application.database.narrow.run(*_LATER)
             await application.sweeper.take_from_lost_workers()
             await self.advance(application)
             await self.work(application)
@@ -207,7 +209,7 @@ async def room(
     tmp_path: Path, database_url: str, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Room]:
     """A database with a first version whose modules are inline."""
-    eye = Database(database_url, clock=lambda: made.clock())  # what the processes take for now can be claimed
+    eye = Database(database_url)
     await eye.start()
     made = Room(tmp_path / "home", database_url, environment, eye)
     first = made.build(Faults())
@@ -247,15 +249,40 @@ async def a_drain(room: Room, application: bootstrap.Application, number: int) -
 async def test_whichever_call_fails_nothing_is_lost_doubled_or_mixed(
     room: Room, deed: Deed, life: Life, calls: int
 ) -> None:
+    assert await rounds(room, life, deed) > calls, "the wrapper has seen too few calls"
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_whichever_call_about_a_job_fails_procrastinate_loses_doubles_and_mixes_nothing(room: Room) -> None:
+    """What else the backend does is the repository's, and fails above; once a night all of it fails here as well."""
+    room.backend = "procrastinate"
+    job_schema.install(room.url)
+    is_nightly = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+    about, most = ("", sys.maxsize) if is_nightly else ("procrastinate_fetch_job", _JOBS)
+    for life in (a_run, a_drain):
+        for deed in Deed:
+            assert await rounds(room, life, deed, about, most) > 2, "the wrapper has seen too few calls"
+
+
+async def rounds(room: Room, life: Life, deed: Deed, about: str = "", most: int = sys.maxsize) -> int:
+    """Let each call fail once, and return how many there were.
+
+    Args:
+        room: Where.
+        life: What is lived through, once for each call.
+        deed: What happens at the call.
+        about: Only calls with this word in a statement.
+        most: At most so many.
+    """
     number, happened = 0, True
-    while happened:
+    while happened and number < most:
         number += 1
-        faults = Faults(number, deed)
+        faults = Faults(number, deed, about)
         await room.suffer(life, number, faults)
         happened = faults.happened
         try:
             await room.recover()
         except Exception as error:
-            error.add_note(f"the {number}. call: {deed}")
+            error.add_note(f"the {number}. call of {life.__name__}: {deed}")
             raise
-    assert number > calls, "the wrapper has seen too few calls"
+    return number
