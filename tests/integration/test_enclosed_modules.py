@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from factories.isolation import needs, needs_level
+from factories.isolation import broken, measured, needs, needs_level, offered
 from factories.modules import enclosing_pools
 from factories.plugin import install, write_distribution
 from switchgear.domain.configuration import canonical_json
@@ -557,6 +557,12 @@ async def test_the_pool_says_its_level_and_that_the_network_is_open(bench: Bench
     await bench.reach("nothing", level="L3", network=True)
 
     assert [pool["level"] for pool in bench.pools.describe()] == ["L2", "L3", "L3, network open"]
+
+
+def test_what_the_kernel_offers_is_brought_about() -> None:
+    if sys.platform == "linux":
+        assert offered() <= set(measured())
+    assert broken() == {}
 
 
 def test_a_trial_that_dies_or_raises_is_a_measure_that_is_missing() -> None:
