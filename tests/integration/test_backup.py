@@ -63,6 +63,7 @@ class House(Room):
 
     def __init__(self, database: Database, url: str, folder: Path) -> None:
         super().__init__(database)
+        self.url = url
         self.folder = folder
         self.settings = settings_for(folder / "home", database_url=url)
         self.artifacts = ArtifactStore(self.settings.home / "artifacts")
@@ -365,6 +366,24 @@ async def test_a_copy_of_an_instance_does_not_touch_the_originals_documents(hous
         await copy.close()
     with pytest.raises(ArtifactsElsewhere, match="another instance"):
         await ArtifactFolder(units, restored.home / "artifacts").claim()
+
+
+async def test_a_folder_that_is_not_the_instances_is_not_saved_and_said_in_the_words_of_a_start(
+    house: House, units: Units
+) -> None:
+    await ArtifactFolder(units, house.settings.artifacts_dir).claim()
+    elsewhere = settings_for(house.folder / "home", database_url=house.url, artifacts_dir=house.folder / "other")
+    for words in ("", "ins_another art_another\n"):
+        await ArtifactStore(elsewhere.artifacts_dir).start()
+        if words:
+            (elsewhere.artifacts_dir / MARKER).write_text(words)
+        with pytest.raises(ArtifactsElsewhere) as at_start:
+            await ArtifactFolder(units, elsewhere.artifacts_dir).claim()
+        with pytest.raises(ArtifactsElsewhere) as refusal:
+            await save(elsewhere, house.folder / "saved", quiet)
+        assert str(refusal.value) == str(at_start.value)
+    assert not (house.folder / "saved").exists()
+    assert (await house.save()).manifest.counts["files"] == 3
 
 
 @ON_SQLITE

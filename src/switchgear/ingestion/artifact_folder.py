@@ -55,6 +55,21 @@ class ArtifactFolder:
             instance, name = await _row(unit.statements)
         if name is None:
             instance, name = await self._begin()
+        await self._require(instance, name)
+
+    async def check(self) -> None:
+        """Like `claim`, for whoever only reads: an instance that has no folder yet is given none.
+
+        Raises:
+            ArtifactsElsewhere: It is another one; the sentence says what to do.
+            DatabaseUnreachable: The database does not say which it is.
+        """
+        async with self._units(write=False) as unit:
+            instance, name = await _row(unit.statements)
+        if name is not None:
+            await self._require(instance, name)
+
+    async def _require(self, instance: str, name: str | None) -> None:
         self._wanted = f"{instance} {name}\n"
         if (sentence := await asyncio.to_thread(self._compare)) is not None:
             raise ArtifactsElsewhere(sentence)

@@ -22,6 +22,7 @@ from switchgear.core.database.statements import wall_time_us
 from switchgear.core.settings import Settings
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.audit import VerifyResult
+from switchgear.ingestion.artifact_folder import ArtifactFolder
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.backup.files import CopiedFiles
 from switchgear.ingestion.backup.manifest import (
@@ -60,18 +61,20 @@ async def save(settings: Settings, folder: Path, show: ShowProgress) -> Saved:
 
     Raises:
         BackupRefused: The folder is not empty, or the database has an older schema than this version.
+        ArtifactsElsewhere: ARTIFACTS_DIR is not the folder that the instance keeps its files in.
         SchemaNewer: The database was written by a newer Switchgear.
         DatabaseUnreachable: The database does not answer, or cannot be copied; also when a disk is full.
     """
     source = sqlite_file(settings.database_url)
     if source is not None and not source.exists():
         raise BackupRefused(f"There is nothing to save: the database {source} is not there.")
+    await asyncio.to_thread(_refuse_older, settings.database_url)
+    await _refuse_other_files(settings)
     _begin(folder, allowed=set() if source else {DUMP})
     copied = CopiedFiles(ArtifactStore(settings.artifacts_dir), ArtifactStore(folder / ARTIFACTS))
     await copied.store.start()
     for _ in range(_TRIES):
         url = settings.database_url if source is None else await _copy(source, folder, show)
-        await asyncio.to_thread(_refuse_older, url)
         copied.lacking.clear()
         manifest = await _save_rest(settings, url, folder, copied, show)
         if not copied.lacking or await _still_named(settings, copied.lacking) == copied.lacking:
@@ -94,6 +97,17 @@ def _refuse_older(url: str) -> None:
             "The database has an older schema than this version. Save it with the version that wrote it, or start "
             "`switchgear migrate` first."
         )
+
+
+async def _refuse_other_files(settings: Settings) -> None:
+    """Nothing that the database names would be found in another folder, or what another instance has."""
+    database = Database(settings.database_url)
+    await database.start()
+    try:
+        units = Units(database, database.clock or wall_time_us)
+        await ArtifactFolder(units, settings.artifacts_dir.absolute()).check()
+    finally:
+        await database.close()
 
 
 async def _still_named(settings: Settings, digests: Collection[str]) -> set[str]:
