@@ -61,8 +61,7 @@ def _can_unshare(option: str) -> bool:
     program = shutil.which("unshare")
     as_ours, as_users = ([program, *more, option, "--fork", "true"] for more in ((), ("--map-root-user",)))
     return program is not None and any(
-        subprocess.run(command, check=False, capture_output=True).returncode == 0
-        for command in (as_ours, as_users)
+        subprocess.run(command, check=False, capture_output=True).returncode == 0 for command in (as_ours, as_users)
     )
 
 

@@ -26,7 +26,7 @@ from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, ModuleUse, StageValue
 from switchgear.ingestion.module_pool.redaction import Redactor
 from switchgear.sdk import Blob, Decision, Limits, StageLimits
-from switchgear.sdk.host.context import delivery_key
+from switchgear.sdk.host.context import delivery_key, delivery_series
 from switchgear.sdk.host.worker import MAX_CALLS
 from switchgear.sdk.values import Frozen
 
@@ -94,6 +94,7 @@ class Lively(Module):
             "remaining": ctx.remaining_s(),
             "decision": ctx.decision and ctx.decision.action,
             "key": ctx.idempotency_key("target"),
+            "series": ctx.delivery_series("target"),
             "run": [ctx.run_id, ctx.document_id, ctx.attempt],
             "pid": os.getpid(),
         }
@@ -313,7 +314,7 @@ async def test_a_call_that_finds_no_free_process_in_time_says_so(desk: Desk) -> 
 async def test_a_module_sees_what_the_context_promises_and_no_more(desk: Desk) -> None:
     decision = Decision(action="release", actor="ada", message="fine")
     use = use_of("upper-lively", limits=StageLimits(memory_mb=512))
-    seen = json.loads(output(await desk.run(use, decision=decision, delivery_base="base"))["text"])
+    seen = json.loads(output(await desk.run(use, decision=decision, delivery_base="bytes\0result"))["text"])
     again = json.loads(output(await desk.run(use))["text"])
 
     allowed = {"PATH", "LANG", "SWITCHGEAR_OUT", "TMPDIR", "LC_CTYPE"}
@@ -325,7 +326,8 @@ async def test_a_module_sees_what_the_context_promises_and_no_more(desk: Desk) -
     assert seen["stdin"] == "/dev/null"
     assert 0 < seen["remaining"] <= 20
     assert seen["decision"] == "release"
-    assert seen["key"] == delivery_key("base", "target")
+    assert seen["key"] == delivery_key("bytes\0result", "target")
+    assert seen["series"] == delivery_series("bytes\0another result", "target")
     assert seen["run"] == ["run_1", "doc_1", 1]
     assert again["left"] == ["left.txt"], "temporary files of an earlier call were still there"
     assert [record["event"] for record in desk.logs if record["event"] == "looked.around"] == ["looked.around"] * 2
@@ -894,7 +896,8 @@ class Busy(Module):
         saved = ctx.save(kept, "image/png")
         if blob.path.suffix.lower() == ".bad":
             raise ValueError(f"{self.secret} is wrong")
-        return Text(text=f"{saved.size_bytes} {ctx.attempt} {ctx.remaining_s() > 0} {ctx.idempotency_key('t')}")
+        keys = f"{ctx.idempotency_key('t')} {ctx.delivery_series('t')}"
+        return Text(text=f"{saved.size_bytes} {ctx.attempt} {ctx.remaining_s() > 0} {keys}")
 """
 
 
@@ -905,10 +908,12 @@ async def test_an_inline_module_has_the_whole_context_and_its_secret_goes_nowher
     use = ModuleUse("load-busy", settings, StageLimits(), level="L0", secret_pointers=("/token",))
     bad = replace(desk.call(), document=replace(desk.document, file_name="x.bad"))
 
-    good = await desk.run(use, delivery_base="base")
+    base = "bytes\0result"
+    good = await desk.run(use, delivery_base=base)
     failed = await desk.pools.call(use, bad)
 
-    assert good.output.text == f"{len(BYTES)} 1 True {delivery_key('base', 't')}"
+    keys = f"{delivery_key(base, 't')} {delivery_series('bytes', 't')}"
+    assert good.output.text == f"{len(BYTES)} 1 True {keys}"
     assert desk.artifacts[0] == (BYTES, "image/png")
     assert (failed.outcome, failed.message) == (Outcome.ERROR, "[secret] is wrong")
     assert SECRET not in json.dumps(desk.logs)

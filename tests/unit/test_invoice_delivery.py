@@ -33,6 +33,9 @@ class KeyedContext(FakeContext):
     def idempotency_key(self, target: str) -> str:
         return f"{self.document_id}/{target}/{self.result}"
 
+    def delivery_series(self, target: str) -> str:
+        return f"the bytes/{target}"
+
 
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -96,7 +99,14 @@ def test_a_changed_result_is_a_new_file_that_names_the_old_one(out: Path) -> Non
     assert len(files(out)) == 4
 
 
-@pytest.mark.parametrize("step", ["documents", "keys"])
+def test_a_changed_result_names_the_old_one_also_when_the_document_was_forgotten_and_sent_again(out: Path) -> None:
+    first = delivered(KeyedContext()).receipts[0]
+    again = KeyedContext(document_id="doc_again")
+    again.result = "b"
+    assert delivered(again).receipts[0].supersedes == first.key
+
+
+@pytest.mark.parametrize("step", ["series", "keys"])
 def test_a_crash_before_a_receipt_leads_to_the_same_file_and_receipt(
     step: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,3 +207,5 @@ def test_the_fake_context_gives_one_key_per_document_and_target() -> None:
     one, other = FakeContext(), FakeContext(document_id="doc_other")
     assert one.idempotency_key("files") == FakeContext().idempotency_key("files")
     assert len({one.idempotency_key("files"), one.idempotency_key("mail"), other.idempotency_key("files")}) == 3
+    assert one.delivery_series("files") == FakeContext().delivery_series("files")
+    assert len({one.delivery_series("files"), one.delivery_series("mail"), other.delivery_series("files")}) == 3

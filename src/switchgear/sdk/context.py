@@ -77,3 +77,9 @@ class Context(WarmContext, Protocol):
 
     def idempotency_key(self, target: str) -> str:
         """The delivery key for *target*: the same document, target and result give the same key."""
+
+    def delivery_series(self, target: str) -> str:
+        """What all deliveries of this document to *target* have in common, whatever the result: who supersedes whom.
+
+        Like the key it names the document by its bytes, so it stays when retention has removed the document's record.
+        """

@@ -77,6 +77,10 @@ class FakeContext:
         """The same document and target give the same key."""
         return hashlib.sha256(f"{self.document_id}\0{target}".encode()).hexdigest()
 
+    def delivery_series(self, target: str) -> str:
+        """The same document and target give the same series."""
+        return hashlib.sha256(f"{self.document_id}\0series\0{target}".encode()).hexdigest()
+
     def secret(self, reference: SecretRef) -> str:
         """Return the secret given to the fake; raises `Unavailable` when there is none."""
         if reference.root not in self.secrets:

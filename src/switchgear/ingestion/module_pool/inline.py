@@ -21,7 +21,7 @@ from switchgear.ingestion.module_pool import outcomes
 from switchgear.ingestion.module_pool.redaction import Redactor, references, resolve
 from switchgear.ingestion.module_pool.values import Call, DocumentFile, ModuleUse, StartRefused, Surroundings
 from switchgear.sdk.errors import Unavailable
-from switchgear.sdk.host.context import delivery_key, secret_fix
+from switchgear.sdk.host.context import delivery_key, delivery_series, secret_fix
 from switchgear.sdk.host.failures import failure_of
 from switchgear.sdk.host.fork_server import load
 from switchgear.sdk.module import Module
@@ -230,3 +230,7 @@ class InlineContext:
     def idempotency_key(self, target: str) -> str:
         """The delivery key for *target*."""
         return delivery_key(self._delivery_base, target)
+
+    def delivery_series(self, target: str) -> str:
+        """What all deliveries of this document to *target* have in common."""
+        return delivery_series(self._delivery_base, target)

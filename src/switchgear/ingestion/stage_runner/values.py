@@ -46,7 +46,7 @@ class StageCall:
         deadline: When the run's time is over, in seconds of `time.monotonic()`.
         decision: What a person decided, when the run comes back from review.
         earlier: Earlier results with the same identity.
-        delivery_base: What delivery keys are made from.
+        delivery_base: What delivery keys are made from: the document, a NUL, and the result.
         tries_before: Candidate -> tries in earlier claims, when the run comes back from a back-off.
     """
 

@@ -42,7 +42,8 @@ class DeliverFiles(Module):
     File names come from the document's id and the delivery key, never from the document's content. A file is written
     beside its place, synced and renamed, so that a reader never sees half of one. The same key again gives the old
     receipt and writes nothing. A changed result of the same document is a new file whose receipt names the one that it
-    supersedes. A rejected invoice is withheld: a receipt, but no file.
+    supersedes, also when the document was forgotten meanwhile and sent again. A rejected invoice is withheld: a
+    receipt, but no file.
     """
 
     Settings = DeliverySettings
@@ -65,7 +66,8 @@ class DeliverFiles(Module):
 
         def deliver(delivery: Delivery) -> Receipt:
             content = _render(delivery.format, invoice, verdict, decision, ctx.document_id)
-            return _deliver(root, delivery, self._place(invoice, delivery, ctx), content, ctx.document_id)
+            place = self._place(invoice, delivery, ctx)
+            return _deliver(root, delivery, place, content, ctx.delivery_series(delivery.target))
 
         return receipts_for(self.settings, decision, ctx, deliver)
 
@@ -95,12 +97,12 @@ def _render(name: str, invoice: Invoice, verdict: Verdict, decision: ReviewDecis
 # --- one effect per key ---------------------------------------------------------------------------------------------
 
 
-def _deliver(root: Path, delivery: Delivery, place: PurePosixPath, content: bytes, document_id: str) -> Receipt:
+def _deliver(root: Path, delivery: Delivery, place: PurePosixPath, content: bytes, series: str) -> Receipt:
     """Write *content* once for its key; the ledger under `.receipts/` remembers what was done."""
     target, key = delivery.target, delivery.key
     with writing_to(root), _ledger(root) as ledger:
         known = ledger / "keys" / f"{_digest(key)}.json"
-        latest = ledger / "documents" / f"{_digest(f'{document_id}|{target}')}.json"
+        latest = ledger / "series" / f"{_digest(series)}.json"
         if known.exists():
             return Receipt.model_validate_json(known.read_bytes())
         entry = json.loads(latest.read_bytes()) if latest.exists() else {}

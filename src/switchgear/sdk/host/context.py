@@ -183,10 +183,19 @@ class WorkerContext:
         """The delivery key for *target*."""
         return delivery_key(self._delivery_base, target)
 
+    def delivery_series(self, target: str) -> str:
+        """What all deliveries of this document to *target* have in common."""
+        return delivery_series(self._delivery_base, target)
+
 
 def delivery_key(base: str, target: str) -> str:
     """Document, target and result in, key out: the same again gives the same key. DESIGN 5"""
     return hashlib.sha256(f"{base}\0{target}".encode()).hexdigest()
+
+
+def delivery_series(base: str, target: str) -> str:
+    """The same without the result: *base* begins with the document, up to a NUL."""
+    return delivery_key(base.partition("\0")[0], target)
 
 
 def secret_fix(reference: str) -> str:
