@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import delete
 
 from factories.core import DEFAULTS, GONE, OPERATOR, PIPELINE, Clock, Core, FakeRuns, running_core
 from switchgear.core.configuration_models import Worker
@@ -15,7 +16,7 @@ from switchgear.core.module_registry import ModuleChange, Serves
 from switchgear.core.observability import Metrics
 from switchgear.domain.activation import Kind, State
 from switchgear.domain.configuration import Status, Terminal
-from switchgear.domain.errors import Code, NotFound
+from switchgear.domain.errors import Code, NotFound, Why
 from switchgear.domain.stage import Lack, ModuleStatus
 
 pytestmark = pytest.mark.anyio
@@ -130,7 +131,7 @@ async def test_a_relock_is_rolling_and_by_the_system(core: Core) -> None:
 async def _lives(core: Core, *workers: str) -> None:
     async with core.units() as unit:
         for worker_id in workers:
-            unit.session.add(
+            await unit.session.merge(
                 Worker(
                     id=worker_id,
                     host="here",
@@ -163,6 +164,48 @@ async def test_a_process_that_knows_older_code_does_not_relock_back(core: Core, 
     assert await core.statuses() == {1: "superseded", 2: "active"}
     assert (await core.service.active()).lock["extract-a"].version == "2.0.0"
     await late.queue.stop()
+
+
+async def _turn(core: Core, old: Core) -> None:
+    """Each process does what it does again and again."""
+    await _lives(core, "server", "old")
+    await core.service.look_at_modules()
+    for process in (core, old, core):
+        await process.queue.advance()
+        await process.queue.idle()
+
+
+@pytest.fixture
+async def old(core: Core) -> AsyncIterator[Core]:
+    """A worker beside the server, whose code is older and stays so."""
+    old = Core(core.database, core.clock, worker_id="old")
+    old.refusal = Why(Code.ACTIVATION_WORKER_REFUSED, "Its code is older.")
+    yield old
+    await old.queue.stop()
+
+
+async def test_a_relock_that_an_older_worker_refused_waits_until_that_one_is_gone(core: Core, old: Core) -> None:
+    core.registry.change("extract-a", version="2.0.0", code_digest="other")
+    for _ in range(3):
+        await _turn(core, old)
+    assert await core.statuses() == {1: "active", 2: "validated"}
+    assert [item.state for item in (await core.queue.list()).items] == [State.REJECTED, State.APPLIED]
+
+    async with core.units() as unit:
+        await unit.session.execute(delete(Worker).where(Worker.id == "old"))
+        await unit.commit()
+    await core.service.relock_active()
+    await core.settle()
+    assert await core.statuses() == {1: "superseded", 2: "active"}
+
+
+async def test_a_relock_that_was_refused_is_asked_for_again_now_and_then(core: Core, old: Core) -> None:
+    core.registry.change("extract-a", version="2.0.0", code_digest="other")
+    for minutes, asked in ((0, 1), (4, 1), (2, 2), (4, 2), (2, 3)):
+        core.clock.advance(60 * minutes)  # type: ignore[attr-defined]
+        await _turn(core, old)
+        assert len(await core.audited("activation.rejected")) == asked
+    assert await core.statuses() == {1: "active", 2: "validated"}
 
 
 async def test_a_server_alone_relocks_back_when_the_upgrade_is_undone(core: Core) -> None:

@@ -27,6 +27,10 @@ from switchgear.domain.stage import Lack, ModuleStatus, Snapshot
 log = get_logger()
 
 _SYSTEM_WAIT_S: Final = 300.0
+#: When a relock is asked for again that a worker refused which is still there, in microseconds.
+_ASK_AGAIN_US: Final = 300_000_000
+#: Among so many activations a relock that was refused is looked for.
+_LOOK_BACK: Final = 20
 _USABLE: Final = frozenset({ModuleStatus.AVAILABLE, ModuleStatus.DEPRECATED})
 
 
@@ -155,19 +159,14 @@ class Starting(Reading):
             now = await unit.now_us()
             if await self._goes_back(unit, active, snapshot, now):
                 return None
-            copy = await relocked(unit, active, snapshot, findings, now)
+            before = await self._asked_before(unit, active, snapshot)
+            if before is not None and await self._is_still_refused(unit, before, now):
+                return None
+            known = before and await unit.configurations.get(before.configuration_id)
+            copy = known or await relocked(unit, active, snapshot, findings, now)
             if copy is None:
                 return None
-            queued = _by_system(copy, active, Kind.RELOCK, now)
-            await unit.activations.add(queued, copy.pipeline)
-            await unit.audit.append(
-                AuditAction.ACTIVATION_QUEUED,
-                actor=SYSTEM,
-                subjects=[queued.id, copy.id],
-                message=copy.message,
-                before={"active": active.label},
-                after={"version": copy.version, "kind": str(Kind.RELOCK), "mode": str(queued.mode)},
-            )
+            queued = await _queue_relock(unit, copy, active, now)
             await unit.commit()
         self._queue.notify()
         return queued
@@ -182,6 +181,27 @@ class Starting(Reading):
             return False
         base = await unit.configurations.get(active.base_id)
         return base.digest == active.digest and not stale_modules(base.lock, snapshot)
+
+    async def _asked_before(
+        self, unit: UnitOfWork, active: StoredConfiguration, snapshot: Snapshot
+    ) -> StoredActivation | None:
+        """The newest relock from the active version to the code that is installed here; it was rejected."""
+        wanted = lock_digest(lock_of(active.content.module_ids(), snapshot))
+        for activation in await unit.activations.list(_LOOK_BACK):
+            if activation.kind is Kind.RELOCK and activation.from_id == active.id:
+                asked = await unit.configurations.get(activation.configuration_id)
+                if asked.lock_digest == wanted:
+                    return activation
+        return None
+
+    async def _is_still_refused(self, unit: UnitOfWork, before: StoredActivation, now: int) -> bool:
+        """Whether who refused it lives on: a worker that is not yet upgraded refuses it again until it is started anew.
+
+        What stood in its way may end by itself, so it is asked again now and then.
+        """
+        live = await unit.activations.live_workers(now - self._queue.alive_us)
+        refusers = (before.why or {}).get("blocking") or ()
+        return now < (before.ended_at or now) + _ASK_AGAIN_US and not set(live).isdisjoint(refusers)
 
     async def startup_check(self) -> list[StageAvailability]:
         """Say for every stage who serves it, with a warning in the log for each that its selection does not serve.
@@ -281,6 +301,22 @@ def without_stale(active: StoredConfiguration, snapshot: Snapshot) -> Snapshot:
         for name in stale_modules(active.lock, snapshot)
     }
     return replace(snapshot, modules={**snapshot.modules, **stale})
+
+
+async def _queue_relock(
+    unit: UnitOfWork, copy: StoredConfiguration, active: StoredConfiguration, now_us: int
+) -> StoredActivation:
+    queued = _by_system(copy, active, Kind.RELOCK, now_us)
+    await unit.activations.add(queued, copy.pipeline)
+    await unit.audit.append(
+        AuditAction.ACTIVATION_QUEUED,
+        actor=SYSTEM,
+        subjects=[queued.id, copy.id],
+        message=copy.message,
+        before={"active": active.label},
+        after={"version": copy.version, "kind": str(Kind.RELOCK), "mode": str(queued.mode)},
+    )
+    return queued
 
 
 def _by_system(
