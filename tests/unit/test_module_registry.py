@@ -382,7 +382,58 @@ async def test_what_a_worker_saw_holds_until_two_good_probes(bench: Bench) -> No
     assert made.current().lack_of("upper-faulty", digest) is None
 
 
+@pytest.mark.parametrize("seen_by", ["validation", "worker"])
+async def test_a_rescan_brings_back_what_a_probe_or_a_worker_had_missed(
+    bench: Bench, tmp_path: Path, seen_by: str
+) -> None:
+    made = await bench.start()
+    licence = tmp_path / "licence"
+    settings = {"licence": str(licence)}
+    key = ("upper-faulty", sha256_of(settings))
+    if seen_by == "validation":
+        await made.snapshot([("upper-faulty", settings)])
+    else:
+        made.report_unavailable(*key, Lack(Code.MODULE_PROBE_FAILED, "the licence ended"), settings)
+
+    still = await made.rescan()
+    assert made.current().lack_of(*key) is not None
+    licence.touch()
+    changes = await made.rescan()
+
+    back = ModuleChange("upper-faulty", ModuleStatus.UNAVAILABLE, ModuleStatus.AVAILABLE, None)
+    assert (still, changes) == ([], [back] if seen_by == "worker" else [])  # what only a validation saw was not told
+    assert made.current().lack_of(*key) is None
+    assert (await made.snapshot([("upper-faulty", settings)])).lack_of(*key) is None
+
+
+async def test_what_only_a_validation_missed_is_back_with_the_next_good_probe(bench: Bench, tmp_path: Path) -> None:
+    made = await bench.start()
+    licence = tmp_path / "licence"
+    settings = {"licence": str(licence)}
+    digest = sha256_of(settings)
+    await made.snapshot([("upper-faulty", settings)])
+    assert made.current().lack_of("upper-faulty", digest) is not None
+    licence.touch()
+
+    bench.clock.now_us += 11 * SECOND
+    asked = await made.snapshot([("upper-faulty", settings)])
+
+    # what an activation was accepted with must also hold where it is made ready
+    assert asked.lack_of("upper-faulty", digest) is None
+    assert made.current().lack_of("upper-faulty", digest) is None
+
+
 # --- probes ---
+
+
+async def test_a_sentence_of_a_module_ends_with_one_full_stop(bench: Bench, tmp_path: Path) -> None:
+    made = await bench.start()
+    settings = {"licence": str(tmp_path / "licence")}
+
+    lack = (await made.snapshot([("upper-faulty", settings)])).lack_of("upper-faulty", sha256_of(settings))
+
+    assert lack is not None
+    assert lack.message == "Module upper-faulty cannot start: The licence is not there."
 
 
 async def test_a_hanging_probe_is_a_lack_at_its_limit_and_requests_share_it(bench: Bench) -> None:

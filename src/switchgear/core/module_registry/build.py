@@ -7,7 +7,7 @@ from typing import Any
 
 from switchgear.core.module_registry.discovery import Offer, fix_for_missing
 from switchgear.core.module_registry.lacks import lack_of_failure
-from switchgear.domain.errors import Code
+from switchgear.domain.errors import Code, DomainError
 from switchgear.domain.stage import (
     ContractDescription,
     InputDescription,
@@ -18,8 +18,25 @@ from switchgear.domain.stage import (
 )
 
 
-def pipeline_of(described: Mapping[str, Any]) -> PipelineDescription:
-    """Build the pipeline's description."""
+class PipelineUnavailable(DomainError):
+    """The pipeline that the instance names is not installed or cannot be imported; nothing can run without it."""
+
+    code = Code.MODULE_IMPORT_ERROR
+
+
+def pipeline_of(offer: Offer, answer: Mapping[str, Any]) -> PipelineDescription:
+    """Build the pipeline's description from what a child printed about it.
+
+    Raises:
+        PipelineUnavailable: It could not be imported.
+    """
+    if "description" not in answer:
+        failure = answer["failure"]
+        raise PipelineUnavailable(
+            f"Pipeline {offer.name} of {offer.distribution} cannot be imported: "
+            f"{failure.get('error')}: {failure.get('message')}"
+        )
+    described = answer["description"]
     return PipelineDescription(
         name=described["name"],
         stages=tuple(

@@ -21,7 +21,7 @@ def lack_of_failure(module_id: str, failure: Mapping[str, Any], step: str) -> La
     if "record" in failure:
         error = from_record(failure["record"])
         fix = error.fix if isinstance(error, Unavailable) else None
-        return Lack(Code.MODULE_PROBE_FAILED, f"Module {module_id} cannot start: {error.message}.", fix)
+        return Lack(Code.MODULE_PROBE_FAILED, f"Module {module_id} cannot start: {error.message.rstrip('.')}.", fix)
     if failure.get("missing"):
         package = str(failure["missing"]).split(".")[0]
         return Lack(

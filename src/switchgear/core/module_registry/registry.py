@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from switchgear.core.module_registry.build import duplicate_lack, module_of, pipeline_of
+from switchgear.core.module_registry.build import PipelineUnavailable, duplicate_lack, module_of, pipeline_of
 from switchgear.core.module_registry.children import ask, child_environment, describe_all
 from switchgear.core.module_registry.description_cache import DescriptionCache
 from switchgear.core.module_registry.discovery import MODULES, PIPELINES, Offer, code_signature, offers
@@ -29,7 +29,7 @@ from switchgear.core.module_registry.state import (
     changes_between,
 )
 from switchgear.domain.configuration import LockEntry, sha256_of
-from switchgear.domain.errors import Code, DomainError
+from switchgear.domain.errors import Code
 from switchgear.domain.stage import (
     IsolationReport,
     Lack,
@@ -42,12 +42,6 @@ from switchgear.domain.stage import (
 
 #: Describing is work for the processor: not more children at once than this.
 _MOST_CHILDREN: Final = 4
-
-
-class PipelineUnavailable(DomainError):
-    """The pipeline that the instance names is not installed or cannot be imported; nothing can run without it."""
-
-    code = Code.MODULE_IMPORT_ERROR
 
 
 class ModuleRegistry:
@@ -114,22 +108,15 @@ class ModuleRegistry:
         installed = offers(PIPELINES)
         offer = installed.get(name)
         if offer is None:
-            raise PipelineUnavailable(
-                f"No installed package offers a pipeline named {name!r}; there are: {', '.join(installed) or 'none'}."
-            )
+            there = ", ".join(installed) or "none"
+            raise PipelineUnavailable(f"No installed package offers a pipeline named {name!r}; there are: {there}.")
         answer = self._cache.get(PIPELINES, offer)
         if answer is None:
             environment = child_environment(self._environment)
             found, reason = await ask("pipeline", [name], environment, limit_s=self._import_timeout_s)
             answer = found.get(name) or {"failure": {"error": "crash", "message": reason}}
             self._cache.put(PIPELINES, offer, answer)
-        if "description" not in answer:
-            failure = answer["failure"]
-            raise PipelineUnavailable(
-                f"Pipeline {name} of {offer.distribution} cannot be imported: "
-                f"{failure.get('error')}: {failure.get('message')}"
-            )
-        return pipeline_of(answer["description"])
+        return pipeline_of(offer, answer)
 
     async def _describe(
         self, found: Mapping[str, Offer], *, try_failed: bool = False
@@ -177,7 +164,9 @@ class ModuleRegistry:
         self._known = again
         await self._check(list(again.values()))
         changed = {name for name, known in again.items() if known.base.code_digest != digests.get(name)}
-        return self._announce(changed)
+        for item in self._reported.values():
+            item.trouble.repaired(self._clock())
+        return [*self._announce(changed), *await self._ask_due(self._clock())]
 
     def _forget(self, module_id: str) -> None:
         self._probes.forget(module_id)
@@ -220,10 +209,14 @@ class ModuleRegistry:
             if known.trouble is not None and known.trouble.next_us <= now_us:
                 await self._look_at(known, known.trouble, now_us)
         self._reported = {key: item for key, item in self._reported.items() if not item.is_over(now_us)}
+        back = await self._ask_due(now_us)
+        self._shown = self._current = None
+        return [*self._announce(), *back]
+
+    async def _ask_due(self, now_us: int) -> list[ModuleChange]:
         due = [(key, item) for key, item in self._reported.items() if item.trouble.next_us <= now_us]
         back = await asyncio.gather(*(self._ask_again(key, item, now_us) for key, item in due))
-        self._shown = self._current = None
-        return [*self._announce(), *filter(None, back)]
+        return [change for change in back if change is not None]
 
     async def _look_at(self, known: Known, trouble: Trouble, now_us: int) -> None:
         name = known.offer.name
@@ -316,10 +309,14 @@ class ModuleRegistry:
         now = self._clock()
         for (key, settings), answer in zip(asked.items(), answers, strict=True):
             known_trouble = self._reported.get(key)
-            if known_trouble is not None and known_trouble.expires_us is not None:
-                known_trouble.expires_us = now + FORGOTTEN_AFTER_US
-            elif known_trouble is None and answer.lack is not None:
-                trouble = Trouble(answer.lack, now + FIRST_LOOK_US)
+            if known_trouble is not None and known_trouble.expires_us is None:
+                continue  # what a worker saw is not over with one good answer
+            if known_trouble is not None or answer.lack is not None:
+                self._current = None
+            if answer.lack is None:
+                self._reported.pop(key, None)
+            else:
+                trouble = known_trouble.trouble if known_trouble else Trouble(answer.lack, now + FIRST_LOOK_US)
                 self._reported[key] = RunTimeTrouble(trouble, settings, now + FORGOTTEN_AFTER_US)
         return self._snapshot(dict(zip(asked, answers, strict=True)))
 

@@ -69,6 +69,11 @@ class Trouble:
         self.wait_us = min(2 * self.wait_us, LONGEST_WAIT_US)
         self.next_us = now_us + self.wait_us
 
+    def repaired(self, now_us: int) -> None:
+        """A person says so: it is looked at now, and one good answer is enough."""
+        self.good = GOOD_ANSWERS - 1
+        self.next_us = now_us
+
     def good_answer(self, now_us: int) -> bool:
         """It is there; returns whether that was often enough."""
         self.good += 1

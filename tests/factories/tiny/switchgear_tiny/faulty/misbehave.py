@@ -75,6 +75,7 @@ class FaultSettings(ModuleSettings):
     bad_calls: int = Field(0, ge=0, description="Misbehaves this many times, counted in `counter`; 0: always.")
     counter: str = Field("", description="Path of a file; each call appends one byte, in any process.")
     probe: Literal["ok", "unavailable", "hang", "raise"] = "ok"
+    licence: str = ""
     open: Literal["ok", "unavailable", "raise", "hang", "exit", "alloc", "shared_memory"] = "ok"
 
 
@@ -299,6 +300,8 @@ def probe(settings: FaultSettings) -> None:
         raise ValueError("the probe is broken")
     if settings.probe == "hang":
         time.sleep(3600)
+    if settings.licence and not Path(settings.licence).exists():
+        raise Unavailable("The licence is not there.", fix=f"touch {settings.licence}")
 
 
 def prepare(settings: FaultSettings) -> None:
