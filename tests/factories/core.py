@@ -188,6 +188,7 @@ class FakeRegistry:
     modules: dict[str, ModuleDescription] = field(default_factory=modules)
     probes: dict[tuple[str, str], ProbeAnswer] = field(default_factory=dict)
     probed: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    settings_checked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     changes: list[ModuleChange] = field(default_factory=list)
     snapshots: int = 0
     before_snapshot: Callable[[], Awaitable[None]] | None = None
@@ -209,6 +210,9 @@ class FakeRegistry:
         self.snapshots += 1
         self.probed.extend(uses if probe else ())
         return self.current()
+
+    async def check_settings(self, uses: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        self.settings_checked.extend(uses)
 
     async def look_again(self, now_us: int) -> list[ModuleChange]:
         found, self.changes = self.changes, []

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import delete
 
 from factories.core import DEFAULTS, GONE, OPERATOR, PIPELINE, Clock, Core, FakeRuns, running_core
+from switchgear.core.activation_queue import uses_of
 from switchgear.core.configuration_models import Worker
 from switchgear.core.configuration_validation import ValidationOptions
 from switchgear.core.database import Database
@@ -65,6 +66,13 @@ async def test_a_restart_with_missing_modules_starts_and_says_who_serves(core: C
     assert (report["read"].serves, report["read"].then) == (Serves.NOBODY, Terminal.PARK)
     assert report["deliver"].serves is Serves.NOT_SELECTED
     assert (await core.service.active()).version == 1
+
+
+async def test_settings_of_the_active_version_are_checked_before_anybody_names_them(core: Core) -> None:
+    for _ in range(2):
+        await core.service.look_at_modules()
+    active = await core.service.active()
+    assert core.registry.settings_checked == uses_of(active.content)
 
 
 async def test_with_hold_changed_code_makes_modules_unavailable_and_makes_no_version(database_url: str) -> None:

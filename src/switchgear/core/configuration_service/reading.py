@@ -58,6 +58,8 @@ class Reading:
         self._metrics = metrics
         self._validate: Validate = validator(self._options)
         self._active: StoredConfiguration | None = None
+        #: The version whose modules were asked about its settings.
+        self._asked_about: str | None = None
         #: Modules whose schemas were compared, as they were described then.
         self._compared_in: Mapping[str, ModuleDescription] = {}
         self._compared: frozenset[str] = frozenset()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from switchgear.core.activation_queue import relocked, step, switch
+from switchgear.core.activation_queue import relocked, step, switch, uses_of
 from switchgear.core.configuration_service.content import ordered, portable
 from switchgear.core.configuration_service.errors import PipelineMismatch
 from switchgear.core.configuration_service.reading import Reading
@@ -233,11 +233,22 @@ class Starting(Reading):
     # --- modules ---
 
     async def look_at_modules(self) -> Sequence[ModuleChange]:
-        """Look at unavailable modules again, record what changed, and relock when code was changed; call it often."""
+        """Look at unavailable modules again, record what changed, and relock when code was changed; call it often.
+
+        What the active version's modules say of its settings is known afterwards: most new versions keep them.
+        """
         changes = await self._registry.look_again(self._clock())
         await self.record_module_changes(changes)
         await self.relock_active()
+        await self._ask_about_active_settings()
         return changes
+
+    async def _ask_about_active_settings(self) -> None:
+        """Once for each version that becomes active; changed code makes another one."""
+        active = await self._active_now(self._units.database.narrow)
+        if active is not None and active.id != self._asked_about:
+            self._asked_about = active.id
+            await self._registry.check_settings(uses_of(active.content))
 
     async def record_module_changes(
         self, changes: Sequence[ModuleChange], *, by: Actor = SYSTEM, catalogue: bool = False

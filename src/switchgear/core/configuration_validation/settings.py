@@ -51,7 +51,9 @@ def check_settings(
         place = tuple(error.instance_path)
         if not any(place[: len(secret)] == secret for secret in skipped):
             _report(use, module, place, error, collector)
-    for mistake in refused.get((module.id, sha256_of(dict(use.settings))), ()) if not mistakes else ():
+    if mistakes or not refused:
+        return
+    for mistake in refused.get((module.id, sha256_of(dict(use.settings))), ()):
         place = _in(use.settings, mistake.place)
         if place not in skipped:
             where = use.pointer + pointer("settings", *place)

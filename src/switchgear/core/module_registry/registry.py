@@ -240,7 +240,7 @@ class ModuleRegistry:
         lack: Lack | None = None
         if known.has_probe and reported.settings is not None:
             self._probes.answers.pop(key, None)
-            lack = (await self._probes.ask(key, reported.settings, self._variables(known))).lack
+            lack = (await self._probes.ask(key, reported.settings, known.variables)).lack
         if lack is not None:
             reported.trouble.bad_again(lack, now_us)
         elif reported.trouble.good_answer(now_us):
@@ -300,11 +300,11 @@ class ModuleRegistry:
         stale = [known for known in self._known.values() if self._clock() - known.checked_us >= FRESH_US]
         if stale:
             await self._check(stale)
-        named = {(module_id, sha256_of(settings)): settings for module_id, settings in uses}
-        await self._check_settings(named)
-        asked = {key: settings for key, settings in named.items() if probe and self._is_probed(key[0])}
+        uses = list(uses)
+        await self.check_settings(uses)
+        asked = {(name, sha256_of(settings)): settings for name, settings in uses if probe and self._is_probed(name)}
         answers = await asyncio.gather(
-            *(self._probes.ask(key, settings, self._variables(self._known[key[0]])) for key, settings in asked.items())
+            *(self._probes.ask(key, settings, self._known[key[0]].variables) for key, settings in asked.items())
         )
         now = self._clock()
         for (key, settings), answer in zip(asked.items(), answers, strict=True):
@@ -324,16 +324,18 @@ class ModuleRegistry:
         known = self._known.get(module_id)
         return known is not None and known.has_probe and known.trouble is None and module_id not in self._disabled
 
-    async def _check_settings(self, named: Mapping[Key, Mapping[str, Any]]) -> None:
-        """Ask for what no schema shows, of disabled modules too; one that cannot be imported has nothing to say."""
-        for key, settings in named.items():
-            known = self._known.get(key[0])
-            if known is not None and known.base.stage_id and not known.schema_decides:
-                await self._probes.check(key, settings, self._variables(known))
+    async def check_settings(self, uses: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Let modules say of *uses* what no schema shows: once, so that nobody waits for it later.
 
-    @staticmethod
-    def _variables(known: Known) -> tuple[str, ...]:
-        return tuple(known.base.requires.get("environment", ()))
+        Disabled modules are asked too; one that cannot be imported has nothing to say.
+        """
+        await asyncio.gather(
+            *(
+                self._probes.check((module_id, sha256_of(settings)), settings, known.variables)
+                for module_id, settings in uses
+                if (known := self._known.get(module_id)) and known.base.stage_id and not known.schema_decides
+            )
+        )
 
     def _snapshot(self, fresh: Mapping[Key, ProbeAnswer]) -> Snapshot:
         reported = {key: ProbeAnswer(*key, item.trouble.lack) for key, item in self._reported.items()}

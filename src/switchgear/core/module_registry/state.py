@@ -106,6 +106,11 @@ class Known:
     checked_us: int = 0
     trouble: Trouble | None = None
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of environment variables that its code asks for."""
+        return tuple(self.base.requires.get("environment", ()))
+
     def changed_code(self) -> Lack | None:
         """Whether its code is another one than was described; stat first, digest only when that differs."""
         if not self.roots or self.offer.is_editable:
