@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 WORKERS ?= auto
+# Every child process would compile again what nobody may keep; most container images forbid keeping it.
+export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test check unit bench lock mutation clean
 

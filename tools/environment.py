@@ -42,7 +42,7 @@ def main(kind: str) -> int:
     _say("2/3  installing the locked packages (about 150 MB the first time)")
     steps = (
         [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", INSTALLER],
-        [str(PYTHON), "-m", "uv", "pip", "install", "--require-hashes", "-r", str(lock)],
+        [str(PYTHON), "-m", "uv", "pip", "install", "--compile-bytecode", "--require-hashes", "-r", str(lock)],
         [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "--no-deps", "-e", str(ROOT)],
     )
     for step in steps:
