@@ -22,12 +22,12 @@ serve: ## Install, then serve an instance in ./switchgear-data
 test: check ## Check style, types and floors, then run all tests on SQLite and PostgreSQL
 	@echo "switchgear: running the tests of parts, with coverage"
 	@rm -f .coverage .coverage.*
-	@$(BIN)/pytest tests --cov --cov-report= -n $(WORKERS) --dist worksteal --ignore=tests/acceptance $(ARGS)
+	@$(BIN)/pytest tests --cov --cov-report= -n $(WORKERS) --dist worksteal -m "not exhaustive" --ignore=tests/acceptance $(ARGS)
 	@echo "switchgear: branch coverage; all code at least 80 %, domain and core at least 90 %"
 	@$(BIN)/coverage report --format=total --fail-under=80
 	@$(BIN)/coverage report --format=total --include='src/switchgear/domain/*,src/switchgear/core/*' --fail-under=90
-	@echo "switchgear: running the tests of whole processes"
-	@$(BIN)/pytest tests/acceptance -n $(WORKERS) --dist worksteal $(ARGS)
+	@echo "switchgear: running the tests of whole processes, and of every order and every fault"
+	@$(BIN)/pytest tests -n $(WORKERS) --dist worksteal -m "acceptance or exhaustive" $(ARGS)
 
 check: ## Check style, types and import layers
 	@$(PYTHON) tools/environment.py test

@@ -44,7 +44,7 @@ shared_buffers = 64MB
 """
 #: What generated tests go through for each mutant, for every change, and once a night.
 hypothesis.settings.register_profile("mutation", max_examples=10, deadline=None, derandomize=True)
-hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("nightly", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -8,11 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from factories.command_line import SWITCHGEAR, CommandLine
-
-pytestmark = pytest.mark.slow
 
 
 def test_the_demo_fails_over_swaps_waits_and_rolls_back(tmp_path: Path) -> None:

@@ -11,29 +11,22 @@ from pathlib import Path
 import pytest
 
 from factories.instance import Instance, running, settings_for
-from factories.plugin import install
+from factories.plugin import known_modules
 from switchgear.core.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def tiny_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The tiny plug-in, installed for this process and for its children."""
-    site = install(tmp_path_factory.mktemp("tiny"))
-    sys.path.insert(0, str(site))
-    yield site
-    sys.path.remove(str(site))
+def tiny_site(installed_plugin: Path) -> Iterator[Path]:
+    """The tiny plug-in, found by this process and by its children."""
+    sys.path.insert(0, str(installed_plugin))
+    yield installed_plugin
+    sys.path.remove(str(installed_plugin))
 
 
 @pytest.fixture(scope="session")
 def environment(tiny_site: Path) -> Mapping[str, str]:
     """What an instance sees: enough to find the plug-in."""
     return {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(tiny_site), *filter(None, sys.path)])}
-
-
-@pytest.fixture(scope="session")
-def descriptions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Descriptions of the modules, so that each instance starts quickly."""
-    return tmp_path_factory.mktemp("descriptions")
 
 
 @pytest.fixture
@@ -43,13 +36,13 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def home(tmp_path: Path, descriptions: Path, sqlite_template: Path) -> Iterator[Path]:
-    """The home of an instance; what it learns about modules is kept for the next test."""
+def home(tmp_path: Path, shared_folder: Path, sqlite_template: Path) -> Iterator[Path]:
+    """The home of an instance that knows its modules already."""
     folder = tmp_path / "home"
-    shutil.copytree(descriptions, folder / "cache")
+    folder.mkdir()
     shutil.copy(sqlite_template, folder / "switchgear.db")
-    yield folder
-    shutil.copytree(folder / "cache", descriptions, dirs_exist_ok=True)
+    with known_modules(folder / "cache", shared_folder / "descriptions-of-instances"):
+        yield folder
 
 
 @pytest.fixture

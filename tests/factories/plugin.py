@@ -1,7 +1,8 @@
 """Installs the tiny plug-in: a copy of its package and the metadata that a package installer would write."""
 
+import contextlib
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -90,3 +91,21 @@ def change_code(site: Path, package: str = "upper_text", line: str = "# changed"
     """Change the code of one sub-package of the plug-in, as an upgrade would."""
     file = site / "switchgear_tiny" / package / "__init__.py"
     file.write_text(f"{file.read_text()}\n{line}\n")
+
+
+@contextlib.contextmanager
+def known_modules(cache: Path, known: Path) -> Iterator[None]:
+    """Give an instance what the one before learnt about modules, so that it describes none again.
+
+    Args:
+        cache: The instance's own, not there yet.
+        known: Shared by all whose plug-in is the same folder; made by the first of them, at its end.
+    """
+    if known.exists():
+        shutil.copytree(known, cache)
+    yield
+    if cache.exists() and not known.exists():
+        made = cache.with_name("learnt")
+        shutil.copytree(cache, made)
+        with contextlib.suppress(OSError):  # another worker was faster
+            made.rename(known)

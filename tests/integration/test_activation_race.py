@@ -23,7 +23,7 @@ from switchgear.domain.run import RunStatus
 from switchgear.ingestion.run_queue import RunQueue
 from switchgear.ingestion.run_repository import ClaimedRun, RunRepository
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.exhaustive]
 
 MakeQueue = Callable[..., RunQueue]
 

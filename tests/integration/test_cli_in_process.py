@@ -58,12 +58,16 @@ class Commands:
 
 @pytest.fixture
 def switchgear(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    shared_folder: Path,
+    installed_plugin: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Commands]:
     """Commands in a new instance with the tiny pipeline."""
     for name in [name for name in os.environ if name.startswith("SWITCHGEAR_")]:
         monkeypatch.delenv(name)
-    site = str(plugin.install(tmp_path))
+    site = str(installed_plugin)
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([site, *filter(None, sys.path)]))
     monkeypatch.setenv("SWITCHGEAR_MIN_FREE_BYTES", "1000000")
@@ -72,8 +76,10 @@ def switchgear(
     for place in ("switchgear.core.logging", "switchgear.interface.cli.folder_watch"):
         monkeypatch.setattr(f"{place}.configure_logging", _quiet)
     assert run(["init", "instance", "--pipeline", "tiny"]) == 0
-    monkeypatch.chdir(tmp_path / "instance")
-    yield Commands(tmp_path / "instance", capsys)
+    monkeypatch.chdir(instance := tmp_path / "instance")
+    (home := instance / "switchgear-data").mkdir(mode=0o700)
+    with plugin.known_modules(home / "cache", shared_folder / "descriptions-of-instances"):
+        yield Commands(instance, capsys)
     structlog.configure(**before)
     renew()
 

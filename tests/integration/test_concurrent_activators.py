@@ -15,7 +15,7 @@ from switchgear.domain.activation import ActivationRequest, Mode, State, StoredA
 from switchgear.domain.configuration import Status
 from switchgear.domain.errors import DomainError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.exhaustive]
 
 ACTIVATORS = 50
 

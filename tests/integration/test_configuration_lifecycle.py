@@ -304,6 +304,7 @@ def bench(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]
     bench.close()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
 def test_any_sequence_keeps_the_invariants(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ConfigurationLifecycle, "bench", bench, raising=False)

@@ -7,11 +7,13 @@ each fault another process recovers, and the invariants must hold.
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +35,7 @@ from switchgear.domain.run import RunStatus
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.exhaustive,
     pytest.mark.timeout(300),
     # Whoever is killed closes nothing.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
@@ -52,11 +55,11 @@ _MOST_ADVANCES = 10
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    site = plugin.install(tmp_path_factory.mktemp("tiny"))
-    sys.path.insert(0, str(site))
-    yield {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
-    sys.path.remove(str(site))
+def environment(installed_plugin: Path) -> Iterator[Mapping[str, str]]:
+    site = str(installed_plugin)
+    sys.path.insert(0, site)
+    yield {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([site, *filter(None, sys.path)])}
+    sys.path.remove(site)
 
 
 @dataclass
@@ -206,7 +209,11 @@ async def again(call: Callable[[], Awaitable[T]]) -> T:
 
 @pytest.fixture
 async def room(
-    tmp_path: Path, database_url: str, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    shared_folder: Path,
+    database_url: str,
+    environment: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Room]:
     """A database with a first version whose modules are inline."""
     eye = Database(database_url)
@@ -215,8 +222,10 @@ async def room(
     first = made.build(Faults())
     first.with_worker = False
     made.folder.mkdir(parents=True)
-    await first.start()
+    with plugin.known_modules(made.home / "cache", shared_folder / "descriptions-of-instances"):
+        await first.start()
     monkeypatch.setattr(bootstrap, "ModuleRegistry", lambda **_: first.registry)  # each would look for itself
+    monkeypatch.setattr(importlib.metadata, "entry_points", cache(importlib.metadata.entry_points))
     await made.activate(first, 0)
     await made.advance(first)
     await made.check(first)

@@ -17,7 +17,7 @@ from switchgear.domain.access import SYSTEM
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.intake import Intake
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.exhaustive]
 
 #: open, write, flush, chmod, sync, close, folders, rename, and the sync of three folders.
 _LEAST_CALLS = 10

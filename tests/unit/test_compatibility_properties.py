@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jsonschema
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis_jsonschema import from_schema
@@ -13,6 +14,7 @@ from factories.schemas import BOOL, INT, MAYBE, NO, NULL, NUM, STR, YES, array, 
 from switchgear.domain.compatibility import Compatibility, Verdict, schema_within
 
 #: As many as the profile says, times what the part needs; see tests/conftest.py.
+pytestmark = pytest.mark.exhaustive
 EXAMPLES = settings().max_examples
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Select, insert, null, select, update
@@ -120,6 +121,7 @@ class ActivationRepository:
         return [_stored(row, to, origin, tuple(answers.get(row.id, ()))) for row, to, origin in rows]
 
 
+@cache
 def _query() -> Select[Activation, int, int | None]:
     to, origin = aliased(ModuleConfiguration), aliased(ModuleConfiguration)
     return (

@@ -5,7 +5,7 @@ What a maintainer said about a module lives here, and what was known of modules 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import null, select, update
@@ -29,32 +29,32 @@ class CatalogueRepository:
 
     async def save(self, snapshot: Snapshot, now_us: int) -> None:
         """Keep what is installed: stages, contracts, modules. What a maintainer said about a module stays."""
-        for position, stage in enumerate(snapshot.pipeline.stages):
-            contract = stage.contract
-            await self._upsert(CapabilityContract, _contract_row(contract), ("id",))
-            await self._upsert(
-                ProcessingStage,
+        pipeline, modules = snapshot.pipeline, snapshot.modules.values()
+        await self._upsert(CapabilityContract, [_contract_row(stage.contract) for stage in pipeline.stages])
+        await self._upsert(
+            ProcessingStage,
+            [
                 {
                     "id": stage.id,
-                    "pipeline": snapshot.pipeline.name,
+                    "pipeline": pipeline.name,
                     "position": position,
                     "required": stage.required,
-                    "contract_id": f"{contract.name}@{contract.version}",
-                },
-                ("id",),
-            )
-        for module in snapshot.modules.values():
-            keep = ("enabled", *_CODE) if module.outdated else ("enabled",)
-            await self._upsert(Module, _module_row(module, now_us), ("id",), keep=keep)
+                    "contract_id": f"{stage.contract.name}@{stage.contract.version}",
+                }
+                for position, stage in enumerate(pipeline.stages)
+            ],
+        )
+        for outdated, keep in ((False, ("enabled",)), (True, ("enabled", *_CODE))):
+            rows = [_module_row(module, now_us) for module in modules if module.outdated is outdated]
+            await self._upsert(Module, rows, keep)
         gone = update(Module).where(Module.id.not_in(list(snapshot.modules)), Module.installed)
         await self._session.execute(gone.values(installed=False, status="unavailable", changed_at=now_us))
 
-    async def _upsert(
-        self, table: type[Any], row: Mapping[str, Any], key: tuple[str, ...], keep: tuple[str, ...] = ()
-    ) -> None:
-        statement = self._insert(table).values(**row)
-        changed = {name: statement.excluded[name] for name in row if name not in key and name not in keep}
-        await self._session.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+    async def _upsert(self, table: type[Any], rows: Sequence[Mapping[str, Any]], keep: tuple[str, ...] = ()) -> None:
+        if rows:
+            insert = self._insert(table)
+            changed = {name: insert.excluded[name] for name in rows[0] if name != "id" and name not in keep}
+            await self._session.execute(insert.on_conflict_do_update(index_elements=["id"], set_=changed), list(rows))
 
     async def disabled_modules(self) -> frozenset[str]:
         """Return ids of modules that a maintainer disabled."""

@@ -23,16 +23,22 @@ _L3: Final = (
 #: see other processes, the network or shared memory, or use calls and rights that no reader of documents needs.
 NEEDED: Final = {"L1": _L1, "L2": _L2, "L3": _L3}
 _TIMEOUT_S: Final = 20.0
+#: What was found, by the environment of the child: a machine is asked once in the life of a process.
+_found: Final[dict[tuple[tuple[str, str], ...], IsolationReport]] = {}
 
 
 async def probe_isolation(environment: Mapping[str, str]) -> IsolationReport:
-    """Try every measure; a child that does not answer means level L0 only."""
+    """Try every measure, once for each process; a child that does not answer means level L0 only."""
+    of_child = child_environment(environment)
+    known = _found.get(key := tuple(sorted(of_child.items())))
+    if known is not None:
+        return known
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "switchgear.sdk.host.trials"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=child_environment(environment),
+        env=of_child,
     )
     try:
         async with asyncio.timeout(_TIMEOUT_S):
@@ -43,7 +49,7 @@ async def probe_isolation(environment: Mapping[str, str]) -> IsolationReport:
             process.kill()
         await process.wait()
         return IsolationReport("L0", (Measure("own_session", False, "the probe gave no answer"),))
-    return report_of(found)
+    return _found.setdefault(key, report_of(found))
 
 
 def report_of(found: Mapping[str, str]) -> IsolationReport:

@@ -211,15 +211,15 @@ class ForkServer:
 
 def kill_leftovers(folder: Path) -> int:
     """Kill every process that was started below the fork server of *folder*, when that one cannot do it any more."""
-    mark = f"TMPDIR={folder}".encode()
+    mark = b"\0" + f"TMPDIR={folder}".encode()
     killed = 0
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
             if not name.isdigit() or int(name) == os.getpid():
                 continue
             with contextlib.suppress(OSError):
-                found = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
-                if any(item == mark or item.startswith(mark + b"/") for item in found):
+                environment = b"\0" + Path(f"/proc/{name}/environ").read_bytes() + b"\0"
+                if mark + b"\0" in environment or mark + b"/" in environment:
                     os.kill(int(name), signal.SIGKILL)
                     killed += 1
     return killed
