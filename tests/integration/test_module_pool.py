@@ -943,13 +943,34 @@ LEAKY = INLINE.replace("class Busy", "class Leaky").replace(
 )
 
 
-async def test_an_output_that_holds_a_secret_is_dropped(desk: Desk, site: Path) -> None:
+#: A module that saves a file with its secret, across the border of two reads.
+SAVING = INLINE.replace("class Busy", "class Saving").replace(
+    "kept.write_bytes(blob.path.read_bytes())", "kept.write_bytes(bytes(2**20 - 3) + self.secret.encode())"
+)
+
+
+@pytest.mark.parametrize("level", ["L0", "L1"])
+async def test_an_output_that_holds_a_secret_is_dropped(desk: Desk, site: Path, level: Literal["L0", "L1"]) -> None:
     (site / "leaky.py").write_text(LEAKY)
     write_distribution(site, "leaky", "1", {"load-leaky": "leaky:Leaky"})
     settings = canonical_json({"token": "env:SWITCHGEAR_SECRET_TINY"})
-    result = await desk.run(ModuleUse("load-leaky", settings, StageLimits(), secret_pointers=("/token",)))
+    use = ModuleUse("load-leaky", settings, StageLimits(), level=level, secret_pointers=("/token",))
+    result = await desk.run(use)
 
     assert (result.outcome, result.detail, result.output) == (Outcome.CONTRACT_VIOLATION, "secret_in_output", None)
+
+
+@pytest.mark.parametrize("level", ["L0", "L1"])
+async def test_a_file_that_holds_a_secret_is_not_kept(desk: Desk, site: Path, level: Literal["L0", "L1"]) -> None:
+    (site / "saving.py").write_text(SAVING)
+    write_distribution(site, "saving", "1", {"load-saving": "saving:Saving"})
+    settings = canonical_json({"token": "env:SWITCHGEAR_SECRET_TINY"})
+    use = ModuleUse("load-saving", settings, StageLimits(), level=level, secret_pointers=("/token",))
+    result = await desk.run(use)
+
+    assert desk.artifacts == []
+    assert result.outcome is Outcome.ERROR
+    assert "holds a secret" in result.message
 
 
 def test_secrets_are_taken_out_of_nested_data_in_every_spelling() -> None:

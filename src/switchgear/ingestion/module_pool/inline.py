@@ -18,7 +18,13 @@ from switchgear.core.module_registry.lacks import lack_of_failure
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import outcomes
-from switchgear.ingestion.module_pool.redaction import Redactor, references, resolve
+from switchgear.ingestion.module_pool.redaction import (
+    LEAKING_FILE,
+    LEAKING_OUTPUT,
+    Redactor,
+    references,
+    resolve,
+)
 from switchgear.ingestion.module_pool.values import Call, DocumentFile, ModuleUse, StartRefused, Surroundings
 from switchgear.sdk.errors import Unavailable
 from switchgear.sdk.host.context import delivery_key, delivery_series, secret_fix
@@ -105,7 +111,7 @@ class InlinePool:
             if self._wants_context:
                 inputs["ctx"] = context
         try:
-            output = self._module.run(**inputs)  # type: ignore[union-attr]
+            return self._answered(self._module.run(**inputs), began)  # type: ignore[union-attr]
         except Exception as error:
             return self._failed(error, began)
         except SystemExit as error:
@@ -114,9 +120,14 @@ class InlinePool:
         finally:
             if context is not None:
                 context.end()
+
+    def _answered(self, output: Any, began: int) -> AttemptResult:
         if not isinstance(output, self._output):
             message = f"run returned {type(output).__name__}, declared is {self._output.__name__}."
             return AttemptResult(Outcome.CONTRACT_VIOLATION, "wrong_type", message, duration_us=_us(began))
+        if self._secrets and self._redactor.finds_in(output.model_dump_json().encode()):
+            message = LEAKING_OUTPUT
+            return AttemptResult(Outcome.CONTRACT_VIOLATION, "secret_in_output", message, duration_us=_us(began))
         return AttemptResult(Outcome.SUCCEEDED, output=output, duration_us=_us(began))
 
     def _failed(self, error: Exception, began: int) -> AttemptResult:
@@ -225,6 +236,8 @@ class InlineContext:
             raise ValueError(f"save takes a file below ctx.scratch, not {path}")
         if self._around.on_artifact is None:
             raise OSError("this server keeps no artifacts")
+        if Redactor(self._secrets.values()).finds_in_file(path):
+            raise OSError(f"the artifact was not kept: {LEAKING_FILE}")
         return self._around.on_artifact(path, media_type)
 
     def idempotency_key(self, target: str) -> str:

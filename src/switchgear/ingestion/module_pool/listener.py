@@ -14,7 +14,7 @@ from typing import Any
 
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.ingestion.module_pool.pipe import Printed
-from switchgear.ingestion.module_pool.redaction import Redactor
+from switchgear.ingestion.module_pool.redaction import LEAKING_FILE, LEAKING_OUTPUT, Redactor
 from switchgear.ingestion.module_pool.values import Call, KeepArtifact, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess
 from switchgear.sdk.host.frames import Frame
@@ -49,18 +49,23 @@ class Listener:
             return {"message": "this server keeps no artifacts"}
         try:
             loop = asyncio.get_running_loop()
-            blob = await loop.run_in_executor(
-                None, _keep_file, keep, worker.scratch, path, str(order.get("media_type"))
-            )
+            media_type = str(order.get("media_type"))
+            blob = await loop.run_in_executor(None, self._keep_file, keep, worker.scratch, path, media_type)
         except OSError as error:
             return {"message": error.strerror or type(error).__name__}
         return {"blob": blob.model_dump(mode="json")}
 
+    def _keep_file(self, keep: KeepArtifact, scratch: Path, path: Path, media_type: str) -> Blob:
+        if not path.resolve().is_relative_to(scratch.resolve()) or not path.is_file():
+            raise OSError(errno.EPERM, "the file is outside the scratch folder")
+        if self.redactor.finds_in_file(path):
+            raise OSError(errno.EPERM, LEAKING_FILE)
+        return keep(path, media_type)
+
     def checked(self, result: AttemptResult) -> AttemptResult:
         """Keep resolved secrets out of what leaves the pool."""
         if isinstance(result.output, bytes) and self.redactor.finds_in(result.output):
-            message = "The output holds a secret of the module's settings; it was dropped."
-            return AttemptResult(Outcome.CONTRACT_VIOLATION, "secret_in_output", message)
+            return AttemptResult(Outcome.CONTRACT_VIOLATION, "secret_in_output", LEAKING_OUTPUT)
         if result.message or result.facts:
             return replace(result, message=self.redactor.text(result.message), facts=self.redactor.plain(result.facts))
         return result
@@ -75,9 +80,3 @@ class Listener:
         text, was_cut = printed.take()
         if text:
             self.log("info", "module.printed", call, text=self.redactor.text(text), was_cut=was_cut)
-
-
-def _keep_file(keep: KeepArtifact, scratch: Path, path: Path, media_type: str) -> Blob:
-    if not path.resolve().is_relative_to(scratch.resolve()) or not path.is_file():
-        raise OSError(errno.EPERM, "the file is outside the scratch folder")
-    return keep(path, media_type)

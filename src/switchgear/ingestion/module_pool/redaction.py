@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from switchgear.domain.errors import Code
@@ -17,6 +18,10 @@ from switchgear.sdk.host.context import secret_fix
 #: Shorter values would be found by chance.
 _SHORTEST: Final = 6
 _MASK: Final = "[secret]"
+_PIECE: Final = 2**20
+#: What is said of an output and of a saved file.
+LEAKING_OUTPUT: Final = "The output holds a secret of the module's settings; it was dropped."
+LEAKING_FILE: Final = "the file holds a secret of the module's settings"
 
 
 def references(settings: Any, pointers: Iterable[str]) -> list[str]:
@@ -86,6 +91,19 @@ class Redactor:
     def finds_in(self, data: bytes) -> bool:
         """Whether a secret is part of *data*."""
         return any(word in data for word in self._bytes)
+
+    def finds_in_file(self, path: Path) -> bool:
+        """Whether a secret is part of a file; it is read in pieces, each with the end of the one before."""
+        if not self._bytes:
+            return False
+        longest = max(map(len, self._bytes))
+        with path.open("rb") as file:
+            piece = b""
+            while more := file.read(_PIECE):
+                piece = piece[-longest:] + more
+                if self.finds_in(piece):
+                    return True
+        return False
 
 
 def _forms(value: str) -> set[str]:
