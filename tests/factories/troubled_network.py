@@ -40,14 +40,17 @@ class TroubledNetwork:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until an end closes."""
-        there, back = await asyncio.open_unix_connection(self.socket_path)
-        ends = {writer, back}
-        self._ends |= ends
+        ends = {writer}
         with contextlib.suppress(asyncio.CancelledError):  # the loop ends
+            there, back = await asyncio.open_unix_connection(self.socket_path)
+            ends.add(back)
+            self._ends |= ends
             await asyncio.gather(self._carry(reader, back), self._carry(there, writer))
         self._ends -= ends
         for end in ends:
             end.transport.abort()
+            with contextlib.suppress(OSError):
+                await end.wait_closed()
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
