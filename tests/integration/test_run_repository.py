@@ -246,6 +246,15 @@ async def test_a_parked_run_has_not_ended(room: Room) -> None:
     assert (await room.repository.counts()).parked_by_code == {"parked.review": 1}
 
 
+async def test_a_run_on_hold_that_was_repeated_as_a_new_one_waits_for_nobody(room: Room) -> None:
+    await room.submit()
+    claim = await room.held()
+    why = Why(Code.PARKED_NOTHING_AVAILABLE, "Nobody could do it.")
+    await room.repository.end(claim, status=RunStatus.PARKED, why=why, stage_id="extract")
+    await room.repository.add_run(claim.document_id, "olga", retry_of=claim.run_id)
+    assert (await room.repository.counts()).parked_by_code == {}
+
+
 async def test_a_checkpoint_says_that_a_person_wants_it_cancelled(room: Room) -> None:
     await room.submit()
     claim = await room.held()

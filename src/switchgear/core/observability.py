@@ -327,6 +327,8 @@ class Metrics:
         self._configuration_info = gauge("configuration_info", "Active configuration.", "version", "digest")
         self._generation = gauge("configuration_generation", "Generation wanted and loaded.", "kind")
         self._runs = gauge("runs", "Runs by status.", "status")
-        self._parked = gauge("runs_parked", "Runs on hold by reason.", "code")
+        self._parked = gauge(
+            "runs_parked", "Runs on hold by reason, but for those that were repeated as a new run.", "code"
+        )
         self._queue_age = gauge("queue_oldest_age_seconds", "Wait of the oldest queued run, in seconds.", "queue")
         self._disk_free = gauge("disk_free_bytes", "Free bytes where HOME is.")

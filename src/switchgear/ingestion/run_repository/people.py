@@ -8,7 +8,7 @@ from typing import Any, Final
 from switchgear.core.database import Refused, Statement
 from switchgear.domain.run import RunEvent, RunStatus, RunTransitionRefused, before, transition
 from switchgear.ingestion.run_repository.base import to_json
-from switchgear.ingestion.run_repository.reading import RUN_COLUMNS, Reading, run_of
+from switchgear.ingestion.run_repository.reading import REPEATED, RUN_COLUMNS, Reading, run_of
 from switchgear.ingestion.run_repository.records import RetryFilter, RunFilter, RunRow
 
 
@@ -47,11 +47,10 @@ _WANTED: Final = {
     "until": "r.accepted_at < :until",
     "after": "r.id > :after",
 }
-#: Whoever was repeated as a new run is done with.
 _RETRYABLE: Final = f"""
 SELECT {RUN_COLUMNS} FROM runs r JOIN documents d ON d.id = r.document_id
 WHERE r.status IN ({_statuses(RunEvent.RETRY)})
-    AND NOT EXISTS (SELECT 1 FROM runs n WHERE n.document_id = r.document_id AND n.retry_of = r.id)"""  # noqa: S608
+    AND NOT {REPEATED}"""  # noqa: S608 - only constants
 _FORGET_OUTPUT: Final = "DELETE FROM stage_outputs WHERE run_id = :run AND stage_id = :stage"
 
 

@@ -21,6 +21,8 @@ from switchgear.ingestion.run_repository.records import (
     StoredOutput,
 )
 
+#: Whoever was repeated as a new run is done with.
+REPEATED: Final = "EXISTS (SELECT 1 FROM runs n WHERE n.document_id = r.document_id AND n.retry_of = r.id)"
 RUN_COLUMNS: Final = """r.id, r.document_id, d.name, r.status, r.degraded, r.configuration_id, r.configuration_version,
     r.pinned_configuration_id, r.fencing_token, r.claimed_by, r.losses, r.stage_id, r.available_at, r.accepted_at,
     r.started_at, r.ended_at, r.running_us, r.cancel_requested, r.retry_of, r.actor, r.identity, r.decision, r.why,
@@ -134,7 +136,7 @@ class Reading(RepositoryPart):
         """Return how many runs stand where, and how long the oldest queued one has waited."""
         statuses = await self._statements.scan("SELECT status, count(*) FROM runs GROUP BY status")
         parked = await self._statements.scan(
-            "SELECT why_code, count(*) FROM runs WHERE status = 'parked' GROUP BY why_code"
+            f"SELECT why_code, count(*) FROM runs r WHERE status = 'parked' AND NOT {REPEATED} GROUP BY why_code"  # noqa: S608
         )
         oldest = await self._statements.scan(
             "SELECT queue, now_us() - min(available_at) FROM runs "

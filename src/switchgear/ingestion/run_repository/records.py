@@ -300,7 +300,10 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Runs by status, parked ones by code, and by queue how long the oldest run that may be claimed has waited."""
+    """Runs by status, parked ones by code, and by queue how long the oldest run that may be claimed has waited.
+
+    What was repeated as a new run is parked still, but no code counts it: it waits for nobody.
+    """
 
     by_status: Mapping[str, int]
     parked_by_code: Mapping[str, int]
