@@ -137,6 +137,13 @@ def test_what_the_xml_states_but_nobody_can_read_is_an_error_although_it_could_b
     assert len(verdict.findings) == 20
 
 
+def test_what_the_xml_contradicts_is_an_error() -> None:
+    path = "/Invoice/LegalMonetaryTotal/PayableAmount[1]"
+    structured = Structured(syntax=Syntax.UBL_INVOICE, fields=sample_invoice(), contradicted=(path,))
+    verdict = ValidateNative().run(sample_invoice(), XML_FILE, structured, None)
+    assert (verdict.status, [found.code for found in verdict.findings]) == ("invalid", ["NAT-XML-CONTRADICTED"])
+
+
 def test_further_e_invoices_in_a_pdf_are_named() -> None:
     structured = Structured(syntax=Syntax.UBL_INVOICE, fields=sample_invoice(), passed_over=("b.xml", "c.xml"))
     [found] = ValidateNative().run(sample_invoice(), XML_FILE, structured, None).findings

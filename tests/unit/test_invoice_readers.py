@@ -326,6 +326,37 @@ def test_a_value_that_is_none_is_left_out_and_listed_never_guessed(day: str, gro
         assert "/Invoice/Note" in found.unmapped
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("<cbc:PayableAmount", '<cbc:PayableAmount currencyID="EUR">9</cbc:PayableAmount><cbc:PayableAmount',
+         "/Invoice/LegalMonetaryTotal/PayableAmount[1]"),
+        ('<cbc:PayableAmount currencyID="EUR"', '<cbc:PayableAmount currencyID="USD"',
+         "/Invoice/LegalMonetaryTotal/PayableAmount"),
+        ("EUR</cbc:DocumentCurrencyCode>",
+         "EUR</cbc:DocumentCurrencyCode><cbc:DocumentCurrencyCode>USD</cbc:DocumentCurrencyCode>",
+         "/Invoice/DocumentCurrencyCode[1]"),
+        ("<cbc:ID>123456XX</cbc:ID>", "<cbc:ID>123456XX</cbc:ID><cbc:ID>B2</cbc:ID>", "/Invoice/ID[1]"),
+        ("</cac:LegalMonetaryTotal>", "</cac:LegalMonetaryTotal><cac:LegalMonetaryTotal><cbc:PayableAmount>9"
+         "</cbc:PayableAmount></cac:LegalMonetaryTotal>", "/Invoice/LegalMonetaryTotal[1]"),
+    ],
+    ids=["amount", "currency of an amount", "currency", "number", "totals"],
+)  # fmt: skip
+def test_what_the_xml_contradicts_is_listed(old: str, new: str, path: str) -> None:
+    source = (DEMO / "xrechnung-ubl.xml").read_text()
+    assert old in source
+    found = ParseEinvoice().run(blob(source.replace(old, new, 1)), xml_kind(Syntax.UBL_INVOICE), FakeContext())
+
+    assert found.contradicted == (path,)
+
+
+def test_the_same_value_twice_and_vat_in_a_second_currency_contradict_nothing() -> None:
+    same = '336.9</cbc:PayableAmount><cbc:PayableAmount currencyID="EUR">336.90</cbc:PayableAmount>'
+    source = (DEMO / "xrechnung-ubl.xml").read_text().replace("336.9</cbc:PayableAmount>", same, 1)
+    for text in (source, UBL.format(day="2024-02-29", gross="55.00")):
+        assert ParseEinvoice().run(blob(text), xml_kind(Syntax.UBL_INVOICE), FakeContext()).contradicted == ()
+
+
 @pytest.mark.parametrize("day", ["2024-02-29", "2024-02-29Z", "2024-02-29+01:00", "2024-02-29T00:00:00"])
 def test_a_day_may_have_a_time_or_a_zone_behind_it(day: str) -> None:
     for parser in (ParseEinvoice(), ParseEuEinvoice()):

@@ -248,6 +248,9 @@ class Structured(Value):
     unreadable: tuple[str, ...] = Field(
         (), description="Paths of XML elements whose text is no number or no calendar day, at most 200"
     )
+    contradicted: tuple[str, ...] = Field(
+        (), description="Paths of XML elements that another one contradicts, or in another currency, at most 200"
+    )
     passed_over: tuple[str, ...] = Field((), description="Names of e-invoices with other numbers in the PDF")
 
 

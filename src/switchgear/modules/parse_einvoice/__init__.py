@@ -48,5 +48,6 @@ class ParseEinvoice(Module):
             fields=fields,
             unmapped=tree.unmapped(),
             unreadable=tree.unreadable(),
+            contradicted=tree.contradicted(fields),
             passed_over=passed_over,
         )

@@ -31,8 +31,8 @@ _MOST_FINDINGS: Final = 20
 class ValidateNative(Module):
     """Runs six layers and says which ones it could not run.
 
-    `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-04, and what the XML states but nobody can read), `sums`
-    (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and the sum of taxable amounts), `dates`, `check_digits` (IBAN and VAT
+    `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-04, and what the XML states but nobody can read, or
+    contradicts), `sums` (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and the sum of taxable amounts), `dates`, `check_digits` (IBAN and VAT
     ids; warnings, samples often invent them) and `page` (the XML's number and totals stand on the page). The first
     five need the invoice alone, or what was read of its XML, and always run. `page` concerns PDF documents with XML:
     it is skipped, and the verdict `incomplete`, when such a document comes without pages or its pages have no words.
@@ -80,12 +80,16 @@ def known_currency(fields: InvoiceFields) -> list[Finding]:
 
 
 def unread(structured: Structured | None) -> list[Finding]:
-    """Errors for what the XML states but is no number or no day, and for invoices that were passed over."""
+    """Errors for what the XML states but is no number or no day, what it contradicts, and invoices passed over."""
     if structured is None:
         return []
     findings = [
         _error("NAT-XML-VALUE", f"The XML has at {path} what is no number or no calendar day.")
         for path in structured.unreadable[:_MOST_FINDINGS]
+    ]
+    findings += [
+        _error("NAT-XML-CONTRADICTED", f"The XML states another value beside {path}, or it in another currency.")
+        for path in structured.contradicted[:_MOST_FINDINGS]
     ]
     if others := structured.passed_over:
         names = ", ".join(name[:80] for name in others[:5])
