@@ -1,5 +1,7 @@
 """`parse-eu-einvoice`: UBL and CII through the library eu-einvoice, alone or in a PDF. Source: INVOICES.md (parse)."""
 
+from typing import Final
+
 from eu_einvoice.parse import parse_cii, parse_ubl
 
 from switchgear.invoice.pdf_files import invoice_xml
@@ -10,11 +12,14 @@ from switchgear.sdk import (
     Blob,
     Context,
     Module,
-    ModuleError,
     NotApplicable,
     Requires,
+    Unavailable,
     module,
 )
+
+#: A document beyond the library says nothing against the module: what counts for the breaker would stop the others too.
+_INSTEAD: Final = "switchgear config set parse=parse-einvoice -m WHY"
 
 
 @module(
@@ -25,7 +30,7 @@ from switchgear.sdk import (
     requires=Requires(packages=("eu-einvoice>=1.0", "lxml>=5.3", "pypdf>=5.1"), memory_mb=384),
 )
 class ParseEuEinvoice(Module):
-    """Reads UBL and CII. ZUGFeRD 1.0 and FatturaPA are beyond the library: the module fails and says so."""
+    """Reads UBL and CII. ZUGFeRD 1.0 and FatturaPA are beyond the library: for them the module is unavailable."""
 
     def run(self, blob: Blob, kind: Kind, ctx: Context) -> Structured:
         """Read the XML, from the PDF's attachment where it is embedded."""
@@ -34,7 +39,7 @@ class ParseEuEinvoice(Module):
         root, passed_over = invoice_xml(blob, kind, ctx.limits)
         syntax = syntax_of(root)
         if syntax not in (Syntax.UBL_INVOICE, Syntax.UBL_CREDIT_NOTE, Syntax.CII):
-            raise ModuleError(f"eu-einvoice reads UBL and CII, not {syntax}; select parse-einvoice for it.")
+            raise Unavailable(f"eu-einvoice reads UBL and CII, not {syntax}.", fix=_INSTEAD)
         model, _notes = parse_cii(root) if syntax is Syntax.CII else parse_ubl(root)
         mapper = Mapper(syntax)
         fields = mapper.fields(model)
