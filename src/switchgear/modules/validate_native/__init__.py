@@ -32,10 +32,11 @@ class ValidateNative(Module):
     """Runs six layers and says which ones it could not run.
 
     `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-04, and what the XML states but nobody can read, or
-    contradicts), `sums` (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and the sum of taxable amounts), `dates`, `check_digits` (IBAN and VAT
-    ids; warnings, samples often invent them) and `page` (the XML's number and totals stand on the page). The first
-    five need the invoice alone, or what was read of its XML, and always run. `page` concerns PDF documents with XML:
-    it is skipped, and the verdict `incomplete`, when such a document comes without pages or its pages have no words.
+    contradicts), `sums` (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and the sum of taxable amounts), `dates`,
+    `check_digits` (IBAN and VAT ids; warnings, samples often invent them) and `page` (the XML's number and totals
+    stand on the page). The first five need the invoice alone, or what was read of its XML, and always run. `page`
+    concerns PDF documents with XML: it is skipped, and the verdict `incomplete`, when such a document comes without
+    pages or its pages have no words.
     For an XML file there is no page to compare with, so nothing is skipped.
 
     The verdict is `invalid` when a finding is an error, else `incomplete` when a layer was skipped, else `valid`.
