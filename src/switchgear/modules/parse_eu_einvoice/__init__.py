@@ -1,7 +1,5 @@
 """`parse-eu-einvoice`: UBL and CII through the library eu-einvoice, alone or in a PDF. Source: INVOICES.md (parse)."""
 
-from typing import Final
-
 from eu_einvoice.parse import parse_cii, parse_ubl
 
 from switchgear.invoice.pdf_files import invoice_xml
@@ -11,15 +9,12 @@ from switchgear.modules.parse_eu_einvoice.mapping import Mapper, leaf_paths
 from switchgear.sdk import (
     Blob,
     Context,
+    InputRejected,
     Module,
     NotApplicable,
     Requires,
-    Unavailable,
     module,
 )
-
-#: A document beyond the library says nothing against the module: what counts for the breaker would stop the others too.
-_INSTEAD: Final = "switchgear config set parse=parse-einvoice -m WHY"
 
 
 @module(
@@ -30,7 +25,7 @@ _INSTEAD: Final = "switchgear config set parse=parse-einvoice -m WHY"
     requires=Requires(packages=("eu-einvoice>=1.0", "lxml>=5.3", "pypdf>=5.1"), memory_mb=384),
 )
 class ParseEuEinvoice(Module):
-    """Reads UBL and CII. ZUGFeRD 1.0 and FatturaPA are beyond the library: for them the module is unavailable."""
+    """Reads UBL and CII. ZUGFeRD 1.0 and FatturaPA are beyond the library: such documents are rejected."""
 
     def run(self, blob: Blob, kind: Kind, ctx: Context) -> Structured:
         """Read the XML, from the PDF's attachment where it is embedded."""
@@ -39,7 +34,8 @@ class ParseEuEinvoice(Module):
         root, passed_over = invoice_xml(blob, kind, ctx.limits)
         syntax = syntax_of(root)
         if syntax not in (Syntax.UBL_INVOICE, Syntax.UBL_CREDIT_NOTE, Syntax.CII):
-            raise Unavailable(f"eu-einvoice reads UBL and CII, not {syntax}.", fix=_INSTEAD)
+            # Nothing against the module: what counts for its breaker would stop the other documents too.
+            raise InputRejected("unsupported", f"eu-einvoice reads UBL and CII, not {syntax}; select parse-einvoice.")
         model, _notes = parse_cii(root) if syntax is Syntax.CII else parse_ubl(root)
         mapper = Mapper(syntax)
         fields = mapper.fields(model)

@@ -3,17 +3,13 @@
 import io
 import zipfile
 import zlib
-from typing import Final
 
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
 from switchgear.invoice.sheet_values import SheetSettings, cells_of, csv_cells, not_intact, sheet_bytes
 from switchgear.invoice.types import Cells, Kind
-from switchgear.sdk import Blob, Context, Module, Requires, Unavailable, module
-
-#: A document beyond the library says nothing against the module: what counts for the breaker would stop the others too.
-_INSTEAD: Final = "switchgear config set tabulate=tabulate-calamine -m WHY"
+from switchgear.sdk import Blob, Context, InputRejected, Module, Requires, module
 
 
 @module(
@@ -35,7 +31,9 @@ class TabulateOpenpyxl(Module):
         if kind.sheet_format == "csv":
             return csv_cells(data, self.settings.max_cells)
         if kind.sheet_format != "xlsx":
-            raise Unavailable(f"openpyxl reads XLSX and CSV, not {kind.sheet_format}.", fix=_INSTEAD)
+            # Nothing against the module: what counts for its breaker would stop the other documents too.
+            told = f"openpyxl reads XLSX and CSV, not {kind.sheet_format}; select tabulate-calamine."
+            raise InputRejected("unsupported", told)
         try:
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
             sheets = ((sheet.title, sheet.iter_rows(values_only=True)) for sheet in book.worksheets)
