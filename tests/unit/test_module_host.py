@@ -1,6 +1,7 @@
 """The child side of a module process, as far as it can be tried without one: frames, documents, context, measures."""
 
 import errno
+import json
 import os
 import signal
 import socket
@@ -9,13 +10,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchgear.sdk import Limits, SecretRef, Unavailable
+from switchgear.sdk import Limits, NeedsReview, SecretRef, Unavailable
 from switchgear.sdk.host import frames, measures, seccomp
 from switchgear.sdk.host.context import MAX_LOG_EVENTS, Document, DocumentReader, WorkerContext, delivery_key
 from switchgear.sdk.host.enclosure import Enclosure, rules
@@ -23,6 +26,11 @@ from switchgear.sdk.host.failures import failure_of
 from switchgear.sdk.host.landlock import CHANGE, READ, READ_DIR
 
 DATA = bytes(range(256)) * 40
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
 
 
 @pytest.fixture
@@ -297,3 +305,18 @@ def test_children_are_found_with_and_without_the_kernels_list() -> None:
 
 def test_an_unknown_process_has_no_children() -> None:
     assert measures.children(2**22 + 1) == []
+
+
+def test_facts_for_a_review_may_be_amounts_and_days() -> None:
+    facts = {"gross": Decimal("10.00"), "due": date(2026, 1, 31), "lines": [{"net": Decimal("1.5")}], "pages": 3}
+    plain = {"gross": "10.00", "due": "2026-01-31", "lines": [{"net": "1.5"}], "pages": 3}
+
+    asked = NeedsReview("Look at this.", facts)
+
+    assert asked.facts == plain
+    assert json.loads(json.dumps(failure_of(asked)))["record"]["fields"] == {"facts": plain}
+
+
+def test_an_error_without_words_is_named_by_its_type() -> None:
+    assert failure_of(Mute())["error"] == "Mute"
+    assert failure_of(Mute())["message"] == ""

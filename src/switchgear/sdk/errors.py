@@ -8,6 +8,7 @@ process border and JSON. Source: DESIGN 5, INTERFACES 4.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -111,11 +112,11 @@ class NeedsReview(ModuleError):
 
     Args:
         reason: One sentence for the person who decides.
-        facts: Plain JSON values that the decision needs.
+        facts: What the decision needs; kept as JSON, so that amounts, days and the like become text.
     """
 
     def __init__(self, reason: str, facts: Mapping[str, Any] | None = None) -> None:
-        super().__init__(reason, facts=dict(facts or {}))
+        super().__init__(reason, facts=json.loads(json.dumps(dict(facts or {}), default=str)))
 
     @property
     def facts(self) -> dict[str, Any]:

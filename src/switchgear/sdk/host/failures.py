@@ -22,11 +22,18 @@ def failure_of(error: BaseException) -> dict[str, Any]:
     """
     if isinstance(error, ModuleError):
         return {"record": error.record()}
-    message = error.message if isinstance(error, SwitchgearError) else str(error)
+    message = error.message if isinstance(error, SwitchgearError) else _words_of(error)
     if isinstance(error, ValidationError):
         message = "; ".join(f"/{'/'.join(map(str, item['loc']))}: {item['message']}" for item in mistakes_of(error))
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     return {"error": type(error).__name__, "message": message[:_LONGEST], "missing": missing}
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an author's __str__; the type alone says more than the end of the process
+        return ""
 
 
 def mistakes_of(error: ValidationError) -> list[dict[str, Any]]:
