@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from switchgear.domain.errors import Code
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.ingestion.module_pool import Call, DocumentFile, ModulePools, ModuleUse, StageValue
 from switchgear.sdk import Requires, StageLimits
-from switchgear.sdk.host import landlock, measures, seccomp, trials
+from switchgear.sdk.host import landlock, measures, namespaces, seccomp, trials
 from switchgear.sdk.values import Frozen
 
 pytestmark = pytest.mark.anyio
@@ -557,6 +558,36 @@ async def test_the_pool_says_its_level_and_that_the_network_is_open(bench: Bench
     await bench.reach("nothing", level="L3", network=True)
 
     assert [pool["level"] for pool in bench.pools.describe()] == ["L2", "L3", "L3, network open"]
+
+
+def test_the_first_process_of_a_namespace_ends_also_when_its_maker_is_gone_before_it_is_ready() -> None:
+    needs("processes_enclosed")
+
+    def keeper_of_a_dead_maker() -> str:
+        measures.adopt_orphans()
+        (told, tell), (gone, say_gone) = os.pipe(), os.pipe()
+        maker = os.fork()
+        if maker == 0:
+            namespaces.enter(namespaces.PROCESSES)
+            ends = os.pipe()
+            keeper = os.fork()
+            if keeper == 0:
+                os.read(gone, 1)
+                namespaces._keep(*ends)
+            os.write(tell, str(keeper).encode())
+            os._exit(0)
+        keeper = int(os.read(told, 20))
+        os.waitpid(maker, 0)
+        os.write(say_gone, b"x")
+        end = time.monotonic() + 10
+        while os.waitpid(keeper, os.WNOHANG) == (0, 0):
+            if time.monotonic() > end:
+                os.kill(keeper, signal.SIGKILL)
+                return "it is still there"
+            time.sleep(0.01)
+        return ""
+
+    assert trials.in_child(keeper_of_a_dead_maker) == ""
 
 
 def test_what_the_kernel_offers_is_brought_about() -> None:

@@ -63,18 +63,19 @@ def start_keeper() -> int:
     reading, writing = os.pipe()
     keeper = os.fork()
     if keeper == 0:
-        _keep(writing)
+        _keep(reading, writing)
     os.close(writing)
     os.read(reading, 1)  # from here on it cannot be left behind
     os.close(reading)
     return keeper
 
 
-def _keep(writing: int) -> None:
+def _keep(reading: int, writing: int) -> None:
     try:
         measures.die_with_parent(0)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries what it inherits
-        os.write(writing, b"x")  # fails when the parent is gone already
+        os.close(reading)  # only its maker may hold that end
+        os.write(writing, b"x")  # fails when the maker is gone already
         os.closerange(0, measures.MAX_OPEN_FILES)
         while True:
             signal.pause()
