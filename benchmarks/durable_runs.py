@@ -27,6 +27,7 @@ from benchmarks.tables import Figure, show  # before the factories: it makes the
 from factories.runs import attempt, output
 from switchgear.bootstrap import Application, build
 from switchgear.core.database import Statement
+from switchgear.core.database.postgres import BY_INDEX
 from switchgear.core.database.sqlite import prepare
 from switchgear.core.database.statements import for_postgres, for_sqlite
 from switchgear.core.logging import configure_logging
@@ -145,7 +146,7 @@ class Bare:
 
     def postgres(self, conninfo: str, runs: int) -> float:
         """Runs a second over one connection."""
-        with psycopg.connect(conninfo, autocommit=True) as connection:
+        with psycopg.connect(conninfo, autocommit=True, options=BY_INDEX) as connection:
             row = None
             begin = time.perf_counter()
             for _ in range(runs + 1):

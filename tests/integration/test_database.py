@@ -10,10 +10,14 @@ import time
 import pytest
 from sqlalchemy import make_url, text
 
-from switchgear.core.database import Database, Statement
+from switchgear.core.database import Database, Refused, Statement
+from switchgear.core.database.postgres_writer import _MOST_PREPARED
 from switchgear.domain.errors import DatabaseUnreachable
+from switchgear.ingestion.run_repository.claiming import SHARED_LOCK
 
 pytestmark = pytest.mark.anyio
+
+_LATE = Statement("INSERT INTO admission (pipeline, generation) VALUES ('late', 0)")
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -263,9 +267,8 @@ async def test_parameters_find_their_places_whatever_their_order_and_however_oft
     assert await database.narrow.scan("SELECT version FROM modules WHERE id = :id", {"id": "two"}) == [("3",)]
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 async def test_whoever_is_cancelled_while_a_group_waits_to_begin_finds_it_undone(database_url: str) -> None:
-    if not database_url.startswith("sqlite"):
-        pytest.skip("PostgreSQL has no queue of groups")
     database = Database(database_url)
     await database.start()
     holder = sqlite3.connect(database.url.database or "", isolation_level=None)
@@ -273,8 +276,7 @@ async def test_whoever_is_cancelled_while_a_group_waits_to_begin_finds_it_undone
     first = asyncio.create_task(database.narrow.run(Statement("DELETE FROM workers")))
     while database.narrow._waiting.qsize():  # type: ignore[attr-defined]
         await asyncio.sleep(0.001)
-    forget = Statement("INSERT INTO admission (pipeline, generation) VALUES ('late', 0)")
-    second = asyncio.create_task(database.narrow.run(forget))
+    second = asyncio.create_task(database.narrow.run(_LATE))
     await asyncio.sleep(0.01)
     second.cancel()
     await asyncio.wait({second})
@@ -283,6 +285,81 @@ async def test_whoever_is_cancelled_while_a_group_waits_to_begin_finds_it_undone
     assert await database.narrow.query("SELECT * FROM admission WHERE pipeline = 'late'") == []
     holder.close()
     await database.close()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_whoever_is_cancelled_behind_a_group_that_waits_for_a_lock_finds_it_undone(database: Database) -> None:
+    async with database.transaction(write=True) as holder:
+        await database.lock_switch(holder)
+        first = asyncio.create_task(database.narrow.run(SHARED_LOCK))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(database.narrow.run(_LATE))
+        waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while not await database.narrow.query(waits):
+            await asyncio.sleep(0.001)
+        second.cancel()
+        await asyncio.wait({second})
+    await first
+    assert await database.narrow.query("SELECT * FROM admission WHERE pipeline = 'late'") == []
+
+
+async def test_a_group_that_fails_harms_none_of_those_that_went_along(database: Database) -> None:
+    insert = "INSERT INTO admission (pipeline, generation) VALUES (:name, :number)"
+    never = Statement("UPDATE admission SET generation = 9 WHERE pipeline = 'nobody'", expect=1)
+    right = [Statement(insert, {"name": f"p{number}", "number": number}) for number in range(3)]
+    wrong = Statement(insert, {"name": "refused", "number": 0})
+
+    answers = await asyncio.gather(
+        database.narrow.run(right[0]),
+        database.narrow.run(wrong, never),
+        database.narrow.run(right[1]),
+        database.narrow.run(wrong, wrong),
+        database.narrow.run(right[2]),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(answer, Exception) for answer in answers] == [False, True, False, True, False]
+    assert isinstance(answers[1], Refused)
+    names = await database.narrow.query("SELECT pipeline FROM admission WHERE pipeline <> 'invoice' ORDER BY pipeline")
+    assert names == [("p0",), ("p1",), ("p2",)]
+
+
+async def test_what_a_group_expects_leaves_the_rows_as_they_were_asked_for(database: Database) -> None:
+    insert = "INSERT INTO admission (pipeline, generation) VALUES (:name, 1)"
+    update = "UPDATE admission SET generation = generation + 1 WHERE pipeline = :name"
+
+    made, changed, read = await database.narrow.run(
+        Statement(insert, {"name": "one"}, expect=1),
+        Statement(f"{update} RETURNING pipeline, generation", {"name": "one"}, expect=1, fetch=True),
+        Statement("SELECT generation FROM admission WHERE pipeline = :name", {"name": "one"}, expect=1, fetch=True),
+    )
+
+    assert (made.rows, made.changed) == ([], 1)
+    assert (changed.rows, changed.changed) == ([("one", 2)], 1)
+    assert (read.rows, read.changed) == ([(2,)], 1)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_connection_that_the_server_closed_is_made_anew_before_anything_is_sent(database: Database) -> None:
+    [[own]] = (await database.narrow.run(Statement("SELECT pg_backend_pid()", fetch=True)))[0].rows
+    await database.narrow.query("SELECT pg_terminate_backend(:own, 5000)", {"own": own})
+
+    await database.narrow.run(_LATE)
+
+    assert await database.narrow.query("SELECT count(*) FROM admission WHERE pipeline = 'late'") == [(1,)]
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_more_kinds_of_statements_than_are_kept_prepared_are_prepared_anew(database: Database) -> None:
+    for kind in range(_MOST_PREPARED + 10):
+        [result] = await database.narrow.run(Statement(f"SELECT {kind}", fetch=True))
+        assert result.rows == [(kind,)]
+    for _ in range(_MOST_PREPARED):  # what is undone was prepared all the same
+        with pytest.raises(Refused):
+            await database.narrow.run(Statement("SELECT 1 FROM runs WHERE id = 'nobody'", expect=1))
+    [count] = await database.narrow.run(Statement("SELECT count(*) FROM pg_prepared_statements", fetch=True))
+    [[kept]] = count.rows
+    assert kept <= _MOST_PREPARED + 2
 
 
 async def test_many_rows_are_inserted_like_one_whatever_the_sizes_of_their_numbers(database: Database) -> None:

@@ -67,6 +67,18 @@ async def test_the_first_claim_pins_the_active_version_and_later_claims_keep_it(
     assert (second.first, second.configuration_id, second.configuration_version, second.token) == (False, "cfg_1", 1, 2)
 
 
+async def test_the_oldest_run_is_found_by_an_index_also_when_the_table_grew_a_moment_ago(room: Room) -> None:
+    await asyncio.gather(*(room.submit(f"document {number}") for number in range(4000)))
+    claiming = room.repository.ride("wrk_1", LEASE_S).statements[0]
+    how = "EXPLAIN" if room.database.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
+    [plan] = await room.database.narrow.run(Statement(f"{how} {claiming.sql}", claiming.parameters, fetch=True))
+    words = str(plan.rows)
+    assert "ix_runs_queue" in words
+    assert "Sort" not in words
+    assert "TEMP B-TREE" not in words
+    assert "Seq Scan" not in words
+
+
 async def test_nothing_is_claimed_without_an_active_configuration(database: Database) -> None:
     room = await Room(database).prepare(version=None)
     accepted = await room.submit()

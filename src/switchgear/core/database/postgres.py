@@ -1,25 +1,28 @@
-"""The narrow path on PostgreSQL: a pool of psycopg connections. Source: DESIGN 7."""
+"""The narrow path on PostgreSQL: a writer that commits groups together, and a pool to read. Source: DESIGN 7."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import psycopg
+from psycopg.adapt import AdaptersMap
 from psycopg.rows import tuple_row
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from switchgear.core.database.errors import commit_unanswered, unreachable
-from switchgear.core.database.statements import Parameters, Result, Row, Statement, for_postgres, for_rows, refuse
+from switchgear.core.database.errors import unreachable
+from switchgear.core.database.postgres_writer import PostgresWriter
+from switchgear.core.database.statements import Parameters, Result, Row, Statement, for_postgres
 
-#: Rows that are inserted by one statement.
-_MOST_ROWS: Final = 50
+#: A table that grew since it was analysed looks small to the planner, which then sorts the whole queue for each claim.
+#: What is written here is found by indexes, and a plan made once serves for all values.
+BY_INDEX: Final = "-c enable_sort=off -c enable_seqscan=off -c plan_cache_mode=force_generic_plan"
 
 
 class PostgresNarrow:
-    """A pool of psycopg connections; a group is one transaction."""
+    """A writer, and a pool of psycopg connections to read with."""
 
     dialect = "postgresql"
     boot_id = ""
@@ -29,18 +32,19 @@ class PostgresNarrow:
     ) -> None:
         self._clock = clock
         self._deadline_s = deadline_s
+        options = f"-c statement_timeout={int(deadline_s * 1000)}"
+        self._writer = PostgresWriter(conninfo, f"{options} {BY_INDEX}", _Adapters(), clock, deadline_s)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
             conninfo,
             min_size=1,
             max_size=size,
             open=False,
             timeout=deadline_s,
-            configure=_configure,
             kwargs={
                 "autocommit": True,
                 "row_factory": tuple_row,
                 "connect_timeout": max(1, int(deadline_s)),
-                "options": f"-c statement_timeout={int(deadline_s * 1000)}",
+                "options": options,
             },
         )
 
@@ -52,7 +56,8 @@ class PostgresNarrow:
             raise unreachable(error) from error
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Commit what waits, then close every connection."""
+        await self._writer.close()
         await self._pool.close()
 
     def version(self) -> int | None:
@@ -60,33 +65,15 @@ class PostgresNarrow:
         return None
 
     async def run(self, *statements: Statement) -> list[Result]:
-        """See `Statements.run`: all statements are sent at once, then their answers are read, then it is committed."""
-        is_committing = False
-        try:
-            async with asyncio.timeout(self._deadline_s + 1), self._pool.connection() as connection:
-                try:
-                    async with connection.pipeline() as pipeline:
-                        # Said by hand: the driver's own transaction waits at its begin, and twice at its end.
-                        await connection.execute("BEGIN")
-                        sent = [(statement, await self._send(connection, statement)) for statement in statements]
-                        await _answered(pipeline, sent)
-                        results = [await _result(statement, cursor) for statement, cursor in sent]
-                        is_committing = True
-                        await connection.execute("COMMIT")
-                    return results
-                except BaseException:
-                    if not connection.closed:
-                        await connection.rollback()
-                    raise
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
-            raise (commit_unanswered(error) if is_committing else unreachable(error)) from error
+        """See `Statements.run`."""
+        return await self._writer.run(*statements)
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.query`."""
+        worded = for_postgres(sql, self._clock() if self._clock else None)
         try:
             async with asyncio.timeout(self._deadline_s + 1), self._pool.connection() as connection:
-                statement = Statement(sql, parameters or {}, fetch=True)
-                return (await _result(statement, await self._send(connection, statement))).rows
+                return await (await connection.execute(worded, parameters or {})).fetchall()
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
             raise unreachable(error) from error
 
@@ -94,44 +81,12 @@ class PostgresNarrow:
         """See `Statements.scan`."""
         return await self.query(sql, parameters)
 
-    async def _send(self, connection: psycopg.AsyncConnection[Row], statement: Statement) -> psycopg.AsyncCursor[Row]:
-        now = self._clock() if self._clock else None
-        cursor = connection.cursor()
-        rows = statement.parameters or {}
-        if isinstance(rows, Mapping):
-            await cursor.execute(for_postgres(statement.sql, now), rows)
-            return cursor
-        together = for_rows(statement.sql, len(rows)) if len(rows) <= _MOST_ROWS else None
-        if together is None:
-            await cursor.executemany(for_postgres(statement.sql, now), rows)
-        else:  # the driver sends and prepares each statement by itself, which costs more than a row does
-            numbered = {f"{name}_{number}": value for number, row in enumerate(rows) for name, value in row.items()}
-            await cursor.execute(for_postgres(together, now), numbered)
-        return cursor
 
+class _Adapters:
+    """Every number is sent as the same type: a statement is prepared once for each combination of types."""
 
-async def _configure(connection: psycopg.AsyncConnection[Row]) -> None:
-    """Send every number as the same type: a statement is prepared once for each combination of types."""
-    connection.adapters.register_dumper(int, Int8Dumper)
+    connection: None = None
 
-
-async def _answered(
-    pipeline: psycopg.AsyncPipeline, sent: Sequence[tuple[Statement, psycopg.AsyncCursor[Row]]]
-) -> None:
-    """Wait for every answer; a guard that did not hold comes before what a later statement ran into."""
-    try:
-        await pipeline.sync()
-    except psycopg.Error:
-        for statement, cursor in sent:
-            if cursor.pgresult is None:
-                raise
-            refuse(statement, cursor.rowcount)
-        raise
-
-
-async def _result(statement: Statement, cursor: psycopg.AsyncCursor[Row]) -> Result:
-    rows = await cursor.fetchall() if statement.fetch else []
-    changed = max(cursor.rowcount, len(rows))
-    await cursor.close()
-    refuse(statement, changed)
-    return Result(rows, changed)
+    def __init__(self) -> None:
+        self.adapters = AdaptersMap(psycopg.adapters)
+        self.adapters.register_dumper(int, Int8Dumper)

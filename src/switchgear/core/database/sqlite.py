@@ -8,11 +8,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final
 
-from switchgear.core.database.errors import unknown_outcome, unreachable
+from switchgear.core.database.errors import unreachable
 from switchgear.core.database.statements import (
+    Job,
     Parameters,
     Result,
     Row,
@@ -57,7 +57,7 @@ class SqliteNarrow:
         self._path = path
         self._clock = clock
         self._deadline_s = deadline_s
-        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="database-reader")
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
@@ -93,7 +93,7 @@ class SqliteNarrow:
     async def run(self, *statements: Statement) -> list[Result]:
         """See `Statements.run`."""
         loop = asyncio.get_running_loop()
-        job = _Job(statements, loop.create_future())
+        job = Job(statements, loop.create_future())
         timer = loop.call_later(self._deadline_s, job.give_up)
         self._waiting.put(job)
         try:
@@ -148,7 +148,7 @@ class SqliteNarrow:
         loop.call_soon_threadsafe(_tell, ready, None)
         stop = False
         while not stop:
-            group: list[_Job] = []
+            group: list[Job] = []
             job = self._waiting.get()
             while True:
                 if job is None:
@@ -167,20 +167,6 @@ class SqliteNarrow:
         connection.close()
 
 
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A group that waits. Once its future is done, because nobody waits any more, it does not begin."""
-
-    statements: tuple[Statement, ...]
-    future: asyncio.Future[list[Result]]
-    has_begun: bool = False
-
-    def give_up(self) -> None:
-        """Its time is over."""
-        if not self.future.done():
-            self.future.set_exception(unknown_outcome() if self.has_begun else unreachable(TimeoutError()))
-
-
 def _tell(ready: asyncio.Future[None], error: sqlite3.Error | None) -> None:
     if ready.done():  # whoever waited for the start was cancelled
         return
@@ -190,21 +176,15 @@ def _tell(ready: asyncio.Future[None], error: sqlite3.Error | None) -> None:
         ready.set_exception(error)
 
 
-_Answer = tuple[_Job, list[Result] | BaseException]
+_Answer = tuple[Job, list[Result] | BaseException]
 
 
 def _answer(answers: list[_Answer]) -> None:
     for job, answer in answers:
-        if job.future.done():
-            continue
-        if isinstance(answer, BaseException):
-            job.future.set_exception(answer)
-            job.future.exception()  # seen: whoever asked may be gone, which is no fault to log
-        else:
-            job.future.set_result(answer)
+        job.answer(answer)
 
 
-def _commit_together(connection: sqlite3.Connection, group: list[_Job]) -> list[_Answer]:
+def _commit_together(connection: sqlite3.Connection, group: list[Job]) -> list[_Answer]:
     answers: list[_Answer] = []
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -224,7 +204,7 @@ def _commit_together(connection: sqlite3.Connection, group: list[_Job]) -> list[
     return answers
 
 
-def _in_savepoint(connection: sqlite3.Connection, job: _Job, *, alone: bool) -> list[Result] | BaseException:
+def _in_savepoint(connection: sqlite3.Connection, job: Job, *, alone: bool) -> list[Result] | BaseException:
     """Run one group; alone in its transaction it needs no savepoint, because the transaction is undone instead."""
     if not alone:
         connection.execute("SAVEPOINT one")

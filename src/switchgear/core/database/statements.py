@@ -7,6 +7,7 @@ the machine's boot time, so that a changed wall clock expires no lease). Source:
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from switchgear.core.database.errors import unknown_outcome, unreachable
 from switchgear.domain.errors import DomainError
 
 Parameters = Mapping[str, Any]
@@ -27,6 +29,7 @@ Row = tuple[Any, ...]
 
 _POSTGRES_NOW: Final = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
 _PARAMETER: Final = re.compile(r"(?<![:\w]):([a-z][a-z0-9_]*)")
+_NUMBERED: Final = re.compile(r"\$(\d+)")
 
 
 class Refused(DomainError):
@@ -45,12 +48,14 @@ class Statement:
         parameters: One mapping, or several to run the statement for each.
         expect: Number of rows that must change; another number rolls the group back with `Refused`.
         fetch: Whether rows are wanted (SELECT, RETURNING).
+        is_lock: Whether it takes a lock that the group needs first; groups that go together take it once.
     """
 
     sql: str
     parameters: Parameters | Sequence[Parameters] = ()
     expect: int | None = None
     fetch: bool = False
+    is_lock: bool = False
 
 
 @dataclass(slots=True)
@@ -103,14 +108,40 @@ class Narrow(Statements, Protocol):
         """
 
 
+def refusal(statement: Statement) -> Refused:
+    """For a statement that changed another number of rows than it expects."""
+    sentence = "The stored state has moved on meanwhile; nothing was changed. Read it again."
+    return Refused(sentence, expected=statement.expect)
+
+
 def refuse(statement: Statement, changed: int) -> None:
     """Raise `Refused` when *changed* is not what the statement expects."""
     if statement.expect is not None and changed != statement.expect:
-        raise Refused(
-            "The stored state has moved on meanwhile; nothing was changed. Read it again.",
-            expected=statement.expect,
-            changed=changed,
-        )
+        raise refusal(statement)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A group that waits for a writer. Once its future is done, because nobody waits any more, it does not begin."""
+
+    statements: tuple[Statement, ...]
+    future: asyncio.Future[list[Result]]
+    has_begun: bool = False
+
+    def give_up(self) -> None:
+        """Its time is over."""
+        if not self.future.done():
+            self.future.set_exception(unknown_outcome() if self.has_begun else unreachable(TimeoutError()))
+
+    def answer(self, answer: list[Result] | BaseException) -> None:
+        """Tell whoever waits what came of it."""
+        if self.future.done():
+            return
+        if isinstance(answer, BaseException):
+            self.future.set_exception(answer)
+            self.future.exception()  # seen: whoever asked may be gone, which is no fault to log
+        else:
+            self.future.set_result(answer)
 
 
 def boot_time_us() -> int:
@@ -131,16 +162,18 @@ def machine_boot_id() -> str:
 
 
 @lru_cache(maxsize=1024)
-def for_sqlite(sql: str) -> tuple[str, Callable[[Parameters], tuple[Any, ...]]]:
-    """*sql* with numbers in place of names, and what puts parameters into their order.
-
-    The driver looks each name up for each row, which takes as long as writing the row.
-    """
+def in_places(sql: str, mark: str) -> tuple[str, Callable[[Parameters], tuple[Any, ...]]]:
+    """*sql* with numbered marks in place of names, and what puts parameters into their order."""
     names = list(dict.fromkeys(_PARAMETER.findall(sql)))
-    numbered = _PARAMETER.sub(lambda match: f"?{names.index(match[1]) + 1}", sql)
+    numbered = _PARAMETER.sub(lambda match: f"{mark}{names.index(match[1]) + 1}", sql)
     if len(names) > 1:
         return numbered, itemgetter(*names)
     return numbered, lambda parameters: tuple(parameters[name] for name in names)
+
+
+def for_sqlite(sql: str) -> tuple[str, Callable[[Parameters], tuple[Any, ...]]]:
+    """As `in_places`: the driver looks each name up for each row, which takes as long as writing the row."""
+    return in_places(sql, "?")
 
 
 @lru_cache(maxsize=1024)
@@ -150,21 +183,31 @@ def _translated(sql: str) -> str:
 
 def for_postgres(sql: str, now: int | None = None) -> str:
     """Write *sql* in psycopg's style, with the time as the database knows it, or *now* when a clock was given."""
+    return with_time(_translated(sql), now)
+
+
+def with_time(sql: str, now: int | None) -> str:
+    """Say on PostgreSQL where the time comes from: from the database, or *now* when a clock was given."""
     words = _POSTGRES_NOW if now is None else str(now)
-    return _translated(sql).replace("now_us()", words).replace("lease_us()", words)
+    return sql.replace("now_us()", words).replace("lease_us()", words)
 
 
 @lru_cache(maxsize=256)
 def for_rows(sql: str, rows: int) -> str | None:
-    """*sql*, which inserts one row, for so many; their parameters are named `name_0`, `name_1`, ... None for others."""
-    head, values, rest = sql.partition("VALUES (")
+    """*sql*, which inserts one row, for so many, with $1, $2, ... in their order, row by row. None for others."""
+    numbered, _ = in_places(sql, "$")
+    width = len(set(_PARAMETER.findall(sql)))
+    head, values, rest = numbered.partition("VALUES (")
     if not values:
         return None
     depths = accumulate({"(": 1, ")": -1}.get(character, 0) for character in rest)
     end = next(place for place, depth in enumerate(depths) if depth < 0)
     row, tail = rest[:end], rest[end + 1 :]
-    each = ("(" + _PARAMETER.sub(rf":\g<1>_{number}", row) + ")" for number in range(rows))
-    return f"{head}VALUES {', '.join(each)}{tail}"
+
+    def of_row(number: int) -> str:
+        return "(" + _NUMBERED.sub(lambda match: f"${int(match[1]) + number * width}", row) + ")"
+
+    return f"{head}VALUES {', '.join(map(of_row, range(rows)))}{tail}"
 
 
 class UnitStatements:

@@ -51,7 +51,7 @@ RETURNING id, document_id, configuration_id, configuration_version, fencing_toke
 
 
 #: First claims share the lock that a switch takes alone; a statement of its own, before the one that reads.
-SHARED_LOCK: Final = Statement("SELECT pg_advisory_xact_lock_shared(:key)", {"key": SWITCH_LOCK})
+SHARED_LOCK: Final = Statement("SELECT pg_advisory_xact_lock_shared(:key)", {"key": SWITCH_LOCK}, is_lock=True)
 
 #: One that is not over; whoever ends a run looks for it, so it is cheap.
 _PENDING: Final = """

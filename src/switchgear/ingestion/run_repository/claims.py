@@ -122,7 +122,7 @@ class Claims(Claiming):
             sql = _CHECKPOINT_IDENTITY
             parameters["identity"] = identity
             if self._statements.dialect == "postgresql":  # SQLite has one writer at a time
-                first = [Statement(_IDENTITY_LOCK, {"identity": identity})]
+                first = [Statement(_IDENTITY_LOCK, {"identity": identity}, is_lock=True)]
         held = Statement(sql, parameters, expect=1, fetch=True)
         results = await self._statements.run(*first, held, *_records(claim, attempts, outputs))
         return bool(results[len(first)].rows[0][0])

@@ -17,11 +17,12 @@ from switchgear.ingestion.run_repository.base import CLAIM_ORDER, CLAIMABLE, Rep
 from switchgear.ingestion.run_repository.claiming import SHARED_LOCK, claim_sql, claimed
 from switchgear.ingestion.run_repository.records import ClaimedRun, Ride
 
-#: Job and run are remembered until the transaction ends; both are empty when there is none.
+#: Job and run are remembered until the next one is taken, or the transaction ends; both are empty when there is none.
 _TAKE: Final = f"""
 SELECT set_config('switchgear.job', COALESCE(CAST(id AS TEXT), ''), TRUE),
     set_config('switchgear.run', COALESCE(args->>'run_id', ''), TRUE)
-FROM procrastinate_fetch_job_v2(CAST(:queues AS VARCHAR[]), NULL) WHERE task_name = '{TASK}'"""  # noqa: S608
+FROM (SELECT 1) AS always
+    LEFT JOIN procrastinate_fetch_job_v2(CAST(:queues AS VARCHAR[]), NULL) ON task_name = '{TASK}'"""  # noqa: S608
 _JOB: Final = "CAST(NULLIF(current_setting('switchgear.job', TRUE), '') AS BIGINT)"
 _RUN: Final = "current_setting('switchgear.run', TRUE)"
 #: Nobody waits for somebody who holds the row.
