@@ -288,19 +288,23 @@ async def test_whoever_is_cancelled_while_a_group_waits_to_begin_finds_it_undone
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
-async def test_whoever_is_cancelled_behind_a_group_that_waits_for_a_lock_finds_it_undone(database: Database) -> None:
+async def test_whoever_waits_for_a_lock_holds_up_only_those_who_want_one_and_leaves_undone_what_is_cancelled(
+    database: Database,
+) -> None:
     async with database.transaction(write=True) as holder:
         await database.lock_switch(holder)
         first = asyncio.create_task(database.narrow.run(SHARED_LOCK))
-        await asyncio.sleep(0)
-        second = asyncio.create_task(database.narrow.run(_LATE))
         waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         while not await database.narrow.query(waits):
             await asyncio.sleep(0.001)
+        second = asyncio.create_task(database.narrow.run(SHARED_LOCK, _LATE))
+        await asyncio.sleep(0)
         second.cancel()
         await asyncio.wait({second})
+        await database.narrow.run(Statement("INSERT INTO admission (pipeline, generation) VALUES ('beside', 0)"))
     await first
-    assert await database.narrow.query("SELECT * FROM admission WHERE pipeline = 'late'") == []
+    found = await database.narrow.query("SELECT pipeline FROM admission WHERE pipeline IN ('late', 'beside')")
+    assert found == [("beside",)]
 
 
 async def test_a_group_that_fails_harms_none_of_those_that_went_along(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""The narrow path on PostgreSQL: a writer that commits groups together, and a pool to read. Source: DESIGN 7."""
+"""The narrow path on PostgreSQL: writers that commit groups together, a pool to read. Source: DESIGN 7."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BY_INDEX: Final = "-c enable_sort=off -c enable_seqscan=off -c plan_cache_mode=f
 
 
 class PostgresNarrow:
-    """A writer, and a pool of psycopg connections to read with."""
+    """A writer for groups that begin with a lock, one for all others, and a pool of connections to read with."""
 
     dialect = "postgresql"
     boot_id = ""
@@ -33,7 +33,9 @@ class PostgresNarrow:
         self._clock = clock
         self._deadline_s = deadline_s
         options = f"-c statement_timeout={int(deadline_s * 1000)}"
-        self._writer = PostgresWriter(conninfo, f"{options} {BY_INDEX}", _Adapters(), clock, deadline_s)
+        words = conninfo, f"{options} {BY_INDEX}", _Adapters(), clock, deadline_s
+        self._writer = PostgresWriter(*words)
+        self._locking_writer = PostgresWriter(*words)  # nobody else waits for whoever waits for a lock
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -58,6 +60,7 @@ class PostgresNarrow:
     async def close(self) -> None:
         """Commit what waits, then close every connection."""
         await self._writer.close()
+        await self._locking_writer.close()
         await self._pool.close()
 
     def version(self) -> int | None:
@@ -66,7 +69,8 @@ class PostgresNarrow:
 
     async def run(self, *statements: Statement) -> list[Result]:
         """See `Statements.run`."""
-        return await self._writer.run(*statements)
+        takes_lock = bool(statements) and statements[0].is_lock
+        return await (self._locking_writer if takes_lock else self._writer).run(*statements)
 
     async def query(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.query`."""
