@@ -9,6 +9,7 @@ import pytest
 
 from factories.instance import Instance, problem_of
 from switchgear.core.breaker_service import Admission
+from switchgear.core.configuration_models import Worker
 from switchgear.domain.configuration import sha256_of
 from switchgear.domain.errors import Code
 from switchgear.domain.run import Outcome
@@ -46,6 +47,33 @@ async def test_an_unavailable_module_says_why_and_what_repairs_it(
     assert module["why"]["help"] == f"/problems/{code}"
     if code != "module.import_error":
         assert module["why"]["next_actions"][0]["cli"]
+
+
+async def test_what_a_worker_can_use_is_available_although_the_process_that_is_asked_lacks_it(
+    instance: Instance,
+) -> None:
+    async def status() -> str:
+        return str((await instance.get("/modules/upper-nobinary"))["status"])
+
+    assert "upper-nobinary" in str(await instance.get("/modules?status=unavailable"))
+    await instance.configure(upper="upper-nobinary")
+    await instance.activated("v2", accept_degraded=True)
+    assert (await serving(instance))["upper"] == "fallback"
+    async with instance.application.units() as unit:
+        now = await unit.now_us()
+        worker = Worker(id="wrk_far", host="far", process_id=1, boot_id="b", started_at=now, heartbeat_at=now)
+        worker.unavailable, worker.isolation, worker.queues = {}, {}, []
+        unit.session.add(worker)
+        await unit.commit()
+
+    assert await status() == "available"
+    assert "upper-nobinary" not in str(await instance.get("/modules?status=unavailable"))
+    assert (await serving(instance))["upper"] == "selected"
+
+
+async def serving(instance: Instance) -> dict[str, str]:
+    """Who serves each stage, as the status page says."""
+    return {stage["stage_id"]: stage["serves"] for stage in (await instance.get("/status"))["stages"]}
 
 
 async def test_modules_can_be_filtered_and_paged(instance: Instance) -> None:

@@ -35,7 +35,7 @@ class Present:
     """The present state, as far as hot reads show it.
 
     Attributes:
-        snapshot: What the registry knows.
+        snapshot: What the registry knows, and live workers beside it.
         active: The active configuration, or None.
         generation: Number of switches so far.
         pending: The activation that waits, or None.
@@ -114,7 +114,10 @@ class HotReads:
 
     @staticmethod
     async def _marker(app: Services, snapshot: Snapshot) -> tuple[Any, ...]:
-        state = await admission.read(app.database.narrow, app.settings.pipeline)
+        narrow = app.database.narrow
+        state = await admission.read(narrow, app.settings.pipeline)
+        by_workers = (await app.activations.as_workers_see(narrow, snapshot)).modules
+        other = tuple((name, each.lack) for name, each in by_workers.items() if each is not snapshot.modules[name])
         probes = snapshot.probes.items()
         troubles = tuple(sorted((*key, answer.lack.code if answer.lack else "") for key, answer in probes))
         return (
@@ -122,8 +125,9 @@ class HotReads:
             state.generation,
             state.held_by,
             troubles,
+            other,
             app.breakers.changes,
-            await RunRepository(app.database.narrow, app.settings.pipeline).is_activation_pending(),
+            await RunRepository(narrow, app.settings.pipeline).is_activation_pending(),
         )
 
 
@@ -137,7 +141,8 @@ async def present(app: Services, snapshot: Snapshot | None = None) -> Present:
         active = await unit.configurations.active()
         pending = await unit.activations.pending()
         state = await admission.read(unit.statements, app.settings.pipeline)
-    return Present(snapshot or app.registry.current(), active, state.generation, pending, app.breakers.all())
+        snapshot = await app.activations.as_workers_see(unit.statements, snapshot or app.registry.current())
+    return Present(snapshot, active, state.generation, pending, app.breakers.all())
 
 
 async def hot(
