@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import psycopg
 import pytest
+import structlog
 
 from factories import isolation, plugin
 from factories.server import RunningServer, Start
 from switchgear.core import migrations
 from switchgear.core.database import Database
 from switchgear.core.database.statements import wall_time_us
+from switchgear.core.logging import renew
 
 if TYPE_CHECKING:
     from switchgear.core.unit_of_work import Units
@@ -66,6 +68,16 @@ sys.addaudithook(_only_loopback)
 def anyio_backend() -> str:
     """All asynchronous tests run on asyncio."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Whatever a command of this process did to logs is undone: loggers live longer than tests."""
+    before = structlog.get_config()
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before)
+        renew()
 
 
 @pytest.fixture(scope="session")
