@@ -592,6 +592,22 @@ async def test_many_who_ask_about_the_same_settings_wait_for_one_child(
     assert all(each.mistakes for each in snapshots)
 
 
+async def test_many_who_ask_when_the_last_look_is_old_wait_for_one_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await bench.start()
+    looked: list[str] = []
+
+    def counted(base: ModuleDescription, *more: Any) -> Any:
+        looked.append(base.id)
+        return first_lack(base, *more)
+
+    monkeypatch.setattr(registry, "first_lack", counted)
+    bench.clock.now_us += 10 * SECOND
+    await asyncio.gather(*(made.snapshot() for _ in range(16)))
+    assert sorted(looked) == sorted(set(looked))
+
+
 # --- disabling and the lock ---
 
 

@@ -85,6 +85,7 @@ class ModuleRegistry:
         self._shown: dict[str, ModuleDescription] | None = None
         self._current: Snapshot | None = None
         self._announced: dict[str, State] = {}
+        self._looking = asyncio.Lock()
 
     # --- finding ---
 
@@ -297,9 +298,10 @@ class ModuleRegistry:
             uses: Module ids with settings.
             probe: Without it, modules only say whether they take their settings: asked once, then known.
         """
-        stale = [known for known in self._known.values() if self._clock() - known.checked_us >= FRESH_US]
-        if stale:
-            await self._check(stale)
+        async with self._looking:  # whoever asks meanwhile waits for the same look
+            stale = [known for known in self._known.values() if self._clock() - known.checked_us >= FRESH_US]
+            if stale:
+                await self._check(stale)
         uses = list(uses)
         await self.check_settings(uses)
         asked = {(name, sha256_of(settings)): settings for name, settings in uses if probe and self._is_probed(name)}

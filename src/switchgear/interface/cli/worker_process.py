@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from switchgear.interface.cli.errors import CommandFailed
 from switchgear.interface.cli.output import print_json_line, say, show
-from switchgear.interface.cli.server_process import listen, loop_factory, server_of, url_of
+from switchgear.interface.cli.server_process import listen, loop_factory, server_of, spare_from_collection, url_of
 
 if TYPE_CHECKING:
     from switchgear.bootstrap import Application
@@ -51,6 +51,7 @@ async def _work(settings: Settings, listener: socket.socket | None, *, as_json: 
         try:
             await application.start()
             _introduce(application, None if listener is None else f"{url_of(listener)}/metrics", as_json=as_json)
+            spare_from_collection()
             await stop.wait()
         except SwitchgearError as error:
             raise CommandFailed(str(error)) from error
