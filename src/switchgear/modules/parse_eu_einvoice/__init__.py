@@ -9,8 +9,8 @@ from switchgear.modules.parse_eu_einvoice.mapping import Mapper, leaf_paths
 from switchgear.sdk import (
     Blob,
     Context,
-    InputRejected,
     Module,
+    ModuleError,
     NotApplicable,
     Requires,
     module,
@@ -25,7 +25,7 @@ from switchgear.sdk import (
     requires=Requires(packages=("eu-einvoice>=1.0", "lxml>=5.3", "pypdf>=5.1"), memory_mb=384),
 )
 class ParseEuEinvoice(Module):
-    """Reads UBL and CII. ZUGFeRD 1.0 and FatturaPA are beyond the library: such documents are rejected."""
+    """Reads UBL and CII. ZUGFeRD 1.0 and FatturaPA are beyond the library: the module fails and says so."""
 
     def run(self, blob: Blob, kind: Kind, ctx: Context) -> Structured:
         """Read the XML, from the PDF's attachment where it is embedded."""
@@ -34,8 +34,7 @@ class ParseEuEinvoice(Module):
         root, passed_over = invoice_xml(blob, kind, ctx.limits)
         syntax = syntax_of(root)
         if syntax not in (Syntax.UBL_INVOICE, Syntax.UBL_CREDIT_NOTE, Syntax.CII):
-            # Nothing against the module: what counts for its breaker would stop the other documents too.
-            raise InputRejected("unsupported", f"eu-einvoice reads UBL and CII, not {syntax}; select parse-einvoice.")
+            raise ModuleError(f"eu-einvoice reads UBL and CII, not {syntax}; select parse-einvoice for it.")
         model, _notes = parse_cii(root) if syntax is Syntax.CII else parse_ubl(root)
         mapper = Mapper(syntax)
         fields = mapper.fields(model)
