@@ -7,6 +7,7 @@ may reach a host other than this one.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import fcntl
 import itertools
 import os
@@ -16,15 +17,17 @@ import sys
 import tempfile
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import coverage
 import hypothesis
 import psycopg
 import pytest
 import structlog
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from factories import isolation, plugin
 from factories.server import RunningServer, Start
@@ -50,6 +53,18 @@ hypothesis.settings.register_profile("ci", max_examples=50, deadline=None, deran
 hypothesis.settings.register_profile("nightly", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+#: What a test logs is shown where it fails. A traceback that shows every variable takes seconds to write.
+structlog.configure(
+    [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+#: Longest that a worker has nothing to do while the others go on, in seconds; longer than any test may take.
+_IDLE_S = 600
+_HERE = Path(__file__).parent
+
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -62,6 +77,33 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_only_loopback)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes by its folder."""
+    for item in items:
+        if item.path.is_relative_to(_HERE / "acceptance"):
+            item.add_marker(pytest.mark.acceptance)
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Count no coverage where it would double the time for nothing, and wait for no worker that nobody speaks to."""
+    faulthandler.cancel_dump_traceback_later()
+    is_counted = item.path.is_relative_to(_HERE / "unit") or item.path.is_relative_to(_HERE / "integration")
+    counting = coverage.Coverage.current()
+    if counting is None or (is_counted and item.get_closest_marker("exhaustive") is None):
+        result = yield
+    else:
+        counting.stop()
+        try:
+            result = yield
+        finally:
+            counting.start()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        faulthandler.dump_traceback_later(_IDLE_S, file=item.config.stash[fault_handler_stderr_fd_key], exit=True)
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,6 @@ from factories.markdown import ROOT, Block, Step, blocks, steps
 from factories.plugin import write_distribution
 from factories.transcript import Transcript
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
-
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-module.md"
 QUICKSTART = ROOT / "specs" / "001-resilient-config" / "quickstart.md"

@@ -23,7 +23,7 @@ from switchgear.domain.audit import AuditAction
 from switchgear.domain.configuration import Status
 from switchgear.domain.ids import new_id
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.anyio, pytest.mark.exhaustive, pytest.mark.timeout(300)]
 
 VERSIONS = 1000
 LIMIT_S = 0.5
