@@ -10,7 +10,7 @@ import time
 import pytest
 from sqlalchemy import make_url, text
 
-from switchgear.core.database import Database, Refused, Statement
+from switchgear.core.database import Database, Refused, Result, Statement
 from switchgear.core.database.postgres_writer import _MOST_PREPARED
 from switchgear.domain.errors import DatabaseUnreachable
 from switchgear.ingestion.run_repository.claiming import SHARED_LOCK
@@ -326,6 +326,24 @@ async def test_a_group_that_fails_harms_none_of_those_that_went_along(database: 
     assert isinstance(answers[1], Refused)
     names = await database.narrow.query("SELECT pipeline FROM admission WHERE pipeline <> 'invoice' ORDER BY pipeline")
     assert names == [("p0",), ("p1",), ("p2",)]
+
+
+async def test_a_group_that_is_tried_again_sees_only_what_it_did_then(database: Database) -> None:
+    await database.narrow.run(Statement("INSERT INTO admission (pipeline, generation) VALUES ('job', 0)"))
+    never = Statement("UPDATE admission SET generation = 9 WHERE pipeline = 'nobody'", expect=1)
+    claim = "UPDATE admission SET generation = 1 WHERE pipeline = 'job' AND generation = 0 RETURNING pipeline"
+
+    first, second, *refused = await asyncio.gather(
+        database.narrow.run(Statement(claim, fetch=True)),
+        database.narrow.run(Statement(claim, fetch=True)),
+        database.narrow.run(Statement(claim, fetch=True), never),
+        database.narrow.run(never),
+        return_exceptions=True,
+    )
+
+    assert all(isinstance(answer, Refused) for answer in refused)
+    assert first == [Result([("job",)], 1)]
+    assert second == [Result([], 0)]
 
 
 async def test_what_a_group_expects_leaves_the_rows_as_they_were_asked_for(database: Database) -> None:

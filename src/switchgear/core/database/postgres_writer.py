@@ -168,6 +168,8 @@ class PostgresWriter:
         """Send everything and read every answer; raises `_Undone`, or what the connection broke with."""
         for group in groups:
             group.job.has_begun = True
+            for sent in group.sent:
+                sent.answers.clear()  # what came back before something failed was undone
         expected = list(self._send_all(line, groups))
         line.pipeline_sync()
         while line.flush():
