@@ -279,6 +279,75 @@ async def test_a_worker_that_lost_its_run_stops_it_and_writes_nothing(room: Room
     assert (run.status, run.claimed_by) == (RunStatus.RUNNING, "x")
 
 
+async def test_a_run_that_was_lost_and_comes_back_to_the_same_worker_costs_it_no_place(
+    room: Room, make_queue: MakeQueue
+) -> None:
+    queue = make_queue(room.repository)
+    accepted = await room.submit()
+    gate, claims = Gate(executing(room)), []
+
+    async def execute(claim: ClaimedRun) -> None:
+        claims.append(claim)
+        await gate(claim)
+
+    async def both_are_busy() -> bool:
+        return gate.most == 2
+
+    async with working(room, queue, execute, concurrency=2, heartbeat_s=LIMIT_S, lease_s=10 * LIMIT_S) as worker:
+        await gate.somebody.wait()
+        await room.repository.hand_back(claims[0])  # as the sweep does when a machine stood still beyond the lease
+        queue.notify()
+        await until(both_are_busy)
+        gate.open.set()
+        await ended(room, accepted.run.id)
+        gate.open.clear()
+        gate.most = 0
+        others = [(await room.submit(name)).run.id for name in ("one", "two")]
+        queue.notify()
+        await until(both_are_busy)
+        assert sorted(worker.held) == sorted(others)
+        gate.open.set()
+        await ended(room, *others)
+
+
+async def test_a_heartbeat_stops_the_older_of_two_claims_on_one_run(room: Room, make_queue: MakeQueue) -> None:
+    queue = make_queue(room.repository)
+    accepted = await room.submit()
+    gate, claims = Gate(executing(room)), []
+
+    async def execute(claim: ClaimedRun) -> None:
+        claims.append(claim)
+        await gate(claim)
+
+    async def only_the_newer_is_at_work() -> bool:
+        return len(claims) == 2 and gate._inside == 1
+
+    async with working(room, queue, execute, concurrency=2, heartbeat_s=0.3):
+        await gate.somebody.wait()
+        await room.repository.hand_back(claims[0])
+        queue.notify()
+        await until(only_the_newer_is_at_work)
+        assert [claim.stop for claim in claims] == [Stop.LOST, None]
+        gate.open.set()
+        await ended(room, accepted.run.id)
+
+
+async def test_whatever_breaks_beside_a_run_costs_the_worker_no_place(room: Room, make_queue: MakeQueue) -> None:
+    class Breaks(RunRepository):
+        async def hand_back(self, *_arguments: Any, **_named: Any) -> RunStatus:
+            raise OSError("no space left on device")
+
+    async def fails_first(claim: ClaimedRun) -> None:
+        if claim.run_id == accepted.run.id:
+            raise RuntimeError("a fault of the engine")
+        await executing(room)(claim)
+
+    repository = Breaks(room.database.narrow, room.repository.pipeline)
+    accepted = await room.submit()
+    async with working(room, make_queue(repository), fails_first, repository=repository, concurrency=1):
+        await ended(room, (await room.submit("other")).run.id)
+
+
 async def test_a_stopping_worker_finishes_within_its_grace(room: Room, make_queue: MakeQueue) -> None:
     queue = make_queue(room.repository)
     accepted = await room.submit()

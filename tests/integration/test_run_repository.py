@@ -282,7 +282,7 @@ async def test_a_heartbeat_renews_what_is_held_and_says_what_is_lost_or_cancelle
     await room.repository.cancel(cancelled.run_id)
     await room.expire(kept)
     beat = await room.repository.heartbeat("wrk_1", [kept, lost, cancelled], LEASE_S)
-    assert beat.lost == {lost.run_id}
+    assert beat.lost == {(lost.run_id, lost.token)}
     assert beat.cancel_requested == {cancelled.run_id}
     assert await room.repository.take_from_lost_workers() == []
 

@@ -80,7 +80,8 @@ class BuiltinWorker:
         self._lease_s = lease_s
         self._heartbeat_s = heartbeat_s
         self._grace_s = grace_s
-        self._held: dict[str, _Held] = {}
+        #: By run and fencing token: a run that this worker lost may come back to it while the first claim winds down.
+        self._held: dict[tuple[str, int], _Held] = {}
         self._idle = asyncio.Lock()
         self._stopping = False
         self._registered: WorkerRow | None = None
@@ -93,7 +94,7 @@ class BuiltinWorker:
     @property
     def held(self) -> tuple[str, ...]:
         """Ids of the runs that it carries now."""
-        return tuple(self._held)
+        return tuple(run_id for run_id, _ in self._held)
 
     async def run_forever(self, stop: asyncio.Event) -> None:
         """Carry runs until *stop* is set; then finish or hand back what is at work, and leave."""
@@ -140,7 +141,7 @@ class BuiltinWorker:
                 continue
             pause_s = _FIRST_PAUSE_S
             if claim is not None:
-                claim = await self._carry(claim)
+                claim = await self._carried(claim)
 
     async def _next(self) -> ClaimedRun | None:
         """The next run; an idle place waits for its turn to look. None when the worker stops."""
@@ -155,6 +156,14 @@ class BuiltinWorker:
                 await self._queue.wait()
         self._queue.notify()  # wakes the next idle place, which has to stop as well
         return None
+
+    async def _carried(self, claim: ClaimedRun) -> ClaimedRun | None:
+        """As `_carry`; whatever breaks beside the run, the place stays. The run goes on when its lease ends."""
+        try:
+            return await self._carry(claim)
+        except Exception:
+            log.exception(EventName.TASK_FAILED, run_id=claim.run_id, worker_id=self.id, task="carry")
+            return None
 
     async def _carry(self, claim: ClaimedRun) -> ClaimedRun | None:
         """Carry a run to its end; returns the next one when that was claimed in the same commit."""
@@ -174,12 +183,12 @@ class BuiltinWorker:
 
         claim.ride = following
         task: asyncio.Task[object] = asyncio.ensure_future(self._executed(claim))
-        self._held[claim.run_id] = (claim, task)
+        self._held[claim.run_id, claim.token] = (claim, task)
         try:
             await asyncio.wait({task})
             await self._look_back(claim, task)
         finally:
-            del self._held[claim.run_id]
+            del self._held[claim.run_id, claim.token]
         if ride is None or ride.is_activation_pending is not False:
             await self._look_for_activation()
         return ride.claim if ride is not None else None
@@ -285,13 +294,13 @@ class BuiltinWorker:
         held = list(self._held.values())
         beat = await self._repository.heartbeat(self.id, [claim for claim, _ in held], self._lease_s)
         for claim, task in held:
-            if claim.run_id in beat.lost:
+            if (claim.run_id, claim.token) in beat.lost:
                 continue
             claim.renewed_at_s = now_s
             if claim.run_id in beat.cancel_requested:
                 claim.cancel_requested = True
                 self._stop(claim, task, Stop.CANCEL)
-        return [(claim, task) for claim, task in held if claim.run_id in beat.lost]
+        return [(claim, task) for claim, task in held if (claim.run_id, claim.token) in beat.lost]
 
     async def _let_go(self, lost: list[_Held]) -> None:
         """Stop what is no longer held, unless it has ended by itself a moment ago."""

@@ -93,11 +93,11 @@ class Claims(Claiming):
         renew = f"""UPDATE runs SET lease_expires_at = lease_us() + :lease,
                 stage_id = COALESCE(CASE id {places} END, stage_id)
             WHERE status = 'running' AND ({pairs})
-            RETURNING id, cancel_requested"""  # noqa: S608 - only names of parameters
+            RETURNING id, fencing_token, cancel_requested"""  # noqa: S608 - only names of parameters
         results = await self._statements.run(alive, Statement(renew, parameters, fetch=True))
-        held = {str(row[0]): bool(row[1]) for row in results[1].rows}
-        lost = frozenset(claim.run_id for claim in claims) - held.keys()
-        return Heartbeat(lost, frozenset(run for run, cancelled in held.items() if cancelled))
+        rows = results[1].rows
+        lost = {(claim.run_id, claim.token) for claim in claims} - {(str(row[0]), int(row[1])) for row in rows}
+        return Heartbeat(frozenset(lost), frozenset(str(row[0]) for row in rows if row[2]))
 
     async def checkpoint(
         self,

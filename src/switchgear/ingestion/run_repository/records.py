@@ -334,9 +334,9 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a heartbeat found: runs that are no longer held, and runs that a person wants cancelled."""
+    """What a heartbeat found: claims that no longer hold, by run and token, and runs that a person wants cancelled."""
 
-    lost: frozenset[str]
+    lost: frozenset[tuple[str, int]]
     cancel_requested: frozenset[str]
 
 
