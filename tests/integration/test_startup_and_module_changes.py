@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete
+from structlog.testing import capture_logs
 
 from factories.core import DEFAULTS, GONE, OPERATOR, PIPELINE, Clock, Core, FakeRuns, running_core
 from switchgear.core.activation_queue import uses_of
@@ -65,6 +66,35 @@ async def test_a_restart_with_missing_modules_starts_and_says_who_serves(core: C
     assert (report["extract"].serves, report["extract"].module_id) == (Serves.FALLBACK, "extract-b")
     assert (report["read"].serves, report["read"].then) == (Serves.NOBODY, Terminal.PARK)
     assert report["deliver"].serves is Serves.NOT_SELECTED
+    assert (await core.service.active()).version == 1
+
+
+async def test_a_restart_logs_each_stage_that_its_selection_does_not_serve_and_whatever_else_validation_finds(
+    core: Core,
+) -> None:
+    core.registry.change("read-a", lack=GONE)
+    core.registry.change("extract-a", deprecated="Use extract-c.")
+    core.registry.change("extract-b", lack=GONE)
+    with capture_logs() as lines:
+        await core.service.start()
+    told = [line for line in lines if line["event"] == "startup.checked"]
+    assert {line["log_level"] for line in told} == {"warning"}
+    assert [(line["stage"], line.get("reason")) for line in told] == [
+        ("read", None),
+        ("extract", "selection.deprecated"),
+        ("extract", "policy.unavailable"),
+    ]
+    assert told[0]["serves"] == "nobody"
+    assert "Use extract-c." in told[1]["summary"]
+    assert told[2]["fix"] == "apt install foo"
+
+
+async def test_a_restart_goes_on_with_content_that_does_not_fit_any_more_and_says_so(core: Core) -> None:
+    core.registry.change("extract-a", guarantees=(), editable=True)
+    with capture_logs() as lines:
+        report = {line.stage_id: line for line in await core.service.start()}
+    assert [line["reason"] for line in lines if line["event"] == "startup.checked"] == ["contract.guarantee_missing"]
+    assert report["extract"].selected == "extract-a"
     assert (await core.service.active()).version == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -31,6 +31,15 @@ _SYSTEM_WAIT_S: Final = 300.0
 _ASK_AGAIN_US: Final = 300_000_000
 #: Among so many activations a relock that was refused is looked for.
 _LOOK_BACK: Final = 20
+#: Findings that the line of a stage tells already when its selection does not serve.
+_TOLD: Final = frozenset(
+    {
+        Code.SELECTION_UNAVAILABLE,
+        Code.SELECTION_UNKNOWN_MODULE,
+        Code.SELECTION_MISSING_STAGE,
+        Code.CONFIGURATION_LOCK_STALE,
+    }
+)
 _USABLE: Final = frozenset({ModuleStatus.AVAILABLE, ModuleStatus.DEPRECATED})
 
 
@@ -204,7 +213,7 @@ class Starting(Reading):
         return now < (before.ended_at or now) + _ASK_AGAIN_US and not set(live).isdisjoint(refusers)
 
     async def startup_check(self) -> list[StageAvailability]:
-        """Say for every stage who serves it, with a warning in the log for each that its selection does not serve.
+        """Say for every stage who serves it; in the log only where it is not its selection, and what else is found.
 
         Returns:
             One line per stage, in order; none before the first configuration.
@@ -228,7 +237,29 @@ class Starting(Reading):
                     summary=line.message,
                     fix=line.lack.fix if line.lack is not None else None,
                 )
+        await self._tell_findings(active, snapshot, {line.stage_id for line in report if line.is_degraded})
         return report
+
+    async def _tell_findings(self, active: StoredConfiguration, snapshot: Snapshot, degraded: Collection[str]) -> None:
+        """Say what validation finds in the active version beside that: it was valid once, and modules change."""
+        found = await asyncio.to_thread(
+            validate,
+            active.content,
+            snapshot,
+            purpose=Purpose.STARTUP,
+            lock=active.lock,
+            active=active,
+            settings=self._options,
+        )
+        for finding in (*found.errors, *found.warnings):
+            if finding.stage_id not in degraded or finding.code not in _TOLD:
+                log.warning(
+                    EventName.STARTUP_CHECKED,
+                    stage=finding.stage_id,
+                    reason=str(finding.code),
+                    summary=finding.message,
+                    fix=finding.hint,
+                )
 
     # --- modules ---
 
