@@ -268,6 +268,27 @@ def test_more_selections_than_are_allowed_are_one_finding(registry: FakeRegistry
     assert codes(check(registry, many).errors) == [Code.REQUEST_TOO_LARGE]
 
 
+#: What a body of a mebibyte can hold; each entry costs a search for what was meant.
+NONSENSE: dict[str, Content] = {
+    "limits": Content(tuple(Selection(f"s{n}", "m", limits=dict.fromkeys(map(str, range(50)), 1)) for n in range(99))),
+    "triggers": Content(
+        (READ_A, EXTRACT_A),
+        tuple(FallbackPolicy(f"s{n}", (FallbackStep("m", ("eror",) * 20),) * 20) for n in range(MAX_SELECTIONS)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_of_very_many_findings_the_first_are_told_and_nothing_more_is_looked_at(
+    name: str, registry: FakeRegistry
+) -> None:
+    found = check(registry, NONSENSE[name])
+    assert len(found.errors) == 1001
+    assert (found.errors[0].code, found.errors[0].pointer) == (Code.REQUEST_TOO_LARGE, "")
+    assert "more than 1000 findings" in found.errors[0].message
+    assert not found.is_storable
+
+
 MISFITS: dict[str, dict[str, Any]] = {
     "output": {"output_schema": schema(number="integer", confidence="number")},
     "input": {"inputs": {"pages": replace(EXTRACT.inputs["pages"], schema=schema(text="integer"))}},

@@ -592,6 +592,25 @@ async def test_many_who_ask_about_the_same_settings_wait_for_one_child(
     assert all(each.mistakes for each in snapshots)
 
 
+async def test_a_module_that_content_names_very_often_is_asked_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await picky(bench)
+    started: list[str] = []
+
+    async def counted(command: str, *words: Any, **more: Any) -> Any:
+        started.append(command)
+        return await ask(command, *words, **more)
+
+    monkeypatch.setattr("switchgear.core.module_registry.probes.ask", counted)
+    steps = tuple(FallbackStep("upper-picky", ("error",), {"least": 9, "most": number}) for number in range(9))
+    content = Content((Selection("upper", "upper-picky", {"least": 9}),), (FallbackPolicy("upper", steps),))
+    snapshot = await made.snapshot(uses_of(content), probe=False)
+    assert started == ["settings"]
+    assert uses_of(content) == [("upper-picky", {"least": 9})]
+    assert validate(content, snapshot, purpose=Purpose.CREATE).errors
+
+
 async def test_many_who_ask_when_the_last_look_is_old_wait_for_one_look(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -384,6 +384,14 @@ class ActivationQueue:
 
 
 def uses_of(content: Content) -> list[tuple[str, dict[str, Any]]]:
-    """Return every module that content names, with its settings: what a probe looks at."""
-    selected = [(item.module_id, dict(item.settings)) for item in content.selections]
-    return selected + [(step.module_id, dict(step.settings)) for policy in content.policies for step in policy.chain]
+    """Return every module that content names, with its first settings: what a probe looks at.
+
+    Content that names one again is refused for that; asking about each would start a process for each.
+    """
+    first: dict[str, dict[str, Any]] = {}
+    for item in content.selections:
+        first.setdefault(item.module_id, dict(item.settings))
+    for policy in content.policies:
+        for fallback in policy.chain:
+            first.setdefault(fallback.module_id, dict(fallback.settings))
+    return list(first.items())

@@ -7,6 +7,7 @@ inside the transaction that switches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from switchgear.core.configuration_validation.availability import (
     as_workers_see,
@@ -24,6 +25,7 @@ from switchgear.core.configuration_validation.findings import (
     Findings,
     Purpose,
     Severity,
+    TooManyFindings,
     ValidationOptions,
     content_errors,
 )
@@ -77,20 +79,21 @@ def validate(
         distributions: Module id -> distribution, for modules that were installed once.
 
     Returns:
-        Every finding at once.
+        Every finding at once; of more than a thousand the first ones.
     """
     to = Collector(purpose, settings, accept_degraded)
-    uses = Structure(content, snapshot, to, distributions or {}).check()
-    for use in uses:
-        module = snapshot.modules[use.module_id]
-        if module.stage_id:  # a module that could not be described is unavailable, and nothing else is known of it
-            check_settings(use, module, to, snapshot.mistakes)
-            check_contract(use, module, to)
-            check_deprecation(use, module, to)
-        check_availability(use, content, active.content if active is not None else None, snapshot, to)
-    check_pipeline(snapshot.pipeline, to)
-    if lock is not None:
-        check_lock(lock, uses, snapshot, to)
+    with suppress(TooManyFindings):
+        uses = Structure(content, snapshot, to, distributions or {}).check()
+        for use in uses:
+            module = snapshot.modules[use.module_id]
+            if module.stage_id:  # a module that could not be described is unavailable, and nothing else is known of it
+                check_settings(use, module, to, snapshot.mistakes)
+                check_contract(use, module, to)
+                check_deprecation(use, module, to)
+            check_availability(use, content, active.content if active is not None else None, snapshot, to)
+        check_pipeline(snapshot.pipeline, to)
+        if lock is not None:
+            check_lock(lock, uses, snapshot, to)
     return to.findings()
 
 

@@ -133,6 +133,14 @@ class ValidationOptions:
     secret_exists: Callable[[str], bool] = field(default=_no_secrets_known, compare=False)
 
 
+#: More findings about one configuration help nobody, and finding all that a body may hold takes seconds.
+MOST_FINDINGS: Final = 1000
+
+
+class TooManyFindings(Exception):
+    """The collector takes no more findings, and says so in its first one."""
+
+
 @dataclass(slots=True)
 class Collector:
     """Collects findings and gives each the severity that its row and column say."""
@@ -143,7 +151,15 @@ class Collector:
     found: list[tuple[Severity, Finding]] = field(default_factory=list)
 
     def add(self, kind: Kind, finding: Finding, *, known_before: bool = False) -> None:
-        """Keep a finding; *known_before* says that the active version has the same lack."""
+        """Keep a finding; *known_before* says that the active version has the same lack.
+
+        Raises:
+            TooManyFindings: There are `MOST_FINDINGS` already.
+        """
+        if len(self.found) == MOST_FINDINGS:
+            message = f"There are more than {MOST_FINDINGS} findings; after these nothing was looked at any more."
+            self.found.insert(0, (_E, Finding(Code.REQUEST_TOO_LARGE, "", None, message, "Repair these first.")))
+            raise TooManyFindings
         self.found.append((self._weigh(kind, finding, known_before), finding))
 
     def _weigh(self, kind: Kind, finding: Finding, known_before: bool) -> Severity:
