@@ -199,6 +199,33 @@ async def test_a_breaker_opened_by_hand_stops_a_module_and_everybody_sees_it(ins
     ]
 
 
+async def test_a_stage_that_nobody_serves_offers_the_repair_and_the_way_back(instance: Instance) -> None:
+    async def stop() -> Any:
+        stops = (await instance.get("/status"))["stops"]
+        [found] = [each for each in stops if each["facts"].get("stage_id") == "upper"]
+        return found
+
+    for module_id in ("upper-text", "upper-other"):
+        await instance.request("PATCH", f"/modules/{module_id}", json={"enabled": False}, expect=200)
+    labels = [action["label"] for action in (await stop())["next_actions"]]
+    assert labels == ["Repair it"]  # there is no earlier version
+
+    for module_id in ("upper-text", "upper-other"):
+        await instance.request("PATCH", f"/modules/{module_id}", json={"enabled": True}, expect=200)
+    body = {
+        "base": "active",
+        "selections": [{"stage_id": "upper", "module_id": "upper-inline"}],
+        "fallback_policies": [{"stage_id": "upper", "chain": [], "then": "park"}],
+    }
+    await instance.activated((await instance.post("/configurations", body, expect=201))["id"])
+    await instance.request("PATCH", "/modules/upper-inline", json={"enabled": False}, expect=200)
+    [repair, back] = (await stop())["next_actions"]
+    assert repair["cli"] == "switchgear modules enable upper-inline"
+    assert (back["label"], back["role"], back["cli"]) == ("Go back to v1", "operator", "switchgear config rollback")
+    answer = await instance.request(back["method"], back["path"].removeprefix("/api/v1"), json={}, expect=202)
+    assert (await instance.get(f"/activations/{answer.json()['id']}?wait=30"))["state"] == "applied"
+
+
 async def opened(instance: Instance, settings_digest: str) -> Any:
     """What is shown of the module after a breaker opened by itself."""
     for _ in range(5):

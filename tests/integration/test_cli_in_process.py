@@ -417,6 +417,18 @@ def test_doctor_warns_of_what_a_fallback_covers_and_fails_for_what_stops_work(sw
     assert "upper" in " ".join(switchgear.json("doctor", expect=1)["stops"])
 
 
+def test_status_and_doctor_name_the_way_back_below_a_stage_that_nobody_serves(switchgear: Commands) -> None:
+    switchgear("config", "set", "upper=upper-inline", "upper.fallback=", "upper.then=park", "-m", "Swap", "--activate")
+    switchgear("modules", "disable", "upper-inline", "-m", "Holiday")
+    for command, code in (("status", 0), ("doctor", 1)):
+        lines = switchgear(command, expect=code).splitlines()
+        stuck = next(index for index, line in enumerate(lines) if line.startswith("! Stage upper: no module can serve"))
+        assert lines[stuck + 1 : stuck + 3] == [
+            "  Repair it: switchgear modules enable upper-inline",
+            "  Go back to v1: switchgear config rollback",
+        ]
+
+
 def test_an_unknown_setting_is_one_sentence(switchgear: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWITCHGEAR_WORKRES", "2")
     for words in (("status",), ("serve",), ("migrate",)):

@@ -25,7 +25,7 @@ from switchgear.interface.cli.instance_location import (
     write_server_file,
 )
 from switchgear.interface.cli.output import print_json_line, printable, say, show
-from switchgear.interface.cli.status_page import show_missing, show_stage_rows
+from switchgear.interface.cli.status_page import show_missing, show_problems, show_stage_rows
 
 if TYPE_CHECKING:
     import uvicorn
@@ -251,6 +251,7 @@ async def _introduce(settings: Settings, url: str, *, as_json: bool) -> None:
         if modules:
             show("\nModules that cannot be used:")
             show_missing(modules)
+        show_problems((stop["summary"] for stop in status["stops"] if stop["next_actions"]), status)
     sys.stdout.flush()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from switchgear.interface.cli.activations import blocking_lines, describe
@@ -35,8 +35,7 @@ def show_status(found: Mapping[str, Any], where: str) -> None:
     show_stage_rows(found["stages"])
     for code, count in (found.get("parked") or {}).items():
         show(f"on hold: {count} with {printable(code)}. See `switchgear runs list --status parked`.")
-    for warning in found["warnings"]:
-        show(f"! {printable(warning)}")
+    show_problems(found["warnings"], found)
 
 
 def show_stage_rows(stages: list[dict[str, Any]]) -> None:
@@ -65,6 +64,15 @@ def show_missing(modules: list[dict[str, Any]]) -> None:
             show(f"  {action_line(action)}")
 
 
+def show_problems(problems: Iterable[str], status: Mapping[str, Any] | None) -> None:
+    """Print what needs attention, and below what stops work the commands that help."""
+    ways_out = {printable(stop["summary"]): stop["next_actions"] for stop in (status or {}).get("stops", ())}
+    for problem in map(printable, problems):
+        show(f"! {problem}")
+        for action in ways_out.get(problem, ()):
+            show(f"  {action_line(action)}")
+
+
 def show_doctor(found: Mapping[str, Any]) -> None:
     """Print settings with their origin, readiness, isolation, missing modules, and what needs attention."""
     if found["settings"]:
@@ -87,8 +95,7 @@ def show_doctor(found: Mapping[str, Any]) -> None:
     if found.get("modules"):
         show("\nModules that cannot be used:")
         show_missing(found["modules"])
-    for problem in found["problems"]:
-        show(f"! {printable(problem)}")
+    show_problems(found["problems"], status)
 
 
 def gibibytes(count: int) -> str:

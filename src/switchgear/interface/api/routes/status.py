@@ -10,7 +10,7 @@ from switchgear import __version__
 from switchgear.core.module_registry import Serves, StageAvailability
 from switchgear.domain.access import ALLOWED, Need, Role
 from switchgear.domain.configuration import Terminal
-from switchgear.domain.errors import Code, Why
+from switchgear.domain.errors import Code, NextAction, NotFound, Why, repair
 from switchgear.domain.stage import IsolationReport
 from switchgear.ingestion.run_repository import WorkerRow
 from switchgear.interface.api.dependencies import App, Owner, Reader
@@ -50,7 +50,8 @@ async def status_of(app: Services) -> StatusView:
     workers = await app.runs.live_workers()
     pending = view_of(await app.activations.get(now.pending.id)) if now.pending else None
     degraded = now.active is not None and any(stage.is_degraded for stage in stages)
-    stops = list(_stops(app, now, workers))
+    is_stuck = now.active is not None and any(map(_is_stuck, stages))
+    stops = list(_stops(app, now, workers, await _way_back(app) if is_stuck else ()))
     return StatusView(
         version=__version__,
         pipeline=app.registry.pipeline.name,
@@ -126,7 +127,17 @@ def _is_stuck(stage: StageAvailability) -> bool:
     return stage.serves is Serves.NOBODY and stage.then is not Terminal.SKIP
 
 
-def _stops(app: Services, now: Present, workers: Sequence[WorkerRow]) -> Iterator[Why]:
+async def _way_back(app: Services) -> Sequence[NextAction]:
+    """The rollback for stages that nobody serves; nothing without an earlier version. DESIGN 4"""
+    try:
+        earlier = await app.configurations.get("previous")
+    except NotFound:
+        return ()
+    path = "/api/v1/configurations/previous/rollback"
+    return (NextAction(f"Go back to {earlier.label}", cli="switchgear config rollback", method="POST", path=path),)
+
+
+def _stops(app: Services, now: Present, workers: Sequence[WorkerRow], way_back: Sequence[NextAction]) -> Iterator[Why]:
     """What keeps documents from being taken or finished."""
     if now.active is None:
         summary = "No configuration is active; documents are stored and wait. Create one and activate it."
@@ -134,7 +145,8 @@ def _stops(app: Services, now: Present, workers: Sequence[WorkerRow]) -> Iterato
     else:
         for stage in filter(_is_stuck, now.stages()):
             code = stage.lack.code if stage.lack is not None else Code.SELECTION_MISSING_STAGE
-            yield Why(code, stage.message, {"stage_id": stage.stage_id})
+            actions = (*repair(stage.lack.fix if stage.lack is not None else None), *way_back)
+            yield Why(code, stage.message, {"stage_id": stage.stage_id}, next_actions=actions)
     if not workers:
         yield Why(Code.WAITING_WORKER, "No worker is alive: accepted documents wait. Start `switchgear serve`.")
     else:
