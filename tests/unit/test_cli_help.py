@@ -27,7 +27,7 @@ COMMANDS = {
     "audit": "list tail export verify",
     "tokens": "create list revoke",
 }
-LEFT_OUT = ("modules new", "documents correct", "runs prune")
+LEFT_OUT = ("modules new", "modules check", "modules test", "documents correct", "runs prune")
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

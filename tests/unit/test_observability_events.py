@@ -25,7 +25,7 @@ from switchgear.domain.run import Outcome, RunStatus
 CANARY = "canary-5519-secret"
 WHY = Why(Code.FALLBACK_CRASH, "extract-layout crashed; extract-text served instead.", {"signal": "SEGV"})
 
-#: INTERFACES 6, without the breakers of a later issue.
+#: INTERFACES 6.
 METRICS = {
     "switchgear_runs_total": {"result"},
     "switchgear_run_duration_seconds": set(),
@@ -34,6 +34,7 @@ METRICS = {
     "switchgear_fallbacks_total": {"stage", "from_module", "to_module", "reason"},
     "switchgear_selection_info": {"stage", "module", "module_version"},
     "switchgear_module_available": {"stage", "module"},
+    "switchgear_breaker_transitions_total": {"module", "from_state", "to_state"},
     "switchgear_validations_total": {"outcome"},
     "switchgear_activations_total": {"kind", "mode", "outcome"},
     "switchgear_activation_duration_seconds": {"phase"},
@@ -120,6 +121,7 @@ def record_everything(metrics: Metrics) -> None:
     metrics.record_activation_end(activation(warming_at=1_500_000, draining_at=2_000_000, ended_at=4_000_000))
     metrics.record_availability(stage="extract", module="m", available=False, why=WHY)
     metrics.record_recycled(module="m", reason="crash")
+    metrics.record_breaker(module="m", before="closed", after="open", why="")
     metrics.set_selections([("extract", "m", "1.0")])
     metrics.set_configuration(2, "abc")
     metrics.set_generation(desired=3, applied=2)
