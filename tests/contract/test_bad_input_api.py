@@ -82,6 +82,14 @@ async def test_a_body_that_does_not_fit_is_refused_without_repeating_it(shared: 
     assert CANARY not in response.text
 
 
+async def test_of_very_many_unknown_fields_the_first_are_listed_and_the_others_counted(shared: Instance) -> None:
+    begun = time.monotonic()
+    response = await shared.raw("/configurations", json.dumps({f"x{n}": 0 for n in range(50_000)}).encode())
+    assert time.monotonic() - begun < 10  # ten times what is promised
+    problem = problem_of(response)
+    assert len(problem["errors"]) + problem["more"] == 50_000
+
+
 @pytest.mark.parametrize("value", [False, True, "300", 0, -1, 1e9, [], {}])
 async def test_a_wait_that_is_no_number_of_seconds_is_refused(shared: Instance, value: Any) -> None:
     response = await shared.request("POST", "/configurations/v1/activate", json={"max_wait_s": value}, expect=422)

@@ -227,7 +227,7 @@ def of_validation(error: RequestValidationError) -> Response:
             detail=_detail_of(item),
             hint=_meant(item),
         )
-        for item in found
+        for item in found[:_MAX_ITEMS]  # a body can hold a hundred thousand
     ]
     return problem_answer(
         Code.REQUEST_INVALID,
@@ -235,6 +235,7 @@ def of_validation(error: RequestValidationError) -> Response:
         f"{len(found)} thing{'s' if len(found) != 1 else ''} in the request "
         f"{'do' if len(found) != 1 else 'does'} not fit; each is listed. Nothing was changed.",
         errors=items,
+        more=len(found) - len(items),
     )
 
 
