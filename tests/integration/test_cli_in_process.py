@@ -247,6 +247,16 @@ def test_a_version_shows_its_stages_in_the_order_of_the_pipeline(switchgear: Com
     assert [word for word in shown if word in stages] == stages
 
 
+def test_a_list_that_is_cut_says_that_there_is_more(switchgear: Commands) -> None:
+    for seconds in (1, 2):
+        switchgear("config", "set", f"upper.limits.timeout_s={seconds}", "-m", "More", "--activate")
+    for words in (("config", "list"), ("config", "history"), ("activations", "list"), ("audit", "list")):
+        cut = switchgear.run(*words, "--limit", "2")
+        assert len(cut.stdout.splitlines()) == 1 + 2, words
+        assert "There are more than these 2; --limit shows more." in cut.stderr, words
+        assert "There are more" not in switchgear.run(*words, "--limit", "50").stderr, words
+
+
 def test_a_configuration_goes_out_and_comes_back_as_a_file(switchgear: Commands) -> None:
     switchgear("config", "export", "active", "-o", "out.yaml")
     same = switchgear("config", "create", "out.yaml", "-m", "The same")

@@ -40,7 +40,7 @@ def list_activations(
 ) -> None:
     """List activations and rollbacks, newest first."""
     with connect() as api:
-        activations = api.list("/activations", limit)
+        activations = api.newest("/activations", limit)
     if as_json:
         print_json(activations)
         return

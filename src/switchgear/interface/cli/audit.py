@@ -37,7 +37,7 @@ def list_events(
 ) -> None:
     """List configuration change events, newest first."""
     with connect() as api:
-        events = api.list("/audit", limit, actor=actor, action=action, subject=subject)
+        events = api.newest("/audit", limit, actor=actor, action=action, subject=subject)
     if as_json:
         print_json(events)
         return

@@ -21,6 +21,7 @@ from switchgear.interface.cli.instance_location import (
     live_server,
     require_instance,
 )
+from switchgear.interface.cli.output import first_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -101,6 +102,10 @@ class Api:
             cursor = page.get("next_cursor")
             if not cursor:
                 return
+
+    def newest(self, path: str, limit: int, **parameters: Any) -> list[Any]:
+        """The first *limit* items of a list that begins with the newest; says when there are more."""
+        return first_of(self.items(path, limit + 1, **parameters), limit)
 
     def list(self, path: str, limit: int | None = None, **parameters: Any) -> list[Any]:
         """Up to *limit* items of a list."""

@@ -16,6 +16,7 @@ from switchgear.interface.cli.output import (
     AsJson,
     Message,
     finding_line,
+    first_of,
     moment,
     pairs,
     print_json,
@@ -48,7 +49,7 @@ Unblock = Annotated[bool, typer.Option(help="Although a rollback left this very 
 def list_versions(limit: Limit = 20, as_json: AsJson = False) -> None:
     """List the versions, newest first."""
     with connect() as api:
-        versions = api.list("/configurations", limit)
+        versions = api.newest("/configurations", limit)
     if as_json:
         print_json(versions)
         return
@@ -317,7 +318,7 @@ def _activate(api: Api, verb: str, reference: str, body: dict[str, Any], *, wait
 def history(limit: Limit = 20, as_json: AsJson = False) -> None:
     """Show which version was active when, who changed it, and why; newest first."""
     with connect() as api:
-        applied = [item for item in api.list("/activations", limit * 2) if item["state"] == "applied"][:limit]
+        applied = first_of((item for item in api.items("/activations") if item["state"] == "applied"), limit)
     if as_json:
         print_json(applied)
         return

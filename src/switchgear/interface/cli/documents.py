@@ -37,7 +37,7 @@ def list_documents(
 ) -> None:
     """List documents, newest first."""
     with connect() as api:
-        documents = api.list("/documents", limit)
+        documents = api.newest("/documents", limit)
     if as_json:
         print_json(documents)
         return

@@ -12,9 +12,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Protocol
+from itertools import islice
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import typer
+
+Item = TypeVar("Item")
 
 #: Option of every command.
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
@@ -96,6 +99,14 @@ def say(text: str = "") -> None:
     """Print a line of talk on stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def first_of(items: Iterable[Item], limit: int) -> list[Item]:
+    """The first *limit* of *items*; says when there are more: nothing is cut in silence."""
+    found = list(islice(items, limit + 1))
+    if len(found) > limit:
+        say(f"There are more than these {limit}; --limit shows more.")
+    return found[:limit]
 
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "Nothing yet.") -> None:

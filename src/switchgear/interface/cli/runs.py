@@ -60,7 +60,7 @@ def list_runs(
     """List runs, newest first."""
     wanted = "parked" if status == "on hold" else status
     with connect() as api:
-        runs = api.list("/runs", limit, status=wanted, document_id=document)
+        runs = api.newest("/runs", limit, status=wanted, document_id=document)
     if as_json:
         print_json(runs)
         return
