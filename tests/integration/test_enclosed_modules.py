@@ -487,7 +487,12 @@ async def test_when_the_first_process_of_a_namespace_dies_the_others_go_and_new_
         while any(Path(f"/proc/{pid}").exists() for pid in (keeper, *pool["pids"])):
             await asyncio.sleep(0.01)
 
-    assert (await bench.reach("nothing", level="L3"))[0] == "nothing"
+    # One that was being made while the namespace ended goes with it, and its call crashes.
+    use = ModuleUse("upper-reach", "{}", StageLimits(concurrency=1), level="L3")
+    async with asyncio.timeout(10):
+        while (result := await bench.call(use, "nothing")).outcome is not Outcome.SUCCEEDED:
+            assert result.outcome is Outcome.CRASH
+    assert bench.answer(result)[0] == "nothing"
 
 
 #: A server without the privilege to make namespaces: a process of the same user that gave its rights up.
