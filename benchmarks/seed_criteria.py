@@ -90,6 +90,8 @@ def main(corpus: Path, every: int, stages: list[str]) -> None:
     from factories.server import RunningServer
 
     paths = documents(corpus, every)
+    if not paths:
+        raise SystemExit(f"There are no documents in {corpus}. Name the folder with --corpus.")
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         refusal = longest_refusal(Path(folder))
