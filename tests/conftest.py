@@ -63,6 +63,8 @@ structlog.configure(
 )
 #: Longest that a worker has nothing to do while the others go on, in seconds; longer than any test may take.
 _IDLE_S = 600
+#: What a test may go on beyond its timeout, in seconds: a call that never returns, or a loop, does not hear of it.
+_UNHEARD_S = 60
 _HERE = Path(__file__).parent
 
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
@@ -89,21 +91,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Count no coverage where it would double the time for nothing, and wait for no worker that nobody speaks to."""
-    faulthandler.cancel_dump_traceback_later()
+    """Count no coverage where it would double the time for nothing, and wait for nothing for ever."""
     is_counted = item.path.is_relative_to(_HERE / "unit") or item.path.is_relative_to(_HERE / "integration")
     counting = coverage.Coverage.current()
-    if counting is None or (is_counted and item.get_closest_marker("exhaustive") is None):
-        result = yield
-    else:
+    if counting is not None and is_counted and item.get_closest_marker("exhaustive") is None:
+        counting = None
+    marker = item.get_closest_marker("timeout")
+    limit_s = float(marker.args[0] if marker is not None else item.config.getini("timeout"))
+    _end_after(item, limit_s + _UNHEARD_S)
+    if counting is not None:
         counting.stop()
-        try:
-            result = yield
-        finally:
+    try:
+        return (yield)
+    finally:
+        if counting is not None:
             counting.start()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        faulthandler.dump_traceback_later(_IDLE_S, file=item.config.stash[fault_handler_stderr_fd_key], exit=True)
-    return result
+        faulthandler.cancel_dump_traceback_later()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            _end_after(item, _IDLE_S)
+
+
+def _end_after(item: pytest.Item, seconds: float) -> None:
+    """Print every stack and end this process then: its test fails by name, and other workers go on."""
+    faulthandler.dump_traceback_later(seconds, file=item.config.stash[fault_handler_stderr_fd_key], exit=True)
 
 
 @pytest.fixture(scope="session")
