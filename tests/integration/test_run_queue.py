@@ -114,14 +114,14 @@ class Gate:
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
-        self.entered = 0
+        self.claims: list[ClaimedRun] = []
         self.most = 0
         self._inside = 0
         self.open = asyncio.Event()
         self.somebody = asyncio.Event()
 
     async def __call__(self, claim: ClaimedRun) -> None:
-        self.entered += 1
+        self.claims.append(claim)
         self._inside += 1
         self.most = max(self.most, self._inside)
         self.somebody.set()
@@ -139,13 +139,13 @@ async def test_it_carries_everything_with_no_more_at_a_time_than_told(room: Room
     async with working(room, queue, gate, concurrency=3):
 
         async def three_wait() -> bool:
-            return gate.entered == 3
+            return len(gate.claims) == 3
 
         await until(three_wait)
         gate.open.set()
         await ended(room, *runs)
     assert gate.most == 3
-    assert gate.entered == 20
+    assert len(gate.claims) == 20
 
 
 async def test_a_run_whose_worker_is_killed_between_pick_up_and_claim_is_found_by_others(
@@ -284,18 +284,14 @@ async def test_a_run_that_was_lost_and_comes_back_to_the_same_worker_costs_it_no
 ) -> None:
     queue = make_queue(room.repository)
     accepted = await room.submit()
-    gate, claims = Gate(executing(room)), []
-
-    async def execute(claim: ClaimedRun) -> None:
-        claims.append(claim)
-        await gate(claim)
+    gate = Gate(executing(room))
 
     async def both_are_busy() -> bool:
         return gate.most == 2
 
-    async with working(room, queue, execute, concurrency=2, heartbeat_s=LIMIT_S, lease_s=10 * LIMIT_S) as worker:
+    async with working(room, queue, gate, concurrency=2, heartbeat_s=LIMIT_S, lease_s=10 * LIMIT_S) as worker:
         await gate.somebody.wait()
-        await room.repository.hand_back(claims[0])  # as the sweep does when a machine stood still beyond the lease
+        await room.repository.hand_back(gate.claims[0])  # as the sweep does when a machine stood still beyond the lease
         queue.notify()
         await until(both_are_busy)
         gate.open.set()
@@ -313,21 +309,17 @@ async def test_a_run_that_was_lost_and_comes_back_to_the_same_worker_costs_it_no
 async def test_a_heartbeat_stops_the_older_of_two_claims_on_one_run(room: Room, make_queue: MakeQueue) -> None:
     queue = make_queue(room.repository)
     accepted = await room.submit()
-    gate, claims = Gate(executing(room)), []
-
-    async def execute(claim: ClaimedRun) -> None:
-        claims.append(claim)
-        await gate(claim)
+    gate = Gate(executing(room))
 
     async def only_the_newer_is_at_work() -> bool:
-        return len(claims) == 2 and gate._inside == 1
+        return len(gate.claims) == 2 and gate._inside == 1
 
-    async with working(room, queue, execute, concurrency=2, heartbeat_s=0.3):
+    async with working(room, queue, gate, concurrency=2, heartbeat_s=0.3):
         await gate.somebody.wait()
-        await room.repository.hand_back(claims[0])
+        await room.repository.hand_back(gate.claims[0])
         queue.notify()
         await until(only_the_newer_is_at_work)
-        assert [claim.stop for claim in claims] == [Stop.LOST, None]
+        assert [claim.stop for claim in gate.claims] == [Stop.LOST, None]
         gate.open.set()
         await ended(room, accepted.run.id)
 

@@ -575,34 +575,29 @@ async def test_settings_are_checked_once_until_the_modules_code_changes(
     await made.snapshot([*uses, ("load-text", {"anything": 1})], probe=False)
 
 
-async def test_many_who_ask_about_the_same_settings_wait_for_one_child(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = await picky(bench)
-    started: list[str] = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What children were started for."""
+    commands: list[str] = []
 
     async def counted(command: str, *words: Any, **more: Any) -> Any:
-        started.append(command)
+        commands.append(command)
         return await ask(command, *words, **more)
 
     monkeypatch.setattr("switchgear.core.module_registry.probes.ask", counted)
+    return commands
+
+
+async def test_many_who_ask_about_the_same_settings_wait_for_one_child(bench: Bench, started: list[str]) -> None:
+    made = await picky(bench)
     use = ("upper-picky", {"folder": ".."})
     snapshots = await asyncio.gather(*(made.snapshot([use], probe=False) for _ in range(8)))
     assert started == ["settings"]
     assert all(each.mistakes for each in snapshots)
 
 
-async def test_a_module_that_content_names_very_often_is_asked_once(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_module_that_content_names_very_often_is_asked_once(bench: Bench, started: list[str]) -> None:
     made = await picky(bench)
-    started: list[str] = []
-
-    async def counted(command: str, *words: Any, **more: Any) -> Any:
-        started.append(command)
-        return await ask(command, *words, **more)
-
-    monkeypatch.setattr("switchgear.core.module_registry.probes.ask", counted)
     steps = tuple(FallbackStep("upper-picky", ("error",), {"least": 9, "most": number}) for number in range(9))
     content = Content((Selection("upper", "upper-picky", {"least": 9}),), (FallbackPolicy("upper", steps),))
     snapshot = await made.snapshot(uses_of(content), probe=False)
