@@ -15,6 +15,7 @@ import pytest
 
 from factories import plugin
 from factories.command_line import SWITCHGEAR, CommandLine
+from factories.fleet import WorkerProcess
 from factories.server import RunningServer, Start, until
 
 
@@ -99,6 +100,41 @@ def test_a_server_answers_while_it_still_looks_at_its_modules(start: Start, tmp_
 
     until(server.is_ready)
     assert server.get("/modules/upper-slow")["status"] == "unavailable"
+
+
+#: Writes beside itself what the collector passes over, and what it goes through, when asked.
+_TELLS_ON_COLLECTION = """
+import gc, os, pathlib, signal
+
+def tell(*_):
+    file = pathlib.Path(__file__).with_name(f"collection-{os.getpid()}")
+    file.with_suffix(".new").write_text(f"{gc.get_freeze_count()} {len(gc.get_objects())}")
+    file.with_suffix(".new").rename(file)
+
+signal.signal(signal.SIGUSR1, tell)
+"""
+
+
+def test_the_garbage_collector_passes_over_what_a_process_holds_from_its_start(start: Start, tmp_path: Path) -> None:
+    site = plugin.install(tmp_path / "plugin")
+    (site / "sitecustomize.py").write_text(_TELLS_ON_COLLECTION)
+    server = start(site=site)
+    worker = WorkerProcess(server, "one").start()
+    until(lambda: b"Worker wrk_" in worker.log.read_bytes(), what="the worker")
+    until(lambda: "Switchgear serves at" in (server.home / f"log-{server.port}.txt").read_text(), what="the server")
+    try:
+        for process in (server.process, worker.process):
+            assert process is not None
+            told = site / f"collection-{process.pid}"
+
+            def looked(process: subprocess.Popen[bytes] = process, told: Path = told) -> tuple[int, int] | None:
+                process.send_signal(signal.SIGUSR1)
+                passed_over, gone_through = map(int, told.read_text().split()) if told.exists() else (0, 0)
+                return (passed_over, gone_through) if passed_over > gone_through > 0 else None
+
+            assert until(looked, what="a collector that has little to do")
+    finally:
+        worker.stop()
 
 
 def test_a_server_goes_on_when_nobody_reads_what_it_says(start: Start) -> None:
