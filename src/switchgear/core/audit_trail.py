@@ -43,16 +43,15 @@ class AuditTrail:
     """The trail as one transaction sees it.
 
     Args:
-        session: The transaction's session.
+        session: Gives the transaction's session.
         statements: Plain statements of the same transaction.
         clock: Microseconds UTC.
     """
 
-    def __init__(self, session: AsyncSession, statements: Statements, clock: Callable[[], int]) -> None:
+    def __init__(self, session: Callable[[], AsyncSession], statements: Statements, clock: Callable[[], int]) -> None:
         self._session = session
         self._statements = statements
         self._clock = clock
-        self._dialect = session.get_bind().dialect.name
 
     async def lock(self) -> None:
         """Wait until no other transaction writes to the trail, and keep others from it until this one ends.
@@ -60,10 +59,10 @@ class AuditTrail:
         `append` does it itself; a change that has to look first takes it before it looks. On SQLite writers are alone
         from their first statement on, so any statement will do.
         """
-        if self._dialect == "postgresql":
-            await self._session.execute(_LOCK, {"key": AUDIT_LOCK})
+        if self._statements.dialect == "postgresql":
+            await self._session().execute(_LOCK, {"key": AUDIT_LOCK})
         else:
-            await self._session.execute(_ANY)
+            await self._session().execute(_ANY)
 
     async def append(
         self,
@@ -85,7 +84,7 @@ class AuditTrail:
             before, after: What it was and what it became, plain JSON values without secrets.
             result: `done`, `refused` or `failed`.
         """
-        if self._dialect == "postgresql":
+        if self._statements.dialect == "postgresql":
             await self.lock()
         sequence, previous_hash = await self._end()
         unsealed = AuditEvent(
@@ -167,7 +166,7 @@ class AuditTrail:
         return rows[0] if rows else (0, GENESIS)
 
     async def _events(self, query: Select[Any]) -> Sequence[AuditEvent]:
-        rows = (await self._session.execute(query)).all()
+        rows = (await self._session().execute(query)).all()
         return [AuditEvent(**{**row._mapping, "subjects": tuple(row.subjects)}) for row in rows]
 
     def _conditions(
@@ -192,7 +191,7 @@ class AuditTrail:
 
     def _is_subject(self, subject: str) -> ColumnElement[bool]:
         column = ConfigurationChangeEvent.subjects
-        if self._dialect == "postgresql":
+        if self._statements.dialect == "postgresql":
             return type_coerce(column, JSONB).contains([subject])
         each = func.json_each(column).table_valued("value")
         return exists(select(text("1")).select_from(each).where(each.c.value == subject))

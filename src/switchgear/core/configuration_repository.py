@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Row, Select, bindparam, delete, select, update
@@ -93,16 +94,17 @@ class ConfigurationRepository:
     """Reads and writes configurations.
 
     Args:
-        session: The unit of work's.
+        session: Gives the unit of work's.
         statements: The unit of work's.
         known: Content and lock by configuration id, kept by the process because they never change.
     """
 
-    def __init__(self, session: AsyncSession, statements: Statements, known: dict[str, Unchanging]) -> None:
+    def __init__(
+        self, session: Callable[[], AsyncSession], statements: Statements, known: dict[str, Unchanging]
+    ) -> None:
         self._session = session
         self._statements = statements
         self._known = known
-        self._insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
 
     # --- reading ---
 
@@ -147,7 +149,7 @@ class ConfigurationRepository:
     async def list(self, limit: int, before_version: int | None = None) -> Sequence[ConfigurationSummary]:
         """Return versions, newest first, those before *before_version*."""
         query = _HISTORY if before_version is None else _HISTORY_BEFORE
-        rows = await self._session.execute(query, {"limit": limit, "before": before_version})
+        rows = await self._session().execute(query, {"limit": limit, "before": before_version})
         return [ConfigurationSummary(**_values(row)) for row in rows.all()]
 
     async def once_active(self, limit: int) -> Sequence[StoredConfiguration]:
@@ -161,14 +163,14 @@ class ConfigurationRepository:
     async def other_pipeline(self, pipeline: str) -> str | None:
         """Return the name of another pipeline that configurations here belong to, or None."""
         query = select(_CONFIGURATION.pipeline).where(_CONFIGURATION.pipeline != pipeline).limit(1)
-        return await self._session.scalar(query)
+        return await self._session().scalar(query)
 
     async def _one(self, query: Select[Any], **parameters: Any) -> StoredConfiguration | None:
         found = await self._many(query, **parameters)
         return found[0] if found else None
 
     async def _many(self, query: Select[Any], **parameters: Any) -> Sequence[StoredConfiguration]:
-        rows = (await self._session.execute(query, parameters)).all()
+        rows = (await self._session().execute(query, parameters)).all()
         contents = await self._contents([row.id for row in rows])
         return [
             StoredConfiguration(
@@ -186,7 +188,7 @@ class ConfigurationRepository:
         if missing:
             query = select(_CONFIGURATION).where(_CONFIGURATION.id.in_(missing))
             whole = query.options(selectinload(_CONFIGURATION.selections), selectinload(_CONFIGURATION.policies))
-            fresh = {row.id: _unchanging(row) for row in (await self._session.scalars(whole)).all()}
+            fresh = {row.id: _unchanging(row) for row in (await self._session().scalars(whole)).all()}
             self._known.update(fresh)
             for oldest in list(self._known)[: max(0, len(self._known) - _MOST_KNOWN)]:
                 del self._known[oldest]
@@ -211,14 +213,14 @@ class ConfigurationRepository:
             "created_at": configuration.created_at,
             "activated_at": configuration.activated_at,
             "left_at": configuration.left_at,
-            "findings": [dict(finding) for finding in configuration.findings],
+            "findings": json.dumps([dict(finding) for finding in configuration.findings]),
         }
         selections = [_selection_row(configuration.id, item) for item in configuration.content.selections]
         policies = [row for item in configuration.content.policies for row in _policy_rows(configuration.id, item)]
         await self._statements.run(
-            Statement(_ADD, _stored(values)),
-            *([Statement(_ADD_SELECTION, list(map(_stored, selections)))] if selections else []),
-            *([Statement(_ADD_POLICY, list(map(_stored, policies)))] if policies else []),
+            Statement(_ADD, values),
+            *([Statement(_ADD_SELECTION, selections)] if selections else []),
+            *([Statement(_ADD_POLICY, policies)] if policies else []),
         )
 
     async def set_status(self, configuration_id: str, before: Status, after: Status, **values: Any) -> None:
@@ -228,7 +230,7 @@ class ConfigurationRepository:
             NotFound: There is no such version in that status.
         """
         statement = update(_CONFIGURATION).where(_CONFIGURATION.id == configuration_id, _CONFIGURATION.status == before)
-        result = await self._session.execute(statement.values(status=str(after), **values))
+        result = await self._session().execute(statement.values(status=str(after), **values))
         assert isinstance(result, CursorResult)
         if result.rowcount != 1:
             raise NotFound(f"There is no configuration {configuration_id} that is {before}. Read it again.")
@@ -236,23 +238,24 @@ class ConfigurationRepository:
     async def set_findings(self, configuration_id: str, findings: Iterable[Mapping[str, Any]]) -> None:
         """Keep what validation said last."""
         statement = update(_CONFIGURATION).where(_CONFIGURATION.id == configuration_id)
-        await self._session.execute(statement.values(findings=[dict(finding) for finding in findings]))
+        await self._session().execute(statement.values(findings=[dict(finding) for finding in findings]))
 
     # --- blocked content ---
 
     async def is_blocked(self, digest: str) -> bool:
         """Whether content with this digest was left by a rollback."""
-        return await self._session.get(BlockedDigest, digest, populate_existing=True) is not None
+        return await self._session().get(BlockedDigest, digest, populate_existing=True) is not None
 
     async def block(self, digest: str, activation_id: str, now_us: int) -> bool:
         """Block content; returns whether it was not blocked yet."""
         values = {"digest": digest, "activation_id": activation_id, "blocked_at": now_us}
-        statement = self._insert(BlockedDigest).values(values).on_conflict_do_nothing()
-        return await self._session.scalar(statement.returning(BlockedDigest.digest)) is not None
+        insert = postgresql.insert if self._statements.dialect == "postgresql" else sqlite.insert
+        statement = insert(BlockedDigest).values(values).on_conflict_do_nothing()
+        return await self._session().scalar(statement.returning(BlockedDigest.digest)) is not None
 
     async def unblock(self, digest: str) -> bool:
         """Lift a block; returns whether there was one."""
-        result = await self._session.execute(delete(BlockedDigest).where(BlockedDigest.digest == digest))
+        result = await self._session().execute(delete(BlockedDigest).where(BlockedDigest.digest == digest))
         assert isinstance(result, CursorResult)
         return result.rowcount == 1
 
@@ -263,46 +266,56 @@ _MISSING: Final = {
 }
 
 
-def _stored(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row as it is stored: objects and lists as JSON text."""
-    return {name: _text(value) if isinstance(value, (dict, list)) else value for name, value in row.items()}
+# Rows as they are stored, with objects and lists as JSON text.
 
 
-def _text(value: dict[str, Any] | list[Any]) -> str:
-    return json.dumps(value) if value else "{}" if isinstance(value, dict) else "[]"
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value)) if value else "{}"
 
 
 def _selection_row(configuration_id: str, item: Selection) -> dict[str, Any]:
-    return {"configuration_id": configuration_id, **item.as_json()}
+    return {
+        "configuration_id": configuration_id,
+        "stage_id": item.stage_id,
+        "module_id": item.module_id,
+        "settings": _text(item.settings),
+        "limits": _text(item.limits),
+    }
 
 
 def _policy_rows(configuration_id: str, policy: domain.FallbackPolicy) -> list[dict[str, Any]]:
-    def row(position: int, **values: Any) -> dict[str, Any]:
-        empty: dict[str, Any] = {
+    """A row for each step, and a last one for what holds for the whole policy."""
+    last = {
+        "configuration_id": configuration_id,
+        "stage_id": policy.stage_id,
+        "position": len(policy.chain),
+        "module_id": None,
+        "settings": "{}",
+        "trigger_conditions": "[]",
+        "threshold": None,
+        "terminal_action": str(policy.then) if policy.then is not None else None,
+        "budget_s": policy.budget_s,
+    }
+    steps = [
+        {
             "configuration_id": configuration_id,
             "stage_id": policy.stage_id,
             "position": position,
-            "module_id": None,
-            "settings": {},
-            "trigger_conditions": [],
-            "threshold": None,
+            "module_id": step.module_id,
+            "settings": _text(step.settings),
+            "trigger_conditions": _triggers_text(step.on),
+            "threshold": step.threshold,
             "terminal_action": None,
             "budget_s": None,
         }
-        return empty | values
-
-    steps = [
-        row(
-            position,
-            module_id=step.module_id,
-            settings=dict(step.settings),
-            trigger_conditions=list(step.on),
-            threshold=step.threshold,
-        )
         for position, step in enumerate(policy.chain)
     ]
-    then = str(policy.then) if policy.then is not None else None
-    return [*steps, row(len(policy.chain), terminal_action=then, budget_s=policy.budget_s)]
+    return [*steps, last]
+
+
+@lru_cache(maxsize=256)  # a handful of combinations stands in every version
+def _triggers_text(triggers: tuple[str, ...]) -> str:
+    return json.dumps(triggers)
 
 
 def _values(row: Row[Any]) -> dict[str, Any]:

@@ -37,7 +37,14 @@ class UnitOfWork:
         self._known = known
         self._database = database
         self._clock = clock
-        self.session = AsyncSession(bind=connection, expire_on_commit=False, autoflush=True)
+        self._session: AsyncSession | None = None
+
+    @property
+    def session(self) -> AsyncSession:
+        """The ORM's session of this transaction, made when it is first needed: plain statements do without."""
+        if self._session is None:
+            self._session = AsyncSession(bind=self._connection, expire_on_commit=False, autoflush=True)
+        return self._session
 
     async def now_us(self) -> int:
         """The time in microseconds UTC: on PostgreSQL the database's own, unless a clock was given."""
@@ -54,7 +61,7 @@ class UnitOfWork:
     @cached_property
     def configurations(self) -> ConfigurationRepository:
         """Stored configurations."""
-        return ConfigurationRepository(self.session, self.statements, self._known)
+        return ConfigurationRepository(lambda: self.session, self.statements, self._known)
 
     @cached_property
     def catalogue(self) -> CatalogueRepository:
@@ -74,7 +81,7 @@ class UnitOfWork:
     @cached_property
     def audit(self) -> AuditTrail:
         """The audit trail; appending takes its lock."""
-        return AuditTrail(self.session, self.statements, self._clock)
+        return AuditTrail(lambda: self.session, self.statements, self._clock)
 
     @cached_property
     def access(self) -> AccessRepository:
@@ -87,11 +94,17 @@ class UnitOfWork:
 
     async def commit(self) -> None:
         """Make everything durable."""
-        await self.session.flush()
+        if self._session is not None:
+            await self._session.flush()
         riders = riders_var.get()
         if riders:
             await self.statements.run(*riders)
         await self._database.commit(self._connection)
+
+    async def close(self) -> None:
+        """Let go of what the ORM holds; the transaction is ended by who opened it."""
+        if self._session is not None:
+            await self._session.close()
 
 
 class Units:
@@ -114,4 +127,4 @@ class Units:
             try:
                 yield unit
             finally:
-                await unit.session.close()
+                await unit.close()

@@ -35,8 +35,4 @@ def new_id(
 
 
 def _base32(number: int, characters: int) -> str:
-    digits = []
-    for _ in range(characters):
-        number, digit = divmod(number, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    return "".join([_ALPHABET[number >> place & 31] for place in range(5 * (characters - 1), -1, -5)])

@@ -15,7 +15,7 @@ from switchgear.core.observability import EventName
 from switchgear.core.unit_of_work import UnitOfWork
 from switchgear.domain.access import Actor
 from switchgear.domain.audit import AuditAction
-from switchgear.domain.configuration import Action, Content, Status, StoredConfiguration, lock_digest, transition
+from switchgear.domain.configuration import Action, Content, Lock, Status, StoredConfiguration, lock_digest, transition
 from switchgear.domain.errors import Code
 from switchgear.domain.ids import new_id
 from switchgear.domain.stage import Snapshot
@@ -70,9 +70,10 @@ class Making(Reading):
         snapshot = await self._looked_at(over(origin.content, sent) if origin is not None else sent, probe=False)
         async with self._units() as unit:
             await unit.lock_switch()
-            origin = await self._origin(unit, base) if base is not None else None
+            active = await self._active_now(unit.statements)
+            origin = await self._origin(unit, base, active) if base is not None else None
             whole = over(origin.content, sent) if origin is not None and partial else sent
-            found = await self._check(unit.statements, whole, snapshot)
+            found = await self._check(unit.statements, whole, snapshot, active)
             findings = as_sent(found, whole, sent, origin) if origin is not None and partial else found
             if findings.errors and not (draft and findings.is_storable):
                 await self._refuse_creation(unit, findings, origin, message, by)
@@ -89,10 +90,10 @@ class Making(Reading):
         )
         return replace(created, findings=findings)
 
-    async def _origin(self, unit: UnitOfWork, base: str) -> StoredConfiguration:
+    @staticmethod
+    async def _origin(unit: UnitOfWork, base: str, active: StoredConfiguration | None) -> StoredConfiguration:
         """The base; of the active one what never changes is known already. Raises `NotFound`."""
-        active = await self._active_now(unit.statements) if base == "active" else None
-        return active if active is not None else await unit.configurations.get(base)
+        return active if active is not None and base == "active" else await unit.configurations.get(base)
 
     async def _store(
         self,
@@ -168,7 +169,8 @@ class Making(Reading):
         origin = await self.get(base) if base is not None else None
         whole = over(origin.content, sent) if origin is not None else sent
         snapshot = await self._looked_at(whole, probe=probe)
-        findings = await self._check(self._units.database.narrow, whole, snapshot)
+        narrow = self._units.database.narrow
+        findings = await self._check(narrow, whole, snapshot, await self._active_now(narrow))
         self._count(findings)
         return as_sent(findings, whole, sent, origin) if origin is not None else findings
 
@@ -189,7 +191,8 @@ class Making(Reading):
         async with self._units() as unit:
             await unit.lock_switch()
             stored = await unit.configurations.get(seen.id)
-            findings = await self._check(unit.statements, stored.content, snapshot, stored)
+            active = await self._active_now(unit.statements)
+            findings = await self._check(unit.statements, stored.content, snapshot, active, stored.lock)
             if stored.status in (Status.DRAFT, Status.VALIDATED):
                 await self._decide_draft(unit, stored, findings, by, message)
             await unit.commit()
@@ -218,14 +221,19 @@ class Making(Reading):
         return replace(stored, status=after, findings=findings.stored())
 
     async def _check(
-        self, statements: Statements, content: Content, snapshot: Snapshot, stored: StoredConfiguration | None = None
+        self,
+        statements: Statements,
+        content: Content,
+        snapshot: Snapshot,
+        active: StoredConfiguration | None,
+        lock: Lock | None = None,
     ) -> Findings:
         return validate(
             content,
             await self._queue.as_workers_see(statements, snapshot),
             purpose=Purpose.CREATE,
-            lock=stored.lock if stored is not None else None,
-            active=await self._active_now(statements),
+            lock=lock,
+            active=active,
             settings=self._options,
             distributions=await self._distributions(content, snapshot),
         )

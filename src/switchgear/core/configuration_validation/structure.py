@@ -29,6 +29,7 @@ from switchgear.sdk.pipeline import StageLimits
 
 MAX_CHAIN: Final = 20
 MAX_BUDGET_S: Final = 86_400.0
+_TRIGGERS: Final = frozenset(map(str, TRIGGERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Structure:
     def _selections(self, stages: Mapping[str, StageDescription]) -> Iterator[Use]:
         seen: set[str] = set()
         for index, selection in enumerate(self.content.selections):
-            place = pointer("selections", index)
+            place = f"/selections/{index}"
             stage = self._stage(selection.stage_id, place, stages)
             if selection.stage_id in seen:
                 message = f"{self._named_stage(stage)} is selected twice; a stage has one module."
@@ -129,7 +130,7 @@ class Structure:
     def _policies(self, stages: Mapping[str, StageDescription]) -> Iterator[Use]:
         seen: set[str] = set()
         for index, policy in enumerate(self.content.policies):
-            place = pointer("fallback_policies", index)
+            place = f"/fallback_policies/{index}"
             stage = self._stage(policy.stage_id, place, stages)
             if policy.stage_id in seen:
                 message = f"{self._named_stage(stage)} has two fallback policies."
@@ -138,7 +139,7 @@ class Structure:
             self._ending(policy, place, stage)
             self._chain(policy, place, stage)
             for position, step in enumerate(policy.chain[:MAX_CHAIN]):
-                step_place = place + pointer("chain", position)
+                step_place = f"{place}/chain/{position}"
                 self._triggers(step, step_place, stage)
                 use = self._use(stage, step.module_id, step.settings, step_place, step)
                 if use is not None:
@@ -179,15 +180,14 @@ class Structure:
             path.append(step.module_id)
 
     def _triggers(self, step: FallbackStep, place: str, stage: StageDescription | None) -> None:
-        known = {str(outcome) for outcome in TRIGGERS}
         for position, name in enumerate(step.on):
-            if name not in known:
-                message = f"There is no such trigger.{_meant(name, known)}"
-                hint = f"Triggers are: {listed(known)}."
+            if name not in _TRIGGERS:
+                message = f"There is no such trigger.{_meant(name, _TRIGGERS)}"
+                hint = f"Triggers are: {listed(_TRIGGERS)}."
                 self._content(Code.REQUEST_INVALID, place + pointer("on", position), stage, message, hint)
         if not step.on:
             message = "Without a trigger this module would never be tried."
-            self._content(Code.REQUEST_INVALID, place + "/on", stage, message, f"Triggers are: {listed(known)}.")
+            self._content(Code.REQUEST_INVALID, place + "/on", stage, message, f"Triggers are: {listed(_TRIGGERS)}.")
         self._threshold(step, place, stage)
 
     def _threshold(self, step: FallbackStep, place: str, stage: StageDescription | None) -> None:
@@ -223,7 +223,7 @@ class Structure:
         place: str,
         step: FallbackStep | None = None,
     ) -> Use | None:
-        if len(canonical_json(dict(settings)).encode()) > MAX_SETTINGS_BYTES:
+        if settings and len(canonical_json(dict(settings)).encode()) > MAX_SETTINGS_BYTES:
             message = f"The settings of one module take at most {MAX_SETTINGS_BYTES // 1024} KiB."
             self._content(Code.REQUEST_TOO_LARGE, place + "/settings", stage, message)
             return None
