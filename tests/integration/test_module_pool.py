@@ -450,6 +450,28 @@ async def test_a_fault_is_an_outcome_and_the_next_call_is_good(desk: Desk, fault
     await until(lambda: set(desk.processes()) == _own(desk))
 
 
+# The server's loop is uvloop where it is installed, which says otherwise than asyncio's that a socket is closed.
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"])
+async def test_a_process_that_ends_between_two_of_its_messages_has_its_own_outcome(desk: Desk) -> None:
+    def pids() -> set[int]:
+        return {pid for pool in pools.describe() for pid in pool["pids"]}
+
+    def keep_after_its_end(path: Path, media_type: str) -> Blob:
+        killed = pids()
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        while killed & pids():
+            time.sleep(0.01)
+        return Blob.from_bytes(path.name.encode(), media_type=media_type)
+
+    pools = other_pools(desk, on_artifact=keep_after_its_end)
+    await pools.start()
+    result = await pools.call(desk.use(use_of("upper-lively", limits=StageLimits(concurrency=1))), desk.call("save"))
+    await pools.close()
+
+    assert (result.outcome, result.detail) == (Outcome.CRASH, "signal:KILL"), result
+
+
 def _own(desk: Desk) -> set[int]:
     """Process ids that the pools know: fork servers and workers."""
     pools = desk.pools.describe()

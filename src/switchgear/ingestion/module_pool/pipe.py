@@ -19,6 +19,8 @@ from switchgear.sdk.host.frames import PREFIX, Frame, FrameError, pack, unpack_h
 _CHUNK: Final = 256 * 1024
 #: What a module prints beyond this in one attempt is dropped.
 MAX_PRINTED_BYTES: Final = 64 * 1024
+#: What reading says when the other side is gone; of a socket that was closed here uvloop raises ValueError.
+_GONE: Final = (OSError, ValueError)
 
 
 class BodyTooLarge(Exception):
@@ -97,7 +99,7 @@ class Pipe:
         while len(self._buffer) < length:
             try:
                 data = await self._loop.sock_recv(self._connection, _CHUNK)
-            except OSError:
+            except _GONE:
                 return False
             if not data:
                 return False
@@ -117,7 +119,7 @@ class Pipe:
         while have < length:
             try:
                 count = await self._loop.sock_recv_into(self._connection, view[have:])
-            except OSError:
+            except _GONE:
                 return None
             if not count:
                 return None
