@@ -142,6 +142,7 @@ class Application:
             on_recycled=lambda module, reason: self.metrics.record_recycled(module=module, reason=reason),
             private=(home, settings.artifacts_dir, *settings.database_files, *settings.secrets_dirs),
             results=(home / "out", home / "spool"),
+            open_timeout_s=settings.warm_timeout_s / 2,  # a worker still has the time to say what hangs
         )
 
     def _build_configurations(self, wrap: Wrap) -> None:

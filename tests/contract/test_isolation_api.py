@@ -61,3 +61,18 @@ async def test_what_the_instance_keeps_is_private_wherever_the_settings_put_it(
     private = build(settings, environment=environment).pools.surroundings.private
 
     assert {tmp_path / "home", elsewhere / "data.db", elsewhere / "data.db-wal", tmp_path / "secrets"} <= set(private)
+
+
+async def test_a_module_that_hangs_in_open_is_named_before_the_time_for_warming_is_over(
+    home: Path, environment: Mapping[str, str]
+) -> None:
+    hanging = {"stage_id": "upper", "module_id": "upper-faulty", "settings": {"open": "hang"}}
+    alone = {"stage_id": "upper", "chain": [], "then": "fail"}
+    async with running(settings_for(home, warm_timeout_s=10), environment, with_worker=True) as instance:
+        content = {"base": "active", "selections": [hanging], "fallback_policies": [alone]}
+        made = await instance.post("/configurations", content, expect=201)
+        ended = await instance.activated(made["id"])
+
+    assert ended["state"] == "rejected"
+    assert ended["why"]["code"] == Code.ACTIVATION_WORKER_REFUSED
+    assert "Module upper-faulty: open took more than 5 s." in ended["why"]["summary"]

@@ -136,7 +136,9 @@ class Settings(BaseSettings):
     bootstrap_token: Annotated[SecretStr, AfterValidator(_fits_a_secret)] | None = Field(
         None, description="Secret of an admin token made at the first start."
     )
-    warm_timeout_s: float = Field(60.0, gt=0, le=3600, description="Longest wait for workers to warm, in seconds.")
+    warm_timeout_s: float = Field(
+        60.0, gt=0, le=3600, description="Longest wait for workers to warm, in seconds; a module's `open` gets half."
+    )
     checkpoint_after_ms: int = Field(
         50, ge=0, le=60_000, description="Unsaved work that is committed, in milliseconds; 0 after every stage."
     )
