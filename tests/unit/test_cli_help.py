@@ -81,6 +81,7 @@ def test_an_unknown_option_is_wrong_use(path: tuple[str, ...], capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
+        ("modules breaker upper-text ajar", "'state': must be one of: forced_open, disabled, closed"),
         ("runs retry --since yesterday", "'--since': must be a time, such as 2027-01-31 or 2027-01-31T12:00"),
         ("runs retry --until 2027-31-01", "'--until': must be a time, such as 2027-01-31 or 2027-01-31T12:00"),
         ("runs list --limit many", "'--limit': must be a whole number"),

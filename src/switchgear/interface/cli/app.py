@@ -114,6 +114,10 @@ def _wanted(refusal: BaseException) -> str:
     [first, *_] = refusal.errors(include_input=False, include_url=False)
     if first["type"].startswith("datetime"):
         return "must be a time, such as 2027-01-31 or 2027-01-31T12:00"  # local, unlike those of REST
+    said = str((first.get("ctx") or {}).get("error", ""))
+    _, is_choice, choices = said.partition(" is not one of ")  # the words of typer, with the value before them
+    if is_choice:
+        return f"must be one of: {choices.replace(chr(39), '').rstrip('.')}"
     return wanted_of(first["type"], first.get("ctx")) or "does not fit"
 
 
