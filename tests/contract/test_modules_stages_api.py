@@ -199,6 +199,16 @@ async def test_a_breaker_opened_by_hand_stops_a_module_and_everybody_sees_it(ins
     ]
 
 
+async def test_the_status_says_what_validation_finds_in_the_active_version_by_now(instance: Instance) -> None:
+    async def warnings() -> str:
+        return " ".join((await instance.get("/status"))["warnings"])
+
+    assert "deprecated" not in await warnings()
+    await instance.configure(upper="upper-old")
+    assert (await instance.activated("v2"))["state"] == "applied"
+    assert "Module upper-old is deprecated: Use upper-text." in await warnings()
+
+
 async def test_a_stage_that_nobody_serves_offers_the_repair_and_the_way_back(instance: Instance) -> None:
     async def stop() -> Any:
         stops = (await instance.get("/status"))["stops"]

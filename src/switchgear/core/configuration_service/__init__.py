@@ -13,7 +13,6 @@ from switchgear.core.configuration_service.errors import (
 from switchgear.core.configuration_service.making import Created
 from switchgear.core.configuration_service.reading import Page
 from switchgear.core.configuration_service.service import ConfigurationService
-from switchgear.core.configuration_service.starting import without_stale
 
 __all__ = [
     "ActivationPending",
@@ -28,5 +27,4 @@ __all__ = [
     "Page",
     "PipelineMismatch",
     "active_tag",
-    "without_stale",
 ]

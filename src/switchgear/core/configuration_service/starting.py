@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Final
 
 from switchgear.core.activation_queue import relocked, step, switch, uses_of
 from switchgear.core.configuration_service.content import ordered, portable
 from switchgear.core.configuration_service.errors import PipelineMismatch
 from switchgear.core.configuration_service.reading import Reading
-from switchgear.core.configuration_validation import Findings, Purpose, lock_of, stale_modules, validate
+from switchgear.core.configuration_validation import (
+    Finding,
+    Findings,
+    Purpose,
+    lock_of,
+    stale_modules,
+    validate,
+    without_stale,
+)
 from switchgear.core.logging import get_logger
 from switchgear.core.module_registry import ModuleChange, StageAvailability, startup_report
 from switchgear.core.observability import EventName
@@ -22,7 +29,7 @@ from switchgear.domain.audit import AuditAction
 from switchgear.domain.configuration import Content, Status, StoredConfiguration, content_from_json, lock_digest
 from switchgear.domain.errors import Code, Why
 from switchgear.domain.ids import new_id
-from switchgear.domain.stage import Lack, ModuleStatus, Snapshot
+from switchgear.domain.stage import ModuleStatus, Snapshot
 
 log = get_logger()
 
@@ -223,9 +230,7 @@ class Starting(Reading):
         if active is None:
             log.warning(EventName.STARTUP_CHECKED, summary="No configuration is active; documents wait.")
             return []
-        snapshot = self._registry.current()
-        if self._options.on_module_change == "hold":
-            snapshot = without_stale(active, snapshot)
+        snapshot = self._seen_by(active)
         report = startup_report(active.content, snapshot)
         for line in report:
             if line.is_degraded:
@@ -237,11 +242,36 @@ class Starting(Reading):
                     summary=line.message,
                     fix=line.lack.fix if line.lack is not None else None,
                 )
-        await self._tell_findings(active, snapshot, {line.stage_id for line in report if line.is_degraded})
+        for finding in await self._found_beside(report, active, snapshot):
+            log.warning(
+                EventName.STARTUP_CHECKED,
+                stage=finding.stage_id,
+                reason=str(finding.code),
+                summary=finding.message,
+                fix=finding.hint,
+            )
         return report
 
-    async def _tell_findings(self, active: StoredConfiguration, snapshot: Snapshot, degraded: Collection[str]) -> None:
-        """Say what validation finds in the active version beside that: it was valid once, and modules change."""
+    async def shortcomings(self) -> Sequence[Finding]:
+        """Return what validation finds in the active version now, beside what each stage's line says already.
+
+        It was valid once; but modules change, and secrets and machines do.
+        """
+        active = await self._active_now(self._units.database.narrow)
+        if active is None:
+            return ()
+        snapshot = self._seen_by(active)
+        return await self._found_beside(startup_report(active.content, snapshot), active, snapshot)
+
+    def _seen_by(self, active: StoredConfiguration) -> Snapshot:
+        """What is here for the active version; with `hold` without the modules whose code is not the locked one."""
+        snapshot = self._registry.current()
+        return without_stale(active, snapshot) if self._options.on_module_change == "hold" else snapshot
+
+    async def _found_beside(
+        self, report: Sequence[StageAvailability], active: StoredConfiguration, snapshot: Snapshot
+    ) -> Sequence[Finding]:
+        degraded = {line.stage_id for line in report if line.is_degraded}
         found = await asyncio.to_thread(
             validate,
             active.content,
@@ -251,15 +281,11 @@ class Starting(Reading):
             active=active,
             settings=self._options,
         )
-        for finding in (*found.errors, *found.warnings):
-            if finding.stage_id not in degraded or finding.code not in _TOLD:
-                log.warning(
-                    EventName.STARTUP_CHECKED,
-                    stage=finding.stage_id,
-                    reason=str(finding.code),
-                    summary=finding.message,
-                    fix=finding.hint,
-                )
+        return [
+            finding
+            for finding in (*found.errors, *found.warnings)
+            if finding.stage_id not in degraded or finding.code not in _TOLD
+        ]
 
     # --- modules ---
 
@@ -326,23 +352,6 @@ class Starting(Reading):
         self._metrics.record_availability(
             stage=module.stage_id, module=module.id, available=change.after in _USABLE, why=why
         )
-
-
-def without_stale(active: StoredConfiguration, snapshot: Snapshot) -> Snapshot:
-    """Modules whose code is not the locked one are unavailable to the active version, with `hold` for long."""
-    stale = {
-        name: replace(
-            snapshot.modules[name],
-            lack=Lack(
-                Code.MODULE_VERSION_CHANGED,
-                f"{active.label} was made with {name} {active.lock[name].version}; other code is installed now. Make "
-                "a version from it anew, or install the locked version again.",
-                f"switchgear config export {active.label} > FILE && switchgear config create FILE --activate",
-            ),
-        )
-        for name in stale_modules(active.lock, snapshot)
-    }
-    return replace(snapshot, modules={**snapshot.modules, **stale})
 
 
 async def _queue_relock(

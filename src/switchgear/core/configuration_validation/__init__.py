@@ -17,6 +17,7 @@ from switchgear.core.configuration_validation.availability import (
     is_covered,
     lock_of,
     stale_modules,
+    without_stale,
 )
 from switchgear.core.configuration_validation.contracts import check_contract, check_pipeline, disagreements
 from switchgear.core.configuration_validation.findings import (
@@ -49,6 +50,7 @@ __all__ = [
     "stale_modules",
     "validate",
     "validator",
+    "without_stale",
 ]
 
 #: Validates a stored configuration: (configuration, snapshot, purpose, active configuration, accept_degraded).

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from switchgear.core.configuration_validation.findings import Collector, Finding, Kind
 from switchgear.core.configuration_validation.structure import Use
-from switchgear.domain.configuration import Content, LockEntry, Terminal, sha256_of
+from switchgear.domain.configuration import Content, LockEntry, StoredConfiguration, Terminal, sha256_of
 from switchgear.domain.errors import Code
 from switchgear.domain.run import Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, Snapshot
@@ -122,6 +122,23 @@ def stale_modules(lock: Mapping[str, LockEntry], snapshot: Snapshot) -> list[str
         and (entry.version, entry.code_digest, entry.contract_digest)
         != (lock[name].version, lock[name].code_digest, lock[name].contract_digest)
     )
+
+
+def without_stale(active: StoredConfiguration, snapshot: Snapshot) -> Snapshot:
+    """Modules whose code is not the locked one are unavailable to the active version, with `hold` for long."""
+    stale = {
+        name: replace(
+            snapshot.modules[name],
+            lack=Lack(
+                Code.MODULE_VERSION_CHANGED,
+                f"{active.label} was made with {name} {active.lock[name].version}; other code is installed now. Make "
+                "a version from it anew, or install the locked version again.",
+                f"switchgear config export {active.label} > FILE && switchgear config create FILE --activate",
+            ),
+        )
+        for name in stale_modules(active.lock, snapshot)
+    }
+    return replace(snapshot, modules={**snapshot.modules, **stale})
 
 
 def _is_outdated(module_id: str, snapshot: Snapshot) -> bool:

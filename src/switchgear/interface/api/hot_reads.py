@@ -14,7 +14,7 @@ from fastapi import Request
 
 from switchgear.core import admission
 from switchgear.core.breaker_service import lack_of
-from switchgear.core.configuration_service import without_stale
+from switchgear.core.configuration_validation import without_stale
 from switchgear.core.module_registry import StageAvailability, startup_report
 from switchgear.domain.activation import StoredActivation
 from switchgear.domain.breaker import Breaker

@@ -77,9 +77,15 @@ async def status_of(app: Services) -> StatusView:
         workers=[_worker(each) for each in workers],
         isolation=_isolation(app.isolation),
         disk_free_bytes=app.artifacts.free_bytes(),
-        warnings=[*_covered(now), *_behind(now, workers), *_left(app), *(why.summary for why in stops)],
+        warnings=[*await _warnings(app, now, workers), *(why.summary for why in stops)],
         stops=[found for why in stops if (found := WhyView.of(why.as_json()))],
     )
+
+
+async def _warnings(app: Services, now: Present, workers: Sequence[WorkerRow]) -> list[str]:
+    """What needs attention although work goes on."""
+    told = (f"{found.message} {found.hint or ''}".rstrip() for found in await app.configurations.shortcomings())
+    return [*_covered(now), *told, *_behind(now, workers), *_left(app)]
 
 
 def _isolation(report: IsolationReport) -> IsolationView:
