@@ -76,6 +76,14 @@ def test_an_alert_says_what_is_wrong_and_leads_to_its_runbook(rule: dict[str, An
         assert Code(runbook.removeprefix("/problems/"))
 
 
+@pytest.mark.parametrize("name", ["SwitchgearBreakerOpened", "SwitchgearActivationRefused"])
+def test_an_alert_on_single_events_sees_the_first_one(name: str) -> None:
+    """A counter that is shown from its first event on has not increased for Prometheus."""
+    expression = " ".join(EXPRESSIONS[name].split())
+    ((counter, window),) = re.findall(r"increase\((switchgear_\w+\{.*?\})\[(\w+)\]\)", expression)
+    assert f"{counter} unless {counter} offset {window}" in expression
+
+
 def test_every_alert_has_a_name_of_its_own() -> None:
     names = [rule["alert"] for rule in RULES]
     assert len(names) == len(set(names)) > 10
