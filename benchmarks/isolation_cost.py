@@ -35,11 +35,13 @@ from switchgear_tiny.contracts import Text, Upper
 
 @module(stage="upper", contract="tiny-upper@1", version="1.0.0", guarantees={"is_upper", "keeps_length"})
 class Does(Module):
-    """Opens its own source, dies, hangs, or says when it began."""
+    """Opens its own source, raises, dies, hangs, or says when it began."""
 
     def run(self, text: Text) -> Upper:
         began = time.monotonic()
         what, _, count = text.text.partition(" ")
+        if what == "raise":
+            raise ValueError(str(time.monotonic()))
         if what == "die":
             os.kill(os.getpid(), 9)
         while what == "hang":
@@ -59,6 +61,7 @@ class Takes(Module):
             return Text(text=str(len(stream.read() if blob.file_name == "whole" else stream.read(16))))
 '''
 OPENED = 1000
+ERRORS = 200
 DOCUMENT_BYTES = 5 << 20
 STARTS, WORKERS, DOCUMENTS, DEATHS, HANGS = 8, 40, 100, 40, 12
 HANG_S = 0.1
@@ -141,6 +144,11 @@ class Bench:
 
         return one
 
+    async def after_error_ms(self, level: str) -> float:
+        """From an exception of a module to the start of the next one."""
+        failed = await self.call(self.use(level), "raise")
+        return (_began(await self.call(self.use(level, digest="next"))) - float(failed.message)) * 1e3
+
     async def after_death_ms(self, level: str) -> float:
         """From the call of a module that dies at once to the start of the next one."""
         return await self._failover_ms(level, "die", 30.0) * 1e3
@@ -156,9 +164,16 @@ class Bench:
         begin = time.monotonic()
         failed = await self.call(bad, what, timeout_s=timeout_s)
         after = await self.call(good)
-        if failed.outcome not in (Outcome.CRASH, Outcome.TIMEOUT) or not isinstance(after.output, bytes):
-            raise RuntimeError(f"{failed} {after}")
-        return float(after.output.split(b'"')[3]) - begin
+        if failed.outcome not in (Outcome.CRASH, Outcome.TIMEOUT):
+            raise RuntimeError(str(failed))
+        return _began(after) - begin
+
+
+def _began(result: AttemptResult) -> float:
+    """When the module says that it began, in monotonic seconds."""
+    if not isinstance(result.output, bytes):
+        raise RuntimeError(str(result))
+    return float(result.output.split(b'"')[3])
 
 
 async def measure(bench: Bench, levels: Sequence[str], calls: int) -> list[Figure]:
@@ -173,7 +188,9 @@ async def measure(bench: Bench, levels: Sequence[str], calls: int) -> list[Figur
 
     await several(bench.warm_us, 1)
     await several(bench.document_ms(""), 1)
+    await several(bench.after_error_ms, 1)
     warm = await several(bench.warm_us, calls)
+    errors = await several(bench.after_error_ms, ERRORS)
     failures = await several(bench.after_death_ms, DEATHS), await several(bench.after_hang_ms, HANGS)
     return [
         _figure("start, p50", "ms", await several(bench.start_ms, STARTS)),
@@ -184,6 +201,8 @@ async def measure(bench: Bench, levels: Sequence[str], calls: int) -> list[Figur
         _figure("document of 5 MB, p50", "ms", await several(bench.document_ms(""), DOCUMENTS), most=0.4),
         _figure("... and read whole, p50", "ms", await several(bench.document_ms("whole"), DOCUMENTS)),
         _figure("... and as a file, p50", "ms", await several(bench.document_ms("path"), DOCUMENTS)),
+        _figure("exception to next module, p50", "ms", errors),
+        _figure("exception to next module, p99", "ms", errors, share=0.99, most=0.1),
         _figure("crash to next module, p50", "ms", failures[0]),
         _figure("crash to next module, p99", "ms", failures[0], share=0.99, most=10),
         _figure("deadline to next module, p50", "ms", failures[1]),
@@ -204,7 +223,7 @@ def _figure(name: str, unit: str, times: dict[str, list[float]], *, share: float
         ", ".join(words[:-1]),
         f"{values_in_order[-1] / values_in_order[0]:.2f}" if values_in_order[0] > 0 else "",
         f"<= {most:g} {unit}" if most else "",
-        max(found.values()) <= most if most else None,
+        most / max(*found.values(), 0.001) if most else None,
     )
 
 
