@@ -29,6 +29,7 @@ async def test_a_level_that_is_demanded_holds_for_every_module_and_is_shown(
 
     assert run["status"] == "succeeded", run
     assert status["isolation"]["level"] == level
+    assert [worker["isolation"] for worker in status["workers"]] == [level]
     assert {one["name"] for one in status["isolation"]["measures"]} == set(measured())
     assert {pool["level"] for pool in pools} == {level}
 

@@ -27,7 +27,7 @@ _HAS_LOADED: Final = """
 SELECT 1 FROM workers
 WHERE heartbeat_at > now_us() - :live AND generation_loaded = :generation AND id <> :but LIMIT 1"""
 _LIVE_ROWS: Final = """
-SELECT id, host, process_id, boot_id, generation_loaded, CAST(queues AS TEXT) FROM workers
+SELECT id, host, process_id, boot_id, generation_loaded, CAST(isolation AS TEXT), CAST(queues AS TEXT) FROM workers
 WHERE heartbeat_at > now_us() - :live ORDER BY started_at, id"""
 _REGISTER: Final = """
 INSERT INTO workers (id, host, process_id, boot_id, started_at, heartbeat_at, generation_loaded, unavailable, isolation,
@@ -135,8 +135,8 @@ class Work(RepositoryPart):
         """Return workers that were heard of lately, the longest at work first."""
         rows = await self._statements.query(_LIVE_ROWS, {"live": LIVE_WORKER_US})
         return [
-            WorkerRow(worker, host, process, boot, generation, queues=tuple(from_json(queues)))
-            for worker, host, process, boot, generation, queues in rows
+            WorkerRow(worker, host, process, boot, generation, {}, from_json(isolation), tuple(from_json(queues)))
+            for worker, host, process, boot, generation, isolation, queues in rows
         ]
 
     async def has_loaded(self, generation: int, but: str) -> bool:

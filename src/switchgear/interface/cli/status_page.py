@@ -21,7 +21,8 @@ def show_status(found: Mapping[str, Any], where: str) -> None:
             "pipeline": found["pipeline"],
             "active": f"{active['label']} {active['message']}".strip() if active else "none yet",
             "runs": runs or "none yet",
-            "workers": "; ".join(map(_worker, found["workers"])) or "none alive",
+            "workers": "; ".join(_worker(each, found["isolation"]["level"]) for each in found["workers"])
+            or "none alive",
             "isolation": found["isolation"]["level"],
             "disk free": gibibytes(found["disk_free_bytes"]),
         }
@@ -103,6 +104,8 @@ def gibibytes(count: int) -> str:
     return f"{count / 1024**3:.1f} GiB"
 
 
-def _worker(worker: dict[str, Any]) -> str:
+def _worker(worker: dict[str, Any], level: str) -> str:
+    """Where it is, which queues it serves, and its isolation where that is not the level of whoever was asked."""
     queues = f", {', '.join(worker['queues'])} only" if worker["queues"] else ""
-    return f"{worker['id']} on {printable(worker['host'])}{queues}"
+    isolation = f", isolation {worker['isolation']}" if worker["isolation"] not in ("", level) else ""
+    return f"{worker['id']} on {printable(worker['host'])}{queues}{isolation}"

@@ -94,7 +94,10 @@ def _isolation(report: IsolationReport) -> IsolationView:
 
 
 def _worker(row: WorkerRow) -> WorkerView:
-    return WorkerView(id=row.id, host=row.host, queues=list(row.queues), generation=row.generation_loaded)
+    level = str(row.isolation.get("level", ""))
+    return WorkerView(
+        id=row.id, host=row.host, queues=list(row.queues), generation=row.generation_loaded, isolation=level
+    )
 
 
 def _behind(now: Present, workers: Sequence[WorkerRow]) -> Iterator[str]:

@@ -28,6 +28,7 @@ class WorkerView(View):
     host: str
     queues: list[str] = Field(description="Work queues that it serves; empty = all")
     generation: int | None = Field(None, description="Generation of the active version that it has ready; null: none")
+    isolation: str = Field("", description="Highest level of isolation of modules there")
 
 
 class MeasureView(View):
