@@ -1,8 +1,9 @@
-"""A wrapper for `bootstrap.build` that fails the N-th call of the database. Source: RELIABILITY 5."""
+"""Wrappers that fail the N-th call of the database, or of the store of files. Source: RELIABILITY 5."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from switchgear.core.database import Database, Result, Statement
 from switchgear.core.database.statements import Narrow, Parameters, Row
 from switchgear.domain.errors import DatabaseUnreachable
+from switchgear.ingestion.artifact_store import ArtifactStore
 
 T = TypeVar("T")
 
@@ -66,13 +68,20 @@ class Faults:
         if self.deed is Deed.KILL:
             self.ended.set()
             await _for_ever()
-        raise DatabaseUnreachable("The database did not answer in time; this is a test.")
+        raise self.trouble()
+
+    def trouble(self) -> Exception:
+        """What the caller hears of a call that failed."""
+        return DatabaseUnreachable("The database did not answer in time; this is a test.")
 
     def wrap(self, name: str, part: Any) -> Any:
         """For `bootstrap.build(wrap=...)`."""
         if name == "database":
             self._wrap_database(part)
         return part
+
+    def wrap_store(self, store: ArtifactStore) -> None:
+        """For the store of files of what was built: its calls are others'."""
 
     def _wrap_database(self, database: Database) -> None:
         database.narrow = FaultyNarrow(database.narrow, self)
@@ -100,6 +109,29 @@ class Faults:
                 await faults.around(super().commit, writes=True)
 
         return FaultyConnection
+
+
+class FileFaults(Faults):
+    """As `Faults`, for calls of the store of files."""
+
+    def trouble(self) -> Exception:
+        """See `Faults.trouble`."""
+        return OSError(errno.EIO, "this is a test")
+
+    def wrap(self, name: str, part: Any) -> Any:
+        """The database does not fail."""
+        return part
+
+    def wrap_store(self, store: ArtifactStore) -> None:
+        """See `Faults.wrap_store`."""
+        for name in ("put", "put_bytes", "read", "verify"):
+            setattr(store, name, self._around(getattr(store, name), writes=name.startswith("put")))
+
+    def _around(self, call: Callable[..., Awaitable[T]], *, writes: bool) -> Callable[..., Awaitable[T]]:
+        def made(*arguments: Any, **options: Any) -> Awaitable[T]:
+            return self.around(lambda: call(*arguments, **options), writes=writes)
+
+        return made
 
 
 async def _for_ever() -> None:

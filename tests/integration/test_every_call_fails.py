@@ -1,5 +1,7 @@
 """Every call of the database fails once, in every way, over the life of an activation and of a run. RELIABILITY 5, 34.
 
+So does every call of the store of files, over the life of a run whose outputs are files.
+
 The processes are applications in this one, one after the other on the same database; their modules are inline. After
 each fault another process recovers, and the invariants must hold.
 """
@@ -20,7 +22,7 @@ from typing import TypeVar
 import pytest
 
 from factories import plugin
-from factories.faults import Deed, Faults
+from factories.faults import Deed, Faults, FileFaults
 from factories.instance import settings_for
 from factories.invariants import breaches
 from switchgear import bootstrap
@@ -43,9 +45,10 @@ pytestmark = [
 
 T = TypeVar("T")
 #: The clock may be the database's, so the lost process has said its last a while ago: its leases and its heartbeat
-#: have run out, an activation may still warm.
+#: have run out, as has the pause of a run that it broke on; an activation may still warm.
 _LATER = (
     Statement("UPDATE runs SET lease_expires_at = lease_us() - 1 WHERE status = 'running'"),
+    Statement("UPDATE runs SET available_at = available_at - 25000000 WHERE status = 'queued'"),
     Statement("UPDATE workers SET heartbeat_at = heartbeat_at - 25000000"),
 )
 _TRIES = 3
@@ -90,7 +93,9 @@ class Room:
         settings = settings_for(
             self.home, database_url=self.url, shutdown_grace_s=0.2, workers=1, queue_backend=self.backend
         )
-        return bootstrap.build(settings, environment=self.environment, wrap=faults.wrap)
+        application = bootstrap.build(settings, environment=self.environment, wrap=faults.wrap)
+        faults.wrap_store(application.artifacts)
+        return application
 
     @asynccontextmanager
     async def process(self, faults: Faults) -> AsyncIterator[bootstrap.Application]:
@@ -190,6 +195,8 @@ class Room:
         assert all([(await application.repository.get(run)).status is RunStatus.SUCCEEDED for run in self.documents])
         states = {(await application.activations.get(each)).activation.state for each in self.activations}
         assert states <= {"applied"}
+        named = "SELECT artifact_sha256 FROM stage_outputs WHERE artifact_sha256 IS NOT NULL"
+        assert all([await application.artifacts.verify(row[0]) for row in await self.eye.narrow.query(named)])
         async with application.units(write=False) as unit:
             assert (await unit.audit.verify()).ok
         self.documents.clear()
@@ -200,9 +207,9 @@ Life = Callable[[Room, bootstrap.Application, int], Coroutine[None, None, None]]
 
 
 async def again(call: Callable[[], Awaitable[T]]) -> T:
-    """Ask again while the database does not answer."""
+    """Ask again while the database does not answer, or a file cannot be written."""
     for _ in range(_TRIES - 1):
-        with suppress(DatabaseUnreachable):
+        with suppress(DatabaseUnreachable, OSError):
             return await call()
     return await call()
 
@@ -253,6 +260,17 @@ async def a_drain(room: Room, application: bootstrap.Application, number: int) -
     await room.work(application)
 
 
+async def a_large_run(room: Room, application: bootstrap.Application, number: int) -> None:
+    """As `a_run`; what the stages give is too large for rows and becomes files."""
+    await room.send(application, f"document {number} " * 10_000)
+    await room.work(application)
+
+
+@pytest.mark.parametrize("deed", Deed, ids=[deed.name.lower() for deed in Deed])
+async def test_whichever_call_about_a_file_fails_nothing_is_lost_doubled_or_mixed(room: Room, deed: Deed) -> None:
+    assert await rounds(room, a_large_run, deed, kind=FileFaults) > 4, "the wrapper has seen too few calls"
+
+
 @pytest.mark.parametrize("deed", Deed, ids=[deed.name.lower() for deed in Deed])
 @pytest.mark.parametrize(("life", "calls"), [(a_run, 5), (a_drain, 20)], ids=["run", "activation"])
 async def test_whichever_call_fails_nothing_is_lost_doubled_or_mixed(
@@ -273,7 +291,9 @@ async def test_whichever_call_about_a_job_fails_procrastinate_loses_doubles_and_
             assert await rounds(room, life, deed, about, most) > 2, "the wrapper has seen too few calls"
 
 
-async def rounds(room: Room, life: Life, deed: Deed, about: str = "", most: int = sys.maxsize) -> int:
+async def rounds(
+    room: Room, life: Life, deed: Deed, about: str = "", most: int = sys.maxsize, kind: type[Faults] = Faults
+) -> int:
     """Let each call fail once, and return how many there were.
 
     Args:
@@ -282,11 +302,12 @@ async def rounds(room: Room, life: Life, deed: Deed, about: str = "", most: int 
         deed: What happens at the call.
         about: Only calls with this word in a statement.
         most: At most so many.
+        kind: What fails.
     """
     number, happened = 0, True
     while happened and number < most:
         number += 1
-        faults = Faults(number, deed, about)
+        faults = kind(number, deed, about)
         await room.suffer(life, number, faults)
         happened = faults.happened
         try:
