@@ -51,21 +51,32 @@ def after_a_kill(folder: Path, tries: int) -> list[float]:
         workers = [WorkerProcess(server, str(number), ("--concurrency", "1")).start() for number in range(2)]
         try:
             slow = {"stage_id": "upper", "module_id": "upper-faulty", "settings": {"mode": "slow", "seconds": 2}}
+            until(lambda: all(map(_starts, workers)))
             server.switch_to(slow, mode="rolling")
             for _ in track(range(tries), description="killing workers"):
                 run = server.send(f"document {time.time_ns()}")["run"]["id"]
                 [holder] = until(partial(_claimed, workers, run))
+                starts = _starts(holder)
                 holder.kill()
                 begin = time.perf_counter()
                 until(partial(_goes_on, server, run))
                 found.append(time.perf_counter() - begin - LEASE_S)
                 server.ended(run)
                 holder.start()
-                until(lambda: len(server.get("/status")["workers"]) == 2)
+                until(partial(_has_started, holder, starts))  # else the next one is killed while nobody else is there
         finally:
             for worker in workers:
                 worker.stop()
     return found
+
+
+def _starts(worker: Any) -> int:
+    """How often the worker said that it is at work."""
+    return int(worker.log.read_text().count('"worker.started"'))
+
+
+def _has_started(worker: Any, before: int) -> bool:
+    return _starts(worker) > before
 
 
 def _claimed(workers: list[Any], run: str) -> list[Any]:
