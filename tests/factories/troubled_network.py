@@ -41,7 +41,7 @@ class TroubledNetwork:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until an end closes."""
         ends = {writer}
-        with contextlib.suppress(asyncio.CancelledError):  # the loop ends
+        with contextlib.suppress(asyncio.CancelledError, OSError):  # the loop ends; PostgreSQL takes nobody now
             there, back = await asyncio.open_unix_connection(self.socket_path)
             ends.add(back)
             self._ends |= ends
