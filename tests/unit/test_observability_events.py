@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import switchgear
@@ -169,6 +170,34 @@ def test_a_failed_attempt_is_counted_and_a_warning(metrics: Metrics, log: Log) -
         "timeout",
     )
     assert (line["configuration_version"], line["duration_us"], line["detail"]) == (7, 2_500_000, "deadline")
+
+
+def test_durations_are_rendered_as_the_library_renders_its_own_histogram(metrics: Metrics) -> None:
+    seconds = [0.0, 0.001, 0.001001, 0.004999, 0.02, 0.3, 1, 59.5, 900, 900.5, 1e6]
+    registry = CollectorRegistry()
+    bounds = [sample for sample in samples(metrics) if sample[0] == "switchgear_run_duration_seconds_bucket"]
+    buckets = sorted(float(dict(labels)["le"]) for _, labels in bounds)
+    theirs = Histogram(
+        "switchgear_run_duration_seconds",
+        "Running time of a run, in seconds.",
+        buckets=buckets,
+        registry=registry,
+    )
+    for value_s in seconds:
+        theirs.observe(round(value_s * 1e6) / 1e6)
+        metrics.record_run_end(status=RunStatus.SUCCEEDED, degraded=False, duration_us=round(value_s * 1e6))
+    lines = [line for line in metrics.render().decode().splitlines() if "run_duration" in line]
+    assert len(buckets) > 10
+    assert lines == generate_latest(registry).decode().splitlines()
+
+
+@pytest.mark.parametrize("words", ["\u00e9 \u4e2d", "\ud800", "a\nb\x00", "x" * 1900])
+def test_any_text_is_logged_as_it_is_and_escaped(log: Log, words: str) -> None:
+    get_logger().info("something.said", summary=words, share=0.5, count=10**20, is_new=True)
+    assert log.getvalue().isascii()
+    [line] = log.lines()
+    assert (line["event"], line["summary"]) == ("something.said", words)
+    assert (line["share"], line["count"], line["is_new"]) == (0.5, 10**20, True)
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

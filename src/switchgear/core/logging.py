@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
+from pydantic_core import PydanticSerializationError, to_json
 from structlog.tracebacks import ExceptionDictTransformer
 
 #: Id of the request that is being served; also written to audit entries and answers.
@@ -38,9 +39,12 @@ class _Output:
         self._lock = threading.Lock()
 
     def msg(self, line: str) -> None:
-        with contextlib.suppress(OSError, ValueError), self._lock:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+        with self._lock:
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except (OSError, ValueError):
+                pass
 
     log = debug = info = warning = warn = error = critical = fatal = failure = err = exception = msg
 
@@ -149,10 +153,15 @@ def _renderer(log_format: LogFormat) -> structlog.typing.Processor:
 
 
 _ENCODE: Final = json.JSONEncoder(default=str, separators=(",", ":")).encode  # made once, not for each line
+_PLAIN: Final = frozenset({str, int, float, bool})
 
 
-def _as_json(value: Any, **_options: Any) -> str:
-    return _ENCODE(value)
+def _as_json(event: _EventDict, **_options: Any) -> str:
+    """Nearly every line is a few words and numbers, which take a sixth of the time without the standard library."""
+    if _PLAIN.issuperset(map(type, event.values())):
+        with contextlib.suppress(PydanticSerializationError):  # text that is no Unicode is escaped below
+            return to_json(event, ensure_ascii=True).decode()
+    return _ENCODE(event)
 
 
 def _add_context(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
@@ -166,12 +175,16 @@ def _add_context(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
 
 def _tidy(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
     """Leave out what is not known, and cut what is too long for a line."""
-    for key, value in list(event.items()):
-        if value is None:
-            del event[key]
-        elif isinstance(value, str) and len(value) > _LONGEST_VALUE:
-            event[key] = value[:_LONGEST_VALUE] + f"... ({len(value)} characters)"
-    return event
+    event["event"] = str(event["event"])  # not the member of an enumeration
+    return {
+        key: value if type(value) is not str or len(value) <= _LONGEST_VALUE else _cut(value)
+        for key, value in event.items()
+        if value is not None
+    }
+
+
+def _cut(value: str) -> str:
+    return value[:_LONGEST_VALUE] + f"... ({len(value)} characters)"
 
 
 def _redacting(redact: Redact) -> structlog.typing.Processor:

@@ -1,17 +1,23 @@
 """Metrics, event names, and the helpers that write both. Source: INTERFACES 6, T013, T032, T035.
 
 Helpers are called after the commit, so that nothing is reported that did not happen. No run or document id is ever a
-label. Children of labelled metrics are kept, because looking one up costs more than counting.
+label. Children of labelled metrics are kept, because looking one up costs more than counting. What every attempt and
+every run moves is counted in plain numbers, which the library gets when somebody asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from switchgear.core.logging import get_logger
 from switchgear.domain.activation import StoredActivation
@@ -76,9 +82,59 @@ class EventName(StrEnum):
 #: Outcomes that are no failure of the module.
 _GOOD: Final = frozenset({Outcome.SUCCEEDED, Outcome.NOT_APPLICABLE, Outcome.SKIPPED})
 _SECONDS: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
+_NONE_SEEN: Final = [0.0] * (len(_SECONDS) + 2)
 _PHASES: Final = ("warming", "draining")
 
 log = get_logger()
+
+
+class _Counts(Collector):
+    """A counter that only the event loop's thread moves."""
+
+    def __init__(self, name: str, words: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
+        self._name, self._words, self._labelnames = name, words, labels
+        self._counts: dict[tuple[str, ...], int] = {}
+        registry.register(self)
+
+    def add(self, labels: tuple[str, ...]) -> None:
+        self._counts[labels] = self._counts.get(labels, 0) + 1
+
+    def describe(self) -> list[CounterMetricFamily]:
+        return [CounterMetricFamily(self._name, self._words, labels=self._labelnames)]
+
+    def collect(self) -> list[CounterMetricFamily]:
+        [family] = self.describe()
+        for labels, count in self._counts.copy().items():
+            family.add_metric(labels, count)
+        return [family]
+
+
+class _Durations(Collector):
+    """A histogram of seconds that only the event loop's thread moves."""
+
+    def __init__(self, name: str, words: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
+        self._name, self._words, self._labelnames = name, words, labels
+        #: For each bucket how many were in it, and last the sum of all.
+        self._seen: dict[tuple[str, ...], list[float]] = {} if labels else {(): _NONE_SEEN[:]}
+        registry.register(self)
+
+    def add(self, labels: tuple[str, ...], seconds: float) -> None:
+        seen = self._seen.get(labels)
+        if seen is None:
+            seen = self._seen[labels] = _NONE_SEEN[:]
+        seen[bisect_left(_SECONDS, seconds)] += 1
+        seen[-1] += seconds
+
+    def describe(self) -> list[HistogramMetricFamily]:
+        return [HistogramMetricFamily(self._name, self._words, labels=self._labelnames)]
+
+    def collect(self) -> list[HistogramMetricFamily]:
+        [family] = self.describe()
+        for labels, seen in self._seen.copy().items():
+            *counts, total = seen[:]
+            buckets = zip(map(floatToGoString, (*_SECONDS, float("inf"))), accumulate(counts), strict=True)
+            family.add_metric(labels, list(buckets), total)
+        return [family]
 
 
 class Metrics:
@@ -120,8 +176,8 @@ class Metrics:
             run_id: For the log only.
             configuration_version: For the log only.
         """
-        self._attempts(stage, module, str(outcome)).inc()
-        self._stage_seconds(stage, module).observe(duration_us / 1e6)
+        self._attempts.add((stage, module, str(outcome)))
+        self._stage_seconds.add((stage, module), duration_us / 1e6)
         good = outcome in _GOOD
         write = log.debug if good else log.warning
         write(
@@ -172,8 +228,8 @@ class Metrics:
     ) -> None:
         """Count the end of a run. The result is its status; a success by fallback counts as `degraded`."""
         result = "degraded" if degraded and status is RunStatus.SUCCEEDED else str(status)
-        self._runs_ended(result).inc()
-        self._run_seconds.observe(duration_us / 1e6)
+        self._runs_ended.add((result,))
+        self._run_seconds.add((), duration_us / 1e6)
         write = log.info if status is RunStatus.SUCCEEDED else log.warning
         write(
             EventName.RUN_ENDED,
@@ -201,7 +257,7 @@ class Metrics:
         seconds = {"total": (ended - activation.requested_at) / 1e6}
         seconds |= {phase: (ends[phase] - start) / 1e6 for phase in _PHASES if (start := begun[phase]) is not None}
         for phase, value in seconds.items():
-            self._activation_seconds(phase).observe(max(0.0, value))
+            self._activation_seconds.add((phase,), max(0.0, value))
         log.info(
             EventName.ACTIVATION_ENDED,
             activation_id=activation.id,
@@ -276,9 +332,9 @@ class Metrics:
 
     def _define_counters(self) -> None:
         registry = self._counted
-        runs = Counter("switchgear_runs", "Runs that ended.", ["result"], registry=registry)
-        attempts = Counter(
-            "switchgear_stage_attempts", "Stage attempts.", ["stage", "module", "outcome"], registry=registry
+        self._runs_ended = _Counts("switchgear_runs", "Runs that ended.", ["result"], registry)
+        self._attempts = _Counts(
+            "switchgear_stage_attempts", "Stage attempts.", ["stage", "module", "outcome"], registry
         )
         fallbacks = Counter(
             "switchgear_fallbacks",
@@ -300,8 +356,6 @@ class Metrics:
             registry=registry,
         )
         self._breaker_moves = cache(moves.labels)
-        self._runs_ended = cache(runs.labels)
-        self._attempts = cache(attempts.labels)
         self._fallbacks = cache(fallbacks.labels)
         self._validations = cache(validations.labels)
         self._activations = cache(activations.labels)
@@ -311,15 +365,13 @@ class Metrics:
         def gauge(name: str, words: str, *labels: str) -> Gauge:
             return Gauge(f"switchgear_{name}", words, labels, registry=self._seen)
 
-        def histogram(name: str, words: str, *labels: str) -> Histogram:
-            return Histogram(f"switchgear_{name}", words, labels, buckets=_SECONDS, registry=self._seen)
+        def durations(name: str, words: str, *labels: str) -> _Durations:
+            return _Durations(f"switchgear_{name}_seconds", words, labels, self._seen)
 
-        self._run_seconds = histogram("run_duration_seconds", "Running time of a run, in seconds.")
-        self._stage_seconds = cache(
-            histogram("stage_duration_seconds", "Time of a stage attempt, in seconds.", "stage", "module").labels
-        )
-        self._activation_seconds = cache(
-            histogram("activation_duration_seconds", "Time of an activation's phase, in seconds.", "phase").labels
+        self._run_seconds = durations("run_duration", "Running time of a run, in seconds.")
+        self._stage_seconds = durations("stage_duration", "Time of a stage attempt, in seconds.", "stage", "module")
+        self._activation_seconds = durations(
+            "activation_duration", "Time of an activation's phase, in seconds.", "phase"
         )
         self._selection_info = gauge("selection_info", "Active selections.", "stage", "module", "module_version")
         self._available = gauge("module_available", "1 if the module can work here.", "stage", "module")
