@@ -92,7 +92,9 @@ class Breakers:
             settings_digest: Digest of its settings.
             timeout_s: How long the call may take, in seconds: so long nobody else probes.
         """
-        breaker = self.standing(module_id, settings_digest) if self._shared else None
+        if not self._shared:
+            return _FREE
+        breaker = self.standing(module_id, settings_digest)
         if breaker is None or not breaker.is_open():
             return _FREE
         now = self._clock()
@@ -123,8 +125,10 @@ class Breakers:
             event = _PROBED[bad]
         elif bad is not None and window.add(self._clock(), has_failed=bad):
             event = BreakerEvent.TOO_MANY_FAILED
+        if event is None:
+            return
         standing = self.standing(module_id, settings_digest)
-        if event is None or (standing is not None and standing.state is BreakerState.DISABLED):
+        if standing is not None and standing.state is BreakerState.DISABLED:
             return
         said = f"{window.failures} of its last {len(window)} calls failed. " if window.failures else ""
         why = f"{said}{message or detail or outcome}"[:_LONGEST_WHY]

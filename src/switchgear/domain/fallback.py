@@ -234,11 +234,13 @@ def _later(plan: FallbackPlan, last: CandidateResult) -> tuple[Rule, ...]:
 
 def _best(results: Sequence[CandidateResult], not_matched: tuple[Rule, ...]) -> Use | None:
     """The surest value; of equal ones the earliest. Without a value, the answer that the stage does not apply."""
+    last = results[-1]
+    if len(results) == 1 and last.outcome is Outcome.SUCCEEDED:
+        return Use(last.candidate, not_matched)
     values = [result for result in results if result.outcome is Outcome.SUCCEEDED]
     if values:
         best = max(values, key=lambda result: (_sureness(result), -result.candidate))
         return Use(best.candidate, not_matched)
-    last = results[-1]
     return Use(last.candidate, not_matched) if last.outcome is Outcome.NOT_APPLICABLE else None
 
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ class ModulePools:
         self._warmed.add(use)
         return await self._pool(use).warm()
 
-    async def call(self, use: ModuleUse, call: Call) -> AttemptResult:
+    def call(self, use: ModuleUse, call: Call) -> Coroutine[Any, Any, AttemptResult]:
         """Run one attempt; what the module does never raises, it is the result.
 
         Cancelling this call ends the module's process.
@@ -137,7 +137,7 @@ class ModulePools:
         Raises:
             OSError: The stored document cannot be opened.
         """
-        return await self._pool(use).call(call)
+        return self._pool(use).call(call)
 
     async def keep(self, uses: Collection[ModuleUse]) -> None:
         """Close the pools that are not in *uses*, each when its calls have ended; does not wait for that."""

@@ -111,7 +111,8 @@ class InlinePool:
             if self._wants_context:
                 inputs["ctx"] = context
         try:
-            return self._answered(self._module.run(**inputs), began)  # type: ignore[union-attr]
+            output = self._module.run(**inputs)  # type: ignore[union-attr]
+            return self._answered(output, (time.monotonic_ns() - began) // 1000)
         except Exception as error:
             return self._failed(error, began)
         except SystemExit as error:
@@ -121,14 +122,14 @@ class InlinePool:
             if context is not None:
                 context.end()
 
-    def _answered(self, output: Any, began: int) -> AttemptResult:
+    def _answered(self, output: Any, duration_us: int) -> AttemptResult:
         if not isinstance(output, self._output):
             message = f"run returned {type(output).__name__}, declared is {self._output.__name__}."
-            return AttemptResult(Outcome.CONTRACT_VIOLATION, "wrong_type", message, duration_us=_us(began))
+            return AttemptResult(Outcome.CONTRACT_VIOLATION, "wrong_type", message, duration_us=duration_us)
         if self._secrets and self._redactor.finds_in(output.model_dump_json().encode()):
             message = LEAKING_OUTPUT
-            return AttemptResult(Outcome.CONTRACT_VIOLATION, "secret_in_output", message, duration_us=_us(began))
-        return AttemptResult(Outcome.SUCCEEDED, output=output, duration_us=_us(began))
+            return AttemptResult(Outcome.CONTRACT_VIOLATION, "secret_in_output", message, duration_us=duration_us)
+        return AttemptResult(Outcome.SUCCEEDED, "", "", output, None, duration_us)
 
     def _failed(self, error: Exception, began: int) -> AttemptResult:
         found = outcomes.of_error(error)

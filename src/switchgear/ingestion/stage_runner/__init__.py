@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from switchgear.ingestion.plan import ExecutionPlan, Installed, StagePlan
 from switchgear.ingestion.run_repository.records import AttemptRow
@@ -48,9 +49,9 @@ class StageRunner:
     ) -> None:
         self._means = Means(pools, registry, breakers, clock, sleep, jitter)
 
-    async def run(
+    def run(
         self, plan: ExecutionPlan, stage: StagePlan, call: StageCall, attempts: list[AttemptRow] | None = None
-    ) -> StageEnd:
+    ) -> Coroutine[Any, Any, StageEnd]:
         """Run one stage that has a module selected.
 
         Args:
@@ -60,5 +61,4 @@ class StageRunner:
             attempts: Collects the attempts; what is in it when this is cancelled was really tried.
         """
         assert stage.fallback is not None, "a stage without a module is not run"
-        work = StageWork(self._means, plan, stage, stage.fallback, call, [] if attempts is None else attempts)
-        return await work.run()
+        return StageWork(self._means, plan, stage, stage.fallback, call, [] if attempts is None else attempts).run()

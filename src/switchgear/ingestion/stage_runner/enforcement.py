@@ -5,7 +5,6 @@ A violation is the module's failure and is never passed on (RELIABILITY I19).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -17,7 +16,7 @@ from switchgear.ingestion.module_pool import DocumentFile, StageValue
 from switchgear.sdk.contract import Contract
 from switchgear.sdk.values import Blob
 
-#: Above this many bytes an output is read in a thread, so that other runs go on.
+#: An output of more bytes is read in a thread.
 _LARGE: Final = 1 << 20
 #: How many wrong fields are named.
 _MOST_NAMED: Final = 3
@@ -31,20 +30,17 @@ class Checked:
     value: StageValue | None = None
 
 
-async def enforce(
+def is_large(result: AttemptResult) -> bool:
+    """Whether `enforce` belongs into a thread, so that other runs go on."""
+    return isinstance(result.output, bytes) and len(result.output) > _LARGE
+
+
+def enforce(
     contract: Contract, result: AttemptResult, inputs: Mapping[str, StageValue | None], document: DocumentFile
 ) -> Checked:
     """Check a successful result against the contract; another result stays as it is."""
     if result.outcome is not Outcome.SUCCEEDED:
         return Checked(result)
-    if isinstance(result.output, bytes) and len(result.output) > _LARGE:
-        return await asyncio.to_thread(_enforce, contract, result, inputs, document)
-    return _enforce(contract, result, inputs, document)
-
-
-def _enforce(
-    contract: Contract, result: AttemptResult, inputs: Mapping[str, StageValue | None], document: DocumentFile
-) -> Checked:
     try:
         value = _value(contract, result.output)
     except ValidationError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from switchgear.core.breaker_service import Admission
 from switchgear.domain.errors import Why
@@ -18,7 +18,7 @@ from switchgear.sdk.values import Decision, Earlier
 class ModuleCalls(Protocol):
     """What the runner asks the module pools."""
 
-    async def call(self, use: ModuleUse, call: Call) -> AttemptResult:
+    def call(self, use: ModuleUse, call: Call) -> Coroutine[Any, Any, AttemptResult]:
         """Run one attempt."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from switchgear.domain.stage import Lack
 from switchgear.ingestion.module_pool import Call, StageValue
 from switchgear.ingestion.plan import ExecutionPlan, Installed, PlannedModule, Ready, StagePlan
 from switchgear.ingestion.run_repository.records import AttemptRow
-from switchgear.ingestion.stage_runner.enforcement import enforce
+from switchgear.ingestion.stage_runner.enforcement import enforce, is_large
 from switchgear.ingestion.stage_runner.values import (
     ModuleBreakers,
     ModuleCalls,
@@ -53,6 +54,10 @@ class Means:
     jitter: Callable[[], float]
 
 
+#: After these it does not matter that the run's time is over.
+_ANSWERS: Final = (Outcome.SUCCEEDED, Outcome.NOT_APPLICABLE, Outcome.BAD_INPUT)  # found by identity, without a hash
+
+
 class _BackOff(Exception):
     def __init__(self, module_id: str, result: AttemptResult, delay_s: float) -> None:
         super().__init__(result.message)
@@ -67,6 +72,19 @@ class _CorruptArtifact(Exception):
 
 class StageWork:
     """One stage of one claim."""
+
+    __slots__ = (
+        "_attempts",
+        "_began",
+        "_call",
+        "_fallback",
+        "_last",
+        "_means",
+        "_plan",
+        "_results",
+        "_stage",
+        "_values",
+    )
 
     def __init__(
         self,
@@ -91,30 +109,30 @@ class StageWork:
     async def run(self) -> StageEnd:
         """Run it to its end."""
         try:
-            return await self._run()
+            while True:
+                step = next_step(self._fallback, self._results, elapsed_s=self._elapsed_s())
+                self._note(step)
+                if not isinstance(step, Try):
+                    return self._ended(step)
+                if self._is_late():
+                    return self._deadline()
+                await self._candidate(self._stage.modules[step.candidate.index])
+                if not self._has_answer() and self._is_late():
+                    return self._deadline()
         except _BackOff as pause:
             return self._back_off(pause)
         except _CorruptArtifact:
             return self._corrupt()
 
-    async def _run(self) -> StageEnd:
-        while True:
-            step = next_step(self._fallback, self._results, elapsed_s=self._elapsed_s())
-            self._note(step)
-            if not isinstance(step, Try):
-                return self._ended(step)
-            if time.monotonic() >= self._call.deadline:
-                return self._deadline()
-            await self._candidate(self._stage.modules[step.candidate.index])
-            if time.monotonic() >= self._call.deadline and not self._has_answer():
-                return self._deadline()
-
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began
 
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self._call.deadline
+
     def _has_answer(self) -> bool:
         last = self._results[-1]
-        return last.needs_review or last.outcome in (Outcome.SUCCEEDED, Outcome.NOT_APPLICABLE, Outcome.BAD_INPUT)
+        return last.outcome in _ANSWERS or last.needs_review
 
     def _note(self, step: Step) -> None:
         """Write the decision on the attempt that it was made after."""
@@ -158,23 +176,24 @@ class StageWork:
                 result.message,
                 result.confidence,
                 result.needs_review,
-                fix=lack.fix if lack is not None else None,
+                None if lack is None else lack.fix,
             )
         )
         self._last = result
 
     async def _tries(self, module: PlannedModule, ready: Ready) -> AttemptResult:
         tries = self._call.tries_before.get(module.candidate.index, 0)
-        has_effects = self._stage.stage.contract.effects != "none"
         while True:
             tries += 1
             result = await self._attempt(module, ready, tries)
+            if result.outcome is Outcome.SUCCEEDED:
+                return result
             again = may_retry(
                 result.outcome,
                 retryable=result.retryable,
                 tries=tries,
                 limits=module.candidate.limits,
-                has_effects=has_effects,
+                has_effects=self._stage.stage.contract.effects != "none",
                 detail=result.detail,
             )
             if not again or not await self._pause(module, result, tries):
@@ -215,7 +234,11 @@ class StageWork:
             raise _CorruptArtifact from error
         finally:
             attempt.duration_us = (time.monotonic_ns() - began) // 1000
-        checked = await enforce(self._stage.stage.contract, given, self._call.inputs, self._call.document)
+        contract, call = self._stage.stage.contract, self._call
+        if is_large(given):
+            checked = await asyncio.to_thread(enforce, contract, given, call.inputs, call.document)
+        else:
+            checked = enforce(contract, given, call.inputs, call.document)
         result = checked.result
         if checked.value is not None:
             self._values[module.candidate.index] = checked.value
@@ -242,17 +265,18 @@ class StageWork:
     def _order(self, module: PlannedModule, tries: int) -> Call:
         """What the module gets; no more time than its limit, the stage's budget and the run's deadline leave."""
         call = self._call
-        left_s = min(self._fallback.budget_s - self._elapsed_s(), call.deadline - time.monotonic())
+        until = min(self._began + self._fallback.budget_s, call.deadline)
+        left_s = min(module.candidate.limits.timeout_s, until - time.monotonic())
         return Call(
-            run_id=call.run_id,
-            document_id=call.document_id,
-            attempt=tries,
-            timeout_s=max(0.001, min(module.candidate.limits.timeout_s, left_s)),
-            document=call.document,
-            inputs=call.inputs,
-            decision=call.decision,
-            earlier=call.earlier,
-            delivery_base=call.delivery_base,
+            call.run_id,
+            call.document_id,
+            tries,
+            max(0.001, left_s),
+            call.document,
+            call.inputs,
+            call.decision,
+            call.earlier,
+            call.delivery_base,
         )
 
     async def _pause(self, module: PlannedModule, result: AttemptResult, tries: int) -> bool:
@@ -286,16 +310,10 @@ class StageWork:
             facts = {"stage_id": self._fallback.stage_id, "module": module_id, **self._last.facts}
             why = Why(Code.PARKED_REVIEW, self._last.message, facts)
             return StageEnd(StageEndKind.PARK, self._attempts, module_id=module_id, why=why)
-        why_fallback = fallback_why(self._fallback, self._results, step.candidate)
         value = self._values.get(step.candidate)
-        return StageEnd(
-            StageEndKind.NOT_APPLICABLE if value is None else StageEndKind.OUTPUT,
-            self._attempts,
-            value=value,
-            module_id=module_id,
-            degraded=step.candidate != 0,
-            why=why_fallback,
-        )
+        kind = StageEndKind.NOT_APPLICABLE if value is None else StageEndKind.OUTPUT
+        why_fallback = fallback_why(self._fallback, self._results, step.candidate)
+        return StageEnd(kind, self._attempts, value, module_id, step.candidate != 0, why_fallback)
 
     def _deadline(self) -> StageEnd:
         stage_id = self._fallback.stage_id
