@@ -231,13 +231,9 @@ class ArtifactStore:
             size_bytes: Its length, when it is known: a small file is read at once, which takes less than a thread does.
         """
 
-        def verify() -> bool:
-            with self.open(sha256) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-
         try:
             if size_bytes is None or size_bytes > _SMALL:
-                return await asyncio.to_thread(verify)
+                return await asyncio.to_thread(self._verify, sha256)
             descriptor = os.open(self.path(sha256), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 return hashlib.sha256(os.read(descriptor, size_bytes + 1)).hexdigest() == sha256
@@ -245,6 +241,10 @@ class ArtifactStore:
                 os.close(descriptor)
         except (NotFound, OSError):
             return False
+
+    def _verify(self, sha256: str) -> bool:
+        with self.open(sha256) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
     def size_of(self, sha256: str) -> int:
         """Length in bytes; 0 when it is not there; blocks."""
@@ -314,7 +314,7 @@ class CorruptArtifact(DomainError):
 
 
 def _place(folder: Path, sha256: str) -> Path:
-    return folder.joinpath(sha256[:2], sha256[2:4], sha256)
+    return folder / f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
 async def _collected(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -196,16 +196,17 @@ class Commits:
 
     async def _rows(self) -> tuple[list[AttemptRow], list[OutputRow]]:
         attempts = list(self.attempts)
-        outputs = [await self._output(item) for item in self._finished]
+        outputs = []
+        for item in self._finished:
+            raw = None if item.end.value is None else item.end.value.raw
+            artifact = None
+            if raw is not None and len(raw) > LARGEST_VALUE:
+                artifact = (await self._artifacts.put_bytes(raw)).sha256
+            outputs.append(self._output(item, raw, artifact))
         return attempts, outputs
 
-    async def _output(self, item: _Finished) -> OutputRow:
-        end = item.end
-        fallback = item.stage.fallback
-        raw = end.value.raw if end.value is not None else None
-        artifact = None
-        if raw is not None and len(raw) > LARGEST_VALUE:
-            artifact = (await self._artifacts.put_bytes(raw)).sha256
+    def _output(self, item: _Finished, raw: bytes | None, artifact: str | None) -> OutputRow:
+        end, fallback = item.end, item.stage.fallback
         return OutputRow(
             stage_id=item.stage.stage.id,
             outcome=OUTCOMES[end.kind],
@@ -275,7 +276,7 @@ class Commits:
         return await self.ask(once)
 
     def _recorded(self, attempts: Sequence[AttemptRow], outputs: Sequence[OutputRow]) -> None:
-        whys = {item.stage.stage.id: item.end.why for item in self._finished}
+        whys = {item.stage.stage.id: item.end.why for item in self._finished if item.end.why is not None}
         self._finished.clear()
         self.attempts.clear()
         for attempt in attempts:
