@@ -28,7 +28,7 @@ from switchgear.ingestion.module_pool.redaction import Redactor
 from switchgear.sdk import Blob, Decision, Limits, StageLimits
 from switchgear.sdk.host.context import delivery_key, delivery_series
 from switchgear.sdk.host.worker import MAX_CALLS
-from switchgear.sdk.values import Frozen
+from switchgear.sdk.values import Earlier, Frozen
 
 pytestmark = [
     pytest.mark.anyio,
@@ -95,6 +95,7 @@ class Lively(Module):
             "decision": ctx.decision and ctx.decision.action,
             "key": ctx.idempotency_key("target"),
             "series": ctx.delivery_series("target"),
+            "earlier": [len(item.result["text"]) for item in ctx.earlier],
             "run": [ctx.run_id, ctx.document_id, ctx.attempt],
             "pid": os.getpid(),
         }
@@ -350,6 +351,14 @@ async def test_a_large_output_and_a_large_input_pass_the_pipe(desk: Desk) -> Non
     text = "abc " * 1_000_000
 
     assert output(await desk.run(use_of("upper-text"), text))["text"] == text.upper()
+
+
+async def test_large_results_of_earlier_documents_pass_the_pipe(desk: Desk) -> None:
+    earlier = [Earlier(document_id=f"doc_{number}", result={"text": "ä" * (3 << 20)}) for number in range(2)]
+
+    seen = json.loads(output(await desk.run(use_of("upper-lively"), earlier=earlier))["text"])
+
+    assert seen["earlier"] == [3 << 20] * 2
 
 
 async def test_a_module_that_starts_threads_at_import_is_imported_in_each_process(desk: Desk) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from switchgear.ingestion.module_pool.pipe import BodyTooLarge, FrameError
 from switchgear.ingestion.module_pool.values import Call, ModuleUse, StartRefused, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess
 from switchgear.sdk.host.worker import too_large
+from switchgear.sdk.values import Earlier
 
 #: A call that takes longer than this gets a reserve made meanwhile; a short one is not disturbed by a fork. Seconds.
 _RESERVE_S: Final = 0.02
@@ -171,6 +173,8 @@ class Pool:
             if value is not None:
                 parts.append(value.raw)
             listed.append([name, None if value is None else len(value.raw)])
+        earlier = _as_json(call.earlier)
+        parts.append(earlier)
         document = call.document
         header = {
             "run_id": call.run_id,
@@ -179,7 +183,7 @@ class Pool:
             "deadline": deadline,
             "delivery_base": call.delivery_base,
             "decision": call.decision.model_dump(mode="json") if call.decision else None,
-            "earlier": [item.model_dump(mode="json") for item in call.earlier],
+            "earlier_bytes": len(earlier),
             "inputs": listed,
         }
         if "blob" not in worker.inputs:
@@ -220,3 +224,8 @@ class Pool:
     async def close(self) -> None:
         """End every process; calls that still run get the outcome `cancelled`."""
         await self._crew.close()
+
+
+def _as_json(earlier: Sequence[Earlier]) -> bytes:
+    """Results of earlier documents; each may be as large as an output, so they travel as values do."""
+    return b"[%b]" % b",".join(item.model_dump_json().encode() for item in earlier) if earlier else b""

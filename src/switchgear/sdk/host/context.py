@@ -145,14 +145,14 @@ class WorkerContext:
         self.earlier: Sequence[Earlier] = ()
         self._delivery_base = ""
 
-    def begin(self, call: Mapping[str, Any]) -> None:
+    def begin(self, call: Mapping[str, Any], earlier: Sequence[Any]) -> None:
         """Take over what the engine sent for one attempt."""
         self.log.start()
         self.run_id, self.document_id = call["run_id"], call["document_id"]
         self.attempt, self.deadline = call["attempt"], call["deadline"]
         decision = call.get("decision")
         self.decision = Decision.model_validate(decision) if decision else None
-        self.earlier = tuple(Earlier.model_validate(item) for item in call.get("earlier", ()))
+        self.earlier = tuple(Earlier.model_validate(item) for item in earlier)
         self._delivery_base = call.get("delivery_base", "")
 
     def secret(self, reference: SecretRef) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import shutil
 import signal
@@ -169,7 +170,8 @@ class _Worker:
         measures.limit_cpu((call["deadline"] - time.monotonic() + 5) * (os.cpu_count() or 1))
         document: Document | None = None
         try:
-            self._context.begin(call)
+            earlier = frame.body[len(frame.body) - call["earlier_bytes"] :]
+            self._context.begin(call, json.loads(earlier) if earlier else ())
             inputs = self._inputs(call["inputs"], frame.body)
             if frame.descriptors:
                 document = Document(frame.descriptors[0], call["document"], self._scratch / "inbox")
