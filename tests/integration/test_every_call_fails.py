@@ -82,6 +82,7 @@ class Room:
     backend: str = "builtin"
     documents: list[str] = field(default_factory=list)
     activations: list[str] = field(default_factory=list)
+    sent: int = 0
 
     @property
     def folder(self) -> Path:
@@ -120,10 +121,12 @@ class Room:
     # --- what happens in a life ---
 
     async def send(self, application: bootstrap.Application, text: str) -> None:
-        """Send a document, again when it was not accepted, as a sender does."""
+        """Send a document that was never there, again when it was not accepted, as a sender does."""
+        self.sent += 1
+        content = f"{text}, {self.sent}".encode()
 
         async def stream() -> AsyncIterator[bytes]:
-            yield text.encode()
+            yield content
 
         accepted = await again(
             lambda: application.intake.accept(stream(), file_name="a.txt", media_type="text/plain", by=SYSTEM)
