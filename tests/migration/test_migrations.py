@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -61,6 +66,21 @@ def test_up_down_and_up_again(empty_database_url: str) -> None:
 
 def test_a_second_upgrade_changes_nothing(database_url: str) -> None:
     assert migrations.upgrade(database_url) == migrations.head()
+
+
+def test_a_start_at_the_newest_schema_loads_no_alembic(sqlite_template: Path) -> None:
+    looks = f"from switchgear.core import migrations; print(migrations.upgrade('sqlite:///{sqlite_template}'))"
+    loaded = "import sys; print([name for name in sys.modules if name.startswith('alembic')])"
+    printed = subprocess.run([sys.executable, "-c", f"{looks}; {loaded}"], capture_output=True, text=True, check=True)
+    assert printed.stdout.splitlines() == [migrations.head(), "[]"]
+
+
+def test_the_files_of_the_migrations_are_named_by_what_alembic_knows() -> None:
+    scripts = ScriptDirectory(str(files("switchgear") / "alembic"))
+    named = [Path(script.path).name.partition("_")[0] for script in scripts.walk_revisions()]
+    assert named == [script.revision for script in scripts.walk_revisions()]
+    assert named == sorted(named, reverse=True)
+    assert migrations.head() == scripts.get_current_head()
 
 
 def test_a_newer_schema_is_refused_and_left_alone(database_url: str) -> None:

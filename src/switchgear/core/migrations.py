@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy import create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from switchgear.core.database.errors import translate
 from switchgear.domain.errors import Code, DomainError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 #: Key of PostgreSQL's transaction advisory lock that lets one process migrate at a time.
 MIGRATION_LOCK: Final = 0x5357_4D49
@@ -35,9 +34,7 @@ class SchemaNewer(DomainError):
 
 def head() -> str:
     """Return the newest revision that this program knows."""
-    revision = _scripts().get_current_head()
-    assert revision is not None, "there is at least one migration"
-    return revision
+    return _known()[-1]
 
 
 def current(url: str) -> str | None:
@@ -67,6 +64,8 @@ def upgrade(url: str, revision: str = "head") -> str | None:
     with alone(url) as connection:
         before = _refuse_newer(connection)
         if before != head() or revision != "head":
+            from alembic import command
+
             command.upgrade(_config(connection), revision)
         connection.commit()
     return before
@@ -74,6 +73,8 @@ def upgrade(url: str, revision: str = "head") -> str | None:
 
 def downgrade(url: str, revision: str) -> None:
     """Take the database at *url* back to *revision* (`base`: no tables at all). Raises as `upgrade`."""
+    from alembic import command
+
     with alone(url) as connection:
         _refuse_newer(connection)
         command.downgrade(_config(connection), revision)
@@ -82,8 +83,7 @@ def downgrade(url: str, revision: str) -> None:
 
 def _refuse_newer(connection: Connection) -> str | None:
     revision = _revision(connection)
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in _known():
         raise SchemaNewer(
             f"The database has schema {revision}, which is newer than this Switchgear knows (newest: {head()}). "
             "Nothing was changed. Start the version that made it, or a later one.",
@@ -94,19 +94,26 @@ def _refuse_newer(connection: Connection) -> str | None:
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
 
 
-def _config(connection: Connection | None = None) -> Config:
+def _known() -> list[str]:
+    """Revisions, the newest last, as their files are named: Alembic is loaded by a start only where it migrates."""
+    versions = files("switchgear") / "alembic" / "versions"
+    return sorted(script.name.partition("_")[0] for script in versions.iterdir() if script.name[0].isdigit())
+
+
+def _config(connection: Connection) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(files("switchgear") / "alembic").replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
 
 
 @contextmanager
