@@ -267,7 +267,18 @@ async def application_here(
 def _options(url: str, token: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}", "User-Agent": "switchgear-cli"}
     is_here = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost", "in-process")  # never through a proxy
-    return {"base_url": url, "headers": headers, "timeout": _TIMEOUT_S, "trust_env": not is_here}
+    return {
+        "base_url": url,
+        "headers": headers,
+        "timeout": _TIMEOUT_S,
+        "trust_env": not is_here,
+        "verify": needs_certificates(url),
+    }
+
+
+def needs_certificates(url: str) -> bool:
+    """Whether the authorities that the machine trusts are to be read, which takes longer than most answers."""
+    return urlsplit(url).scheme != "http"
 
 
 async def _made(make: Any) -> Any:
@@ -278,7 +289,7 @@ async def _answers(server: LiveServer) -> bool:
     import httpx2
 
     try:
-        async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx2.AsyncClient(trust_env=False, verify=needs_certificates(server.url), timeout=5) as client:
             return (await client.get(f"{server.url}/livez")).status_code == 200
     except httpx2.TransportError:
         return False

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from switchgear.interface.cli.client import BASE
+from switchgear.interface.cli.client import BASE, needs_certificates
 from switchgear.interface.cli.errors import CommandFailed
 from switchgear.interface.cli.instance_location import (
     TOKEN_FILE,
@@ -260,7 +260,8 @@ async def _look(settings: Settings, url: str) -> tuple[dict[str, Any] | None, li
 
     try:
         headers = {"Authorization": f"Bearer {admin_token(settings.home)}"}
-        async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=30) as client:
+        options: dict[str, Any] = {"trust_env": False, "verify": needs_certificates(url), "timeout": 30}
+        async with httpx2.AsyncClient(base_url=url, headers=headers, **options) as client:
             status = await client.get(f"{BASE}/status")
             modules = await client.get(f"{BASE}/modules", params={"limit": 200})
             if status.status_code != 200 or modules.status_code != 200:
