@@ -16,7 +16,7 @@ import pytest
 from factories import plugin
 from factories.command_line import SWITCHGEAR, CommandLine
 from factories.fleet import WorkerProcess
-from factories.server import RunningServer, Start, until
+from factories.server import WEB, RunningServer, Start, until
 
 
 def shell(server: RunningServer, **variables: str) -> CommandLine:
@@ -92,7 +92,7 @@ def test_a_server_answers_while_it_still_looks_at_its_modules(start: Start, tmp_
 
     until(lambda: answers(f"{server.url}/livez") == 200, what="the first answer")
     assert answers(f"{server.url}/readyz") == 503
-    early = httpx2.get(f"{server.url}/api/v1/status", headers={"Authorization": "Bearer any"})
+    early = WEB.get(f"{server.url}/api/v1/status", headers={"Authorization": "Bearer any"})
     assert early.status_code == 503
     assert early.json()["code"] == "system.starting"
     assert int(early.headers["Retry-After"]) <= 5
@@ -173,7 +173,7 @@ def with_slow_module(folder: Path, *, seconds: int) -> Path:
 def answers(url: str) -> int:
     """The status of an answer; 0 while nobody listens."""
     try:
-        return httpx2.get(url, timeout=5).status_code
+        return WEB.get(url, timeout=5).status_code
     except httpx2.TransportError:
         return 0
 

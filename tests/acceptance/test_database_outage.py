@@ -15,7 +15,7 @@ import httpx2
 import psycopg
 import pytest
 
-from factories.server import RunningServer, Start, until
+from factories.server import WEB, RunningServer, Start, until
 
 #: What is promised is 5 s; a busy machine gets ten times as long.
 SOON_S = 50.0
@@ -63,7 +63,7 @@ def own_postgres() -> Iterator[OwnPostgres]:
 def status_of(server: RunningServer, path: str) -> int:
     """The status of an answer; 0 while nobody listens."""
     try:
-        return httpx2.get(f"{server.url}{path}", timeout=10).status_code
+        return WEB.get(f"{server.url}{path}", timeout=10).status_code
     except httpx2.TransportError:
         return 0
 
@@ -88,7 +88,7 @@ def test_a_server_comes_up_when_its_database_does(start: Start, own_postgres: Ow
     server = start(wait=False, DATABASE_URL=own_postgres.url)
     until(lambda: status_of(server, "/livez") == 200, what="the first answer")
     assert status_of(server, "/readyz") == 503
-    early = httpx2.get(f"{server.url}/api/v1/status", headers={"Authorization": "Bearer any"}, timeout=10)
+    early = WEB.get(f"{server.url}/api/v1/status", headers={"Authorization": "Bearer any"}, timeout=10)
     assert is_503_that_says_when_to_come_back(early)
     log = server.home / f"log-{server.port}.txt"
     until(lambda: log.read_text().count("database.lost") >= 2, what="a second try")

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from factories.server import RunningServer, Start, until
+from factories.server import WEB, RunningServer, Start, until
 
 #: Makes a disk of its own for the command that follows: `$0` is its folder, `$1` its size in MiB.
 _OWN_DISK = 'mount -t tmpfs -o size=${1}m none "$0" && shift && exec "$@"'
@@ -50,9 +50,7 @@ def upload(server: RunningServer, content: bytes) -> httpx2.Response:
 
 
 def ready(server: RunningServer) -> httpx2.Response:
-    return httpx2.get(
-        f"{server.url}/readyz?verbose=true", headers={"Authorization": f"Bearer {server.token}"}, timeout=30
-    )
+    return WEB.get(f"{server.url}/readyz?verbose=true", headers={"Authorization": f"Bearer {server.token}"}, timeout=30)
 
 
 def is_refused_for_now(response: httpx2.Response) -> bool:
@@ -97,7 +95,7 @@ def test_a_full_disk_refuses_changes_and_loses_nothing_that_was_accepted(on_own_
     assert all(map(is_refused_for_now, refused)), [one.text for one in refused]
     assert {one.json()["code"] for one in refused} == {"system.disk_full"}
     until(lambda: ready(server).status_code == 503, what="readiness that says so")
-    assert httpx2.get(f"{server.url}/livez", timeout=10).status_code == 200
+    assert WEB.get(f"{server.url}/livez", timeout=10).status_code == 200
 
     (disk / "filler").unlink()
     until(server.is_ready, what="readiness")
@@ -205,7 +203,7 @@ def test_a_damaged_database_is_named_and_nothing_is_made_worse(start: Start) -> 
     server.start(wait=False)
     log = server.home / f"log-{server.port}.txt"
     until(lambda: "The database is damaged; nothing was changed." in log.read_text(), what="the sentence")
-    assert httpx2.get(f"{server.url}/livez", timeout=10).status_code == 200
+    assert WEB.get(f"{server.url}/livez", timeout=10).status_code == 200
     refused = upload(server, b"not into that one")
     assert (refused.status_code, refused.json()["code"]) == (503, "system.database_damaged")
     assert ready(server).status_code == 503

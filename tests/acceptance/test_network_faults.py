@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from sqlalchemy import make_url
 
-from factories.server import Answer, RunningServer, Start, until
+from factories.server import WEB, Answer, RunningServer, Start, until
 from factories.troubled_network import TroubledNetwork, troubled_network
 
 #: What is promised is 5 s; a busy machine gets ten times as long.
@@ -98,8 +98,8 @@ def test_a_database_that_swallows_everything_holds_nobody_longer_than_the_deadli
     assert [response.status_code for response in refused] == [503, 503], [one.text for one in refused]
     assert all(1 <= int(response.headers["retry-after"]) <= 5 for response in refused)
     assert took_s < 2 * SOON_S
-    assert httpx2.get(f"{server.url}/livez", timeout=10).status_code == 200
-    assert httpx2.get(f"{server.url}/readyz", timeout=SOON_S).status_code == 503
+    assert WEB.get(f"{server.url}/livez", timeout=10).status_code == 200
+    assert WEB.get(f"{server.url}/readyz", timeout=SOON_S).status_code == 503
 
     network.swallows = False
     network.cut()

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from factories import plugin
 from factories.backends import BACKENDS
-from factories.server import Answer, RunningServer, Start, until
+from factories.server import WEB, Answer, RunningServer, Start, until
 
 Hire = Callable[..., subprocess.Popen[bytes]]
 SWITCHGEAR = str(Path(sys.executable).parent / "switchgear")
@@ -192,7 +191,7 @@ def test_while_the_shared_folder_is_gone_nothing_is_taken_and_all_goes_on_when_i
     assert server.ended(accepted)["status"] == "succeeded"
 
     def ready() -> list[int]:
-        return [httpx2.get(f"{url}/readyz").status_code for url in (server.url, watched_at(server))]
+        return [WEB.get(f"{url}/readyz").status_code for url in (server.url, watched_at(server))]
 
     shared.rename(tmp_path / "unmounted")
     shared.mkdir()  # where it was mounted
@@ -229,12 +228,12 @@ def test_a_worker_counts_what_it_did_for_whoever_has_a_token(start: Start, hire:
     url = watched_at(server)
     assert server.ended(server.send("hello")["run"]["id"])["degraded"] is True
 
-    assert httpx2.get(f"{url}/livez").text == "ok"
-    assert until(lambda: httpx2.get(f"{url}/readyz").json()) == {"ready": True}
-    refused = httpx2.get(f"{url}/metrics")
+    assert WEB.get(f"{url}/livez").text == "ok"
+    assert until(lambda: WEB.get(f"{url}/readyz").json()) == {"ready": True}
+    refused = WEB.get(f"{url}/metrics")
     assert (refused.status_code, refused.json()["code"]) == (401, "access.unauthenticated")
     token = {"Authorization": f"Bearer {server.token}"}
-    lines = httpx2.get(f"{url}/metrics", headers=token).text.splitlines()
+    lines = WEB.get(f"{url}/metrics", headers=token).text.splitlines()
     assert 'switchgear_runs_total{result="degraded"} 1.0' in lines
     assert any(line.startswith("switchgear_fallbacks_total{") and line.endswith(" 1.0") for line in lines)
     crashed = 'switchgear_stage_attempts_total{module="upper-faulty",outcome="crash",stage="upper"} 1.0'
@@ -242,7 +241,7 @@ def test_a_worker_counts_what_it_did_for_whoever_has_a_token(start: Start, hire:
     generation = server.get("/status")["generation"]
     for kind in ("desired", "applied"):
         assert f'switchgear_configuration_generation{{kind="{kind}"}} {float(generation)}' in lines
-    assert httpx2.get(f"{url}/api/v1/status", headers=token).status_code == 404
+    assert WEB.get(f"{url}/api/v1/status", headers=token).status_code == 404
     # what is the same for all is told by servers, so that no worker has to count it
     assert [line for line in lines if line.startswith(("switchgear_runs{", "switchgear_module_available{"))] == []
     worker.send_signal(signal.SIGTERM)
@@ -268,10 +267,10 @@ def test_a_worker_that_takes_no_runs_is_alive_but_not_ready(start: Start, hire: 
     hire(server, "--metrics-port", "0", "--json", site=other)
     url = watched_at(server)
 
-    until(lambda: httpx2.get(f"{url}/readyz").status_code == 503)
-    assert httpx2.get(f"{url}/livez").status_code == 200
+    until(lambda: WEB.get(f"{url}/readyz").status_code == 503)
+    assert WEB.get(f"{url}/livez").status_code == 200
     token = {"Authorization": f"Bearer {server.token}"}
-    checks = {one["name"]: one for one in httpx2.get(f"{url}/readyz?verbose", headers=token).json()["checks"]}
+    checks = {one["name"]: one for one in WEB.get(f"{url}/readyz?verbose", headers=token).json()["checks"]}
     assert [name for name, check in checks.items() if not check["ok"]] == ["version"]
     assert "upper-text" in checks["version"]["why"]["summary"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -21,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from factories.live import LiveServer
+from factories.server import WEB
 from switchgear.interface.api.main import api_routes
 
 CHECKS = [
@@ -42,7 +42,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str
 
 @pytest.fixture(scope="module")
 def operations(live: LiveServer) -> Mapping[str, Any]:
-    document = httpx2.get(f"{live.url}/openapi.json").json()
+    document = WEB.get(f"{live.url}/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=live.url)
     found: list[Any] = [result.ok() for result in schema.get_all_operations()]  # type: ignore[union-attr]
@@ -70,7 +70,7 @@ def test_no_answer_is_undocumented_and_none_is_a_server_error(
 
 
 def test_the_document_links_operations_and_documents_refusals(live: LiveServer) -> None:
-    document = httpx2.get(f"{live.url}/openapi.json").json()
+    document = WEB.get(f"{live.url}/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     created = document["paths"]["/api/v1/configurations"]["post"]["responses"]
     assert created["201"]["links"]["activate"]["operationId"] == "activate_configuration"

@@ -7,12 +7,11 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from factories.instance import ON_BOTH, Instance, problem_of
 from factories.live import LiveServer
-from factories.server import until
+from factories.server import WEB, until
 from switchgear.core.database import Statement
 from switchgear.ingestion.artifact_folder import MARKER
 from switchgear.ingestion.retention import Periods
@@ -74,7 +73,7 @@ def test_a_sender_that_drops_half_way_leaves_nothing(
             until(lambda: files_in(home / "artifacts"), what="the file that begins")
 
         until(lambda: files_in(home / "artifacts") == [], what="the end of what was begun")
-        documents = httpx2.get(f"{live.url}/api/v1/documents", headers={"Authorization": f"Bearer {live.token}"})
+        documents = WEB.get(f"{live.url}/api/v1/documents", headers={"Authorization": f"Bearer {live.token}"})
         assert documents.json()["items"] == []
     assert "request.failed" not in capsys.readouterr().out  # it is nobody's fault here
 

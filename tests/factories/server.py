@@ -18,6 +18,10 @@ import httpx2
 Answer = dict[str, Any]
 T = TypeVar("T")
 
+#: Sends requests to servers of this machine, each on a connection of its own: they are killed and started again. A
+#: client for each request would read the certificates of the world each time, which costs more than the answer.
+WEB = httpx2.Client(verify=False, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0))
+
 
 def free_port() -> int:
     """A port that nobody listens on now."""
@@ -29,12 +33,14 @@ def free_port() -> int:
 def until(look: Callable[[], T], *, seconds: float = 60.0, what: str = "it") -> T:
     """Look again and again until *look* gives something true; fail after *seconds*."""
     end = time.monotonic() + seconds
+    pause_s = 0.02
     while True:
         found = look()
         if found:
             return found
         assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(0.1, pause_s * 1.2)  # each look is work for what is looked at, too
 
 
 @dataclass
@@ -91,7 +97,7 @@ class RunningServer:
         assert self.process is not None
         assert self.process.poll() is None, (self.home / f"log-{self.port}.txt").read_text()[-3000:]
         try:
-            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return WEB.get(f"{self.url}/readyz", timeout=5).status_code == 200
         except httpx2.TransportError:
             return False
 
@@ -118,7 +124,7 @@ class RunningServer:
     def request(self, method: str, path: str, *, expect: int | tuple[int, ...] | None = None, **options: Any) -> Any:
         """Send a request below /api/v1 as admin; check the status when *expect* is given; return the response."""
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
-        response = httpx2.request(method, f"{self.url}/api/v1{path}", headers=headers, timeout=70, **options)
+        response = WEB.request(method, f"{self.url}/api/v1{path}", headers=headers, timeout=70, **options)
         if expect is not None:
             wanted = (expect,) if isinstance(expect, int) else expect
             assert response.status_code in wanted, (response.status_code, response.text[:2000])
