@@ -276,19 +276,22 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def installed_plugin(shared_folder: Path) -> Path:
-    """The tiny plug-in for every server that changes nothing in it: the same files, so that one look is enough."""
+    """The tiny plug-in for every server that changes nothing in it: the same files, so that one look is enough.
+
+    Without the module that cannot be imported: each start would look at it anew.
+    """
     with (shared_folder / "plugin.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         folder = shared_folder / "plugin"
-        return folder / "site" if folder.exists() else plugin.install(folder)
+        return folder / "site" if folder.exists() else plugin.install(folder, without=("upper-importerror",))
 
 
 @pytest.fixture
-def start(tmp_path: Path, shared_folder: Path, installed_plugin: Path) -> Iterator[Start]:
+def start(tmp_path: Path, shared_folder: Path, installed_plugin: Path, sqlite_template: Path) -> Iterator[Start]:
     """Starts servers; each is ended after the test. `start(home="b", **settings)` starts one on another home.
 
-    What the first of them learnt about modules is given to the others, as if each was started a second time; `site`
-    is another folder of plug-ins, which is looked at anew.
+    What the first of them learnt about modules is given to the others, and so are the tables, as if each was started a
+    second time; `site` is another folder of plug-ins, which is looked at anew.
     """
     known = shared_folder / "descriptions"
     running: list[RunningServer] = []
@@ -306,6 +309,9 @@ def start(tmp_path: Path, shared_folder: Path, installed_plugin: Path) -> Iterat
         server = RunningServer(tmp_path / home, site or installed_plugin, quick, port, before=before)
         running.append(server)
         cache = server.home / "cache"
+        if not server.home.exists() and "DATABASE_URL" not in settings:
+            server.home.mkdir()
+            shutil.copy(sqlite_template, server.home / "switchgear.db")
         if known.exists() and not cache.exists() and site is None:
             shutil.copytree(known, cache)
         server.start(wait=wait)

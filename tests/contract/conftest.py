@@ -68,8 +68,11 @@ async def working(settings: Settings, environment: Mapping[str, str]) -> AsyncIt
 
 
 @pytest.fixture(scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]) -> AsyncIterator[Instance]:
+async def shared(
+    tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str], sqlite_template: Path
+) -> AsyncIterator[Instance]:
     """An instance for tests of one file that change nothing, or nothing that another one sees."""
-    home = tmp_path_factory.mktemp("shared") / "home"
+    home = tmp_path_factory.mktemp("shared")
+    shutil.copy(sqlite_template, home / "switchgear.db")
     async with running(settings_for(home), environment, with_worker=False) as made:
         yield made

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from factories.instance import Instance, problem_of
+from factories import plugin
+from factories.instance import Instance, problem_of, running
 from switchgear.core.breaker_service import Admission
 from switchgear.core.configuration_models import Worker
+from switchgear.core.settings import Settings
 from switchgear.domain.configuration import sha256_of
 from switchgear.domain.errors import Code
 from switchgear.domain.run import Outcome
@@ -33,7 +37,6 @@ async def test_modules_are_listed_with_status_reason_and_use(instance: Instance)
     [
         ("upper-nobinary", "module.missing_binary"),
         ("upper-nopackage", "module.missing_package"),
-        ("upper-importerror", "module.import_error"),
         ("upper-environment", "module.missing_environment"),
     ],
 )
@@ -45,8 +48,20 @@ async def test_an_unavailable_module_says_why_and_what_repairs_it(
     assert module["why"]["code"] == code
     assert module["why"]["summary"]
     assert module["why"]["help"] == f"/problems/{code}"
-    if code != "module.import_error":
-        assert module["why"]["next_actions"][0]["cli"]
+    assert module["why"]["next_actions"][0]["cli"]
+
+
+async def test_a_module_that_cannot_be_imported_says_why(
+    settings: Settings, environment: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {"upper-importerror": plugin.MODULES["upper-importerror"]}
+    monkeypatch.syspath_prepend(plugin.write_distribution(tmp_path / "more", "broken", "1.0.0", broken).parent)
+    async with running(settings, environment, with_worker=False) as instance:
+        module = await instance.get("/modules/upper-importerror")
+    assert module["status"] == "unavailable"
+    assert module["why"]["code"] == "module.import_error"
+    assert module["why"]["summary"]
+    assert module["why"]["help"] == "/problems/module.import_error"
 
 
 async def test_what_a_worker_can_use_is_available_although_the_process_that_is_asked_lacks_it(

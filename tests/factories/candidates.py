@@ -17,7 +17,7 @@ _MODULES: Final = {
     "send": ("send-file", "send-other"),
 }
 #: Modules that are installed, but work on no machine.
-_NOWHERE: Final = ("upper-importerror", "upper-nobinary", "upper-nopackage", "upper-nofile", "upper-misfit")
+_NOWHERE: Final = ("upper-nobinary", "upper-nopackage", "upper-nofile", "upper-misfit")
 
 
 @st.composite

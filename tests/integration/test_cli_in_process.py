@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def switchgear(
     tmp_path: Path,
     shared_folder: Path,
     installed_plugin: Path,
+    sqlite_template: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Commands]:
@@ -78,6 +80,7 @@ def switchgear(
     assert run(["init", "instance", "--pipeline", "tiny"]) == 0
     monkeypatch.chdir(instance := tmp_path / "instance")
     (home := instance / "switchgear-data").mkdir(mode=0o700)
+    shutil.copy(sqlite_template, home / "switchgear.db")
     with plugin.known_modules(home / "cache", shared_folder / "descriptions-of-instances"):
         yield Commands(instance, capsys)
     structlog.configure(**before)
