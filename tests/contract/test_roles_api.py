@@ -12,7 +12,7 @@ from factories.instance import Instance, problem_of
 from switchgear.domain.access import Need
 from switchgear.interface.api.main import api_routes, create_app
 from switchgear.interface.api.refusals import PER_MINUTE
-from switchgear.interface.api.routes import BASE, OUTSIDE, ROUTERS
+from switchgear.interface.api.routes import OUTSIDE, ROUTERS
 from switchgear.interface.api.routing import GuardedRoute, RouteWithoutNeed, need_of
 
 pytestmark = pytest.mark.anyio
@@ -96,8 +96,7 @@ _BODIES: Final[Mapping[str, Any]] = {
 
 
 def _path(name: str) -> str:
-    outside = {route.name for router in OUTSIDE for route in router.routes if isinstance(route, GuardedRoute)}
-    path = _ROUTES[name].path if name in outside else BASE + _ROUTES[name].path
+    path = _ROUTES[name].path
     given = {"code": "request.invalid", "ref": "v77", "module_id": "nobody", "version": "1.0", "name": "nothing"}
     for key in _ROUTES[name].param_convertors:
         path = path.replace("{" + key + "}", given.get(key, "nothing"))

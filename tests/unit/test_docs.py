@@ -85,7 +85,7 @@ def test_every_route_is_documented() -> None:
 
     page = (REFERENCE / "api.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"### `[A-Z]+ (\S+)`", page))
-    assert [route.path for route in api_routes() if not shown & {route.path, f"/api/v1{route.path}"}] == []
+    assert [route.path for route in api_routes() if route.path not in shown] == []
 
 
 def anchors(text: str) -> set[str]:

@@ -21,10 +21,10 @@ from switchgear.interface.api.dependencies import Anybody, services_of
 from switchgear.interface.api.hot_reads import Present, present
 from switchgear.interface.api.main import create_app
 from switchgear.interface.api.pages import page, table
-from switchgear.interface.api.routing import guarded_router
+from switchgear.interface.api.routing import guarded_router, serve_routes
 from switchgear.interface.api.services import Services
 
-router = guarded_router("pages")
+router = guarded_router("pages", below="")
 
 _LINKS: Final = (
     '<h2>More</h2><p><a href="/docs">API</a> &middot; <a href="/openapi.json">OpenAPI</a> &middot; '
@@ -41,7 +41,7 @@ _WORDS: Final = {
 def create_server(services: Services) -> FastAPI:
     """Make the server on the services of one instance; `bootstrap` starts and stops them."""
     app = create_app(services)
-    app.include_router(router, include_in_schema=False)
+    serve_routes(app, router)
     return app
 
 

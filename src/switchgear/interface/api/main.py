@@ -19,8 +19,8 @@ from switchgear.interface.api.problems import install_handlers
 from switchgear.interface.api.readiness import CHECKS, WORKER_CHECKS, Check
 from switchgear.interface.api.ready_answers import ReadyAnswers
 from switchgear.interface.api.refusals import Refusals
-from switchgear.interface.api.routes import BASE, OF_WORKERS, OUTSIDE, ROUTERS
-from switchgear.interface.api.routing import need_of
+from switchgear.interface.api.routes import OF_WORKERS, OUTSIDE, ROUTERS
+from switchgear.interface.api.routing import BASE, need_of, serve_routes
 from switchgear.interface.api.services import Services
 
 UPLOAD_PATH: Final = f"{BASE}/documents"
@@ -28,7 +28,7 @@ ACTIVE_PATH: Final = f"{BASE}/configurations/active"
 
 
 def api_routes() -> Iterator[APIRoute]:
-    """Every route of the API as it was declared, with its path below the base or outside it."""
+    """Every route of the API."""
     for router in (*ROUTERS, *OUTSIDE):
         yield from (route for route in router.routes if isinstance(route, APIRoute))
 
@@ -46,10 +46,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.hot_reads = HotReads()
     app.add_middleware(ReadyAnswers, path=ACTIVE_PATH, services=services, reads=app.state.hot_reads)
     app.state.events = EventHub(services)
-    for router in ROUTERS:
-        app.include_router(router, prefix=BASE)
-    for router in OUTSIDE:
-        app.include_router(router)
+    serve_routes(app, *ROUTERS, *OUTSIDE)
     routes = {route.name: route for route in api_routes()}
     for route in routes.values():
         need_of(route)
@@ -60,8 +57,7 @@ def create_app(services: Services) -> FastAPI:
 def create_worker_app(services: Services) -> FastAPI:
     """Make what a process answers that serves no API: `/livez`, `/readyz`, `/metrics`; the rest as `create_app`."""
     app = _new_app(services, WORKER_CHECKS)
-    for router in OF_WORKERS:
-        app.include_router(router)
+    serve_routes(app, *OF_WORKERS)
     for route in app.routes:
         if isinstance(route, APIRoute):
             need_of(route)
@@ -77,7 +73,6 @@ def _new_app(services: Services, checks: Mapping[str, Check]) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         lifespan=_lifespan,
-        generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
     )
     app.state.services = services

@@ -20,8 +20,6 @@ from switchgear.interface.api.routes import (
     worker,
 )
 
-BASE: Final = "/api/v1"
-
 #: Routers below the base path.
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     modules.router,

@@ -23,8 +23,8 @@ from switchgear.interface.api.schemas.status import ReadinessView, RunbookView
 Verbose = Annotated[bool, BeforeValidator(lambda value: True if value == "" else value), Query()]
 
 #: What every process answers that is watched, workers too.
-health = guarded_router("system")
-router = guarded_router("system")
+health = guarded_router("system", below="")
+router = guarded_router("system", below="")
 
 
 @health.get("/livez", dependencies=[Anybody], response_class=PlainTextResponse)

@@ -8,7 +8,7 @@ from switchgear.interface.api.dependencies import App, Reader
 from switchgear.interface.api.gauges import METRICS_TYPE, rendered_worker_metrics
 from switchgear.interface.api.routing import guarded_router
 
-router = guarded_router("worker")
+router = guarded_router("worker", below="")
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
