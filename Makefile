@@ -23,7 +23,7 @@ serve: ## Install, then serve an instance in ./switchgear-data
 test: check ## Check style, types and floors, then run all tests on SQLite and PostgreSQL
 	@echo "switchgear: running the tests"
 	@rm -f .coverage .coverage.*
-	@$(BIN)/pytest tests --cov --cov-report= -n $(WORKERS) $(ARGS)
+	@$(BIN)/pytest tests --cov --cov-report= -n $(WORKERS) --dist worksteal $(ARGS)
 	@echo "switchgear: branch coverage; all code at least 80 %, domain and core at least 90 %"
 	@$(BIN)/coverage report --format=total --fail-under=80
 	@$(BIN)/coverage report --format=total --fail-under=90 --include='src/switchgear/domain/*,src/switchgear/core/*'

@@ -67,6 +67,7 @@ _IDLE_S = 600
 _UNHEARD_S = 60
 _HERE = Path(__file__).parent
 
+
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -81,12 +82,34 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_only_loopback)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts processes by its folder."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what starts processes by its folder, and let each parallel worker begin with its share of that."""
+    long, short = [], []
     for item in items:
         if item.path.is_relative_to(_HERE / "acceptance"):
             item.add_marker(pytest.mark.acceptance)
             item.add_marker(pytest.mark.timeout(300))
+            long.append(item)
+        else:
+            short.append(item)
+    short.sort(key=lambda item: item.path.is_relative_to(_HERE / "unit"))
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = _dealt(long, short, workers)
+
+
+def _dealt(long: list[pytest.Item], short: list[pytest.Item], workers: int) -> Iterator[pytest.Item]:
+    """As many hands as workers, one after the other as xdist cuts them: what is long first, so that none ends alone.
+
+    A worker that has played its hand takes from the end of another's, where the quick ones are.
+    """
+    files = [list(group) for _, group in itertools.groupby(long, lambda item: item.path)]
+    rest = iter(short)
+    sizes = [(len(long) + len(short) + number) // workers for number in range(workers)]
+    for number, size in enumerate(sizes):
+        hand = [item for file in files[number::workers] for item in file]
+        yield from hand
+        yield from itertools.islice(rest, max(0, size - len(hand)))
+    yield from rest
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
