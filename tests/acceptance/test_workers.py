@@ -48,6 +48,11 @@ def heavy(**settings: object) -> Answer:
     return {"stage_id": "upper", "module_id": module, "settings": settings, "limits": {"queue": "heavy"}}
 
 
+def is_at_heavy_stage(run: Answer) -> bool:
+    """Whether a worker of the queue has it: before it was given there, the server had it at that stage for a moment."""
+    return (run["status"], run["queue"], run["stage_id"]) == ("running", "heavy", "upper")
+
+
 @pytest.fixture(params=BACKENDS, ids=lambda backend: f"{backend.name}-{backend.dialect}")
 def backend(request: pytest.FixtureRequest) -> dict[str, str]:
     """The settings of a queue backend on a database that it supports."""
@@ -87,7 +92,7 @@ def test_a_killed_workers_run_goes_on_with_another_one(
     server.switch_to(heavy(mode="wait", file=str(gate)), mode="rolling")
     worker = hire(server, "--queues", "heavy")
     run_id = server.send("hello")["run"]["id"]
-    until(lambda: (server.run(run_id)["status"], server.run(run_id)["stage_id"]) == ("running", "upper"))
+    until(lambda: is_at_heavy_stage(server.run(run_id)))
 
     worker.kill()
     gate.touch()
@@ -111,7 +116,7 @@ def test_a_worker_that_is_told_to_stop_hands_back_what_it_cannot_finish(
     server.switch_to(heavy(mode="wait", file=str(gate)), mode="rolling")
     worker = hire(server, "--queues", "heavy")
     run_id = server.send("hello")["run"]["id"]
-    until(lambda: (server.run(run_id)["status"], server.run(run_id)["stage_id"]) == ("running", "upper"))
+    until(lambda: is_at_heavy_stage(server.run(run_id)))
 
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
