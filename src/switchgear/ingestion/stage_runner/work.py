@@ -109,16 +109,17 @@ class StageWork:
     async def run(self) -> StageEnd:
         """Run it to its end."""
         try:
-            while True:
+            candidate = self._fallback.selection
+            while not self._is_late():
+                await self._candidate(self._stage.modules[candidate.index])
+                if not self._has_answer() and self._is_late():
+                    break
                 step = next_step(self._fallback, self._results, elapsed_s=self._elapsed_s())
                 self._note(step)
                 if not isinstance(step, Try):
                     return self._ended(step)
-                if self._is_late():
-                    return self._deadline()
-                await self._candidate(self._stage.modules[step.candidate.index])
-                if not self._has_answer() and self._is_late():
-                    return self._deadline()
+                candidate = step.candidate
+            return self._deadline()
         except _BackOff as pause:
             return self._back_off(pause)
         except _CorruptArtifact:
@@ -136,10 +137,8 @@ class StageWork:
 
     def _note(self, step: Step) -> None:
         """Write the decision on the attempt that it was made after."""
-        if not self._results or not self._attempts:
-            return
         last = self._attempts[-1]
-        last.rules_not_matched = [rule.as_json() for rule in step.not_matched]
+        last.rules_not_matched = [rule.as_json() for rule in step.not_matched] if step.not_matched else []
         if isinstance(step, Try) and step.trigger is Outcome.LOW_CONFIDENCE:
             last.outcome = Outcome.LOW_CONFIDENCE
             last.message = f"Its confidence {last.confidence:g} is below {step.candidate.threshold:g}."
