@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,15 @@ def test_durations_are_rendered_as_the_library_renders_its_own_histogram(metrics
     lines = [line for line in metrics.render().decode().splitlines() if "run_duration" in line]
     assert len(buckets) > 10
     assert lines == generate_latest(registry).decode().splitlines()
+
+
+def test_a_line_says_when_it_was_written_to_the_microsecond(log: Log) -> None:
+    before = datetime.now(UTC)
+    get_logger().info("something.said")
+    after = datetime.now(UTC)
+    [line] = log.lines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["at"])
+    assert before <= datetime.fromisoformat(line["at"]) <= after
 
 
 @pytest.mark.parametrize("words", ["\u00e9 \u4e2d", "\ud800", "a\nb\x00", "x" * 1900])

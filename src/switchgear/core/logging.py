@@ -11,8 +11,11 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
@@ -137,7 +140,7 @@ def _processors(redact: Redact | None) -> list[structlog.typing.Processor]:
         structlog.contextvars.merge_contextvars,
         _add_context,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        _stamp,
         structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False, max_frames=20)),
         _tidy,
     ]
@@ -149,19 +152,33 @@ def _processors(redact: Redact | None) -> list[structlog.typing.Processor]:
 def _renderer(log_format: LogFormat) -> structlog.typing.Processor:
     if log_format == "text":
         return structlog.dev.ConsoleRenderer(colors=False, timestamp_key="at")
-    return structlog.processors.JSONRenderer(serializer=_as_json)
+    return _as_json
 
 
 _ENCODE: Final = json.JSONEncoder(default=str, separators=(",", ":")).encode  # made once, not for each line
 _PLAIN: Final = frozenset({str, int, float, bool})
 
 
-def _as_json(event: _EventDict, **_options: Any) -> str:
-    """Nearly every line is a few words and numbers, which take a sixth of the time without the standard library."""
+def _as_json(_logger: Any, _method: str, event: _EventDict) -> str:
+    """Nearly every line is a few words and numbers, which are written sooner without the standard library."""
     if _PLAIN.issuperset(map(type, event.values())):
-        with contextlib.suppress(PydanticSerializationError):  # text that is no Unicode is escaped below
+        try:
             return to_json(event, ensure_ascii=True).decode()
+        except PydanticSerializationError:  # text that is no Unicode
+            pass
     return _ENCODE(event)
+
+
+@lru_cache(maxsize=2)
+def _until_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _stamp(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
+    """Say when; of all lines of one second only the rest is written anew."""
+    seconds, rest = divmod(time.time_ns() // 1000, 1_000_000)
+    event["at"] = f"{_until_second(seconds)}.{rest:06d}Z"
+    return event
 
 
 def _add_context(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
