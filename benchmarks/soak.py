@@ -1,16 +1,18 @@
 """Rounds of uploads, activations and killed processes, and what must hold all the while. Source: RELIABILITY 2, 5.
 
-Usage: python -m benchmarks.soak [--rounds 200] [--activations 200] [--candidates 1000] [--seed N]
+Usage: python -m benchmarks.soak [--rounds 200] [--activations 200] [--candidates 1000] [--seed N] [--save]
        [--database sqlite|postgresql] [--backend builtin|procrastinate]
 
 Each round changes the active version and kills a process at a random moment (worker, API, all; or lets a worker sleep
 beyond its lease), under a stream of uploads. `--activations` asks for so many in each mode, one after the other, with
-kills of workers; `--candidates` offers so many contents that must never serve. Exit code 1, the seed and what broke.
+kills of workers; `--candidates` offers so many contents that must never serve. `--save` adds the table to
+benchmarks/soaks.md. Exit code 1, the seed and what broke.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import random
 import sys
 import tempfile
@@ -23,12 +25,15 @@ from pathlib import Path
 
 from rich.progress import track
 
-from benchmarks.tables import Figure, show
+from benchmarks.tables import Figure, section, show
 from factories import plugin
 from factories.candidates import candidates
 from factories.fleet import Fleet
 from factories.server import RunningServer
 from factories.soaking import MAX_WAIT_S, MODES, SETTINGS, Broken, Soak
+
+#: Holds what long soaks found.
+PAGE = Path(__file__).with_name("soaks.md")
 
 
 @contextmanager
@@ -141,7 +146,22 @@ def table(one: Soak, wanted: argparse.Namespace, states: Counter[str], offers: C
         ),
         Figure("invariants broken", "0", bar="0", better=1.0),
     ]
-    show(f"Soak: {wanted.rounds} rounds on {wanted.database}, {wanted.backend}, seed {wanted.seed}", figures)
+    machine = show(title_of(wanted), figures)
+    if wanted.save:
+        day = f"{datetime.datetime.now(datetime.UTC).date()}; {machine}"
+        with PAGE.open("a", encoding="utf-8") as file:
+            file.write(section(title_of(wanted), figures, day))
+
+
+def title_of(wanted: argparse.Namespace) -> str:
+    """What was done, in a line."""
+    parts = {
+        "rounds": wanted.rounds,
+        "activations in each mode": wanted.activations,
+        "candidates": wanted.candidates,
+    }
+    done = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
+    return f"Soak: {done}; {wanted.database}, {wanted.backend}, seed {wanted.seed}"
 
 
 if __name__ == "__main__":
@@ -152,4 +172,5 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--backend", choices=("builtin", "procrastinate"), default="builtin")
+    parser.add_argument("--save", action="store_true")
     raise SystemExit(main(parser.parse_args()))

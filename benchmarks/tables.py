@@ -44,8 +44,8 @@ class Figure:
         return "" if self.better is None else "holds" if self.better >= 1 else "missed"
 
 
-def show(title: str, figures: Sequence[Figure]) -> None:
-    """Print a table."""
+def show(title: str, figures: Sequence[Figure]) -> str:
+    """Print a table, and return what stands below it: the disk's latency, the load, the number of cores."""
     from rich.console import Console
     from rich.table import Table
 
@@ -61,14 +61,16 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     if SAVE_TO in os.environ:
         page = Path(os.environ[SAVE_TO])
         with page.open("a", encoding="utf-8") as file:
-            file.write(_section(title, figures, machine))
+            file.write(section(title, figures, machine))
         data = page.with_suffix(".json")
         tables = json.loads(data.read_text()) if data.exists() else []
         tables.append({"title": title, "machine": machine, "figures": [asdict(figure) for figure in figures]})
         data.write_text(json.dumps(tables, indent=1) + "\n")
+    return machine
 
 
-def _section(title: str, figures: Sequence[Figure], machine: str) -> str:
+def section(title: str, figures: Sequence[Figure], machine: str) -> str:
+    """The table as a section of a page in Markdown."""
     lines = [f"## {title}", "", "| what | measured | beside | ratio | bar | |", "|---|---:|---:|---:|---:|---|"]
     for figure in figures:
         mark = "**missed**" if figure.mark == "missed" else figure.mark
