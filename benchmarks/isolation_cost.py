@@ -12,13 +12,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.tables import Figure, percentile, show
 from switchgear.core.module_registry import probe_isolation
@@ -65,6 +67,8 @@ ERRORS = 200
 DOCUMENT_BYTES = 5 << 20
 STARTS, WORKERS, DOCUMENTS, DEATHS, HANGS = 8, 40, 100, 40, 12
 HANG_S = 0.1
+#: Sends back what it gets: what two processes of Python cost without any engine.
+_ECHO: Final = "import socket, sys; s = socket.socket(fileno=int(sys.argv[1]))\nwhile d := s.recv(4096): s.sendall(d)"
 #: The round before made a worker in reserve; its start is over after this.
 _SETTLE_S = 0.05
 
@@ -169,6 +173,23 @@ class Bench:
         return _began(after) - begin
 
 
+async def bare_ms(times: int) -> list[float]:
+    """Round trips to a process that only sends back what it gets, in milliseconds."""
+    loop, (here, there) = asyncio.get_running_loop(), socket.socketpair()
+    here.setblocking(False)
+    words = (sys.executable, "-c", _ECHO, str(there.fileno()))
+    with here, subprocess.Popen(words, pass_fds=[there.fileno()]) as process:
+        there.close()
+        took = []
+        for _ in range(times):
+            begin = time.perf_counter()
+            await loop.sock_sendall(here, b"x" * 200)
+            await loop.sock_recv(here, 4096)
+            took.append((time.perf_counter() - begin) * 1e3)
+        process.kill()
+    return took
+
+
 def _began(result: AttemptResult) -> float:
     """When the module says that it began, in monotonic seconds."""
     if not isinstance(result.output, bytes):
@@ -191,6 +212,7 @@ async def measure(bench: Bench, levels: Sequence[str], calls: int) -> list[Figur
     await several(bench.after_error_ms, 1)
     warm = await several(bench.warm_us, calls)
     errors = await several(bench.after_error_ms, ERRORS)
+    bare = {"bare": (await bare_ms(ERRORS + 1))[1:]}
     failures = await several(bench.after_death_ms, DEATHS), await several(bench.after_hang_ms, HANGS)
     return [
         _figure("start, p50", "ms", await several(bench.start_ms, STARTS)),
@@ -201,6 +223,8 @@ async def measure(bench: Bench, levels: Sequence[str], calls: int) -> list[Figur
         _figure("document of 5 MB, p50", "ms", await several(bench.document_ms(""), DOCUMENTS), most=0.4),
         _figure("... and read whole, p50", "ms", await several(bench.document_ms("whole"), DOCUMENTS)),
         _figure("... and as a file, p50", "ms", await several(bench.document_ms("path"), DOCUMENTS)),
+        _figure("a bare round trip between two processes, p50", "ms", bare),
+        _figure("a bare round trip between two processes, p99", "ms", bare, share=0.99),
         _figure("exception to next module, p50", "ms", errors),
         _figure("exception to next module, p99", "ms", errors, share=0.99, most=0.1),
         _figure("crash to next module, p50", "ms", failures[0]),
