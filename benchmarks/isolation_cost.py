@@ -88,6 +88,8 @@ class Bench:
         for size, path in self._documents.items():
             path.write_bytes(b"x" * size)
         self._starts = 0
+        #: For each level, from an exception of a module until the engine knows of it.
+        self.told_ms: dict[str, list[float]] = {}
 
     def use(self, level: str, module_id: str = "upper-does", digest: str = "") -> ModuleUse:
         """One process at a time, and one in reserve."""
@@ -151,6 +153,7 @@ class Bench:
     async def after_error_ms(self, level: str) -> float:
         """From an exception of a module to the start of the next one."""
         failed = await self.call(self.use(level), "raise")
+        self.told_ms.setdefault(level, []).append((time.monotonic() - float(failed.message)) * 1e3)
         return (_began(await self.call(self.use(level, digest="next"))) - float(failed.message)) * 1e3
 
     async def after_death_ms(self, level: str) -> float:
@@ -226,6 +229,7 @@ async def measure(bench: Bench, levels: Sequence[str], calls: int) -> list[Figur
         _figure("a bare round trip between two processes, p50", "ms", bare),
         _figure("a bare round trip between two processes, p99", "ms", bare, share=0.99),
         _figure("exception to next module, p50", "ms", errors),
+        _figure("  of it until the engine knows, p50", "ms", bench.told_ms),
         _figure("exception to next module, p99", "ms", errors, share=0.99, most=0.1),
         _figure("crash to next module, p50", "ms", failures[0]),
         _figure("crash to next module, p99", "ms", failures[0], share=0.99, most=10),

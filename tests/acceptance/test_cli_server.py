@@ -34,8 +34,8 @@ def test_ingest_swap_watch_why_rollback_verify(server: RunningServer, tmp_path: 
     assert switchgear("ingest", "inbox", "--wait").count("succeeded") == 5
 
     gate = tmp_path / "gate"
-    change = ("upper=upper-faulty", "upper.settings.mode=wait", f"upper.settings.file={gate}")
-    change += ("upper.limits.timeout_s=200",)  # longer than four commands take on a busy machine
+    change = ["upper=upper-faulty", "upper.settings.mode=wait", f"upper.settings.file={gate}"]
+    change += ["upper.limits.timeout_s=200"]  # longer than four commands take on a busy machine
     switchgear("config", "set", *change, "upper.settings.only_if=slow", "-m", "Slow", "--activate")
     switchgear("activations", "watch")
     (tmp_path / "slow.txt").write_text("a slow document")
