@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -28,29 +29,59 @@ class TroubledNetwork:
     swallows: bool = False
     port: int = 0
     _ends: set[asyncio.StreamWriter] = field(default_factory=set)
+    _closing: bool = False
+    _carrying: set[asyncio.Task[None]] = field(default_factory=set)
 
     def cut(self) -> None:
         """Reset every connection, as a router does that was switched off and on again."""
 
-        async def abort() -> None:
-            for end in self._ends:
-                end.transport.abort()
+        async def cut() -> None:
+            self._abort()
 
-        asyncio.run_coroutine_threadsafe(abort(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(cut(), self.loop).result(10)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection until an end closes."""
+    async def accept(self, listener: socket.socket) -> None:
+        """Carry every connection until `close`.
+
+        It looks for one every few milliseconds: a server of asyncio's loses, and never closes, what comes at its end.
+        """
+        while not self._closing:
+            try:
+                connection, _ = listener.accept()
+            except BlockingIOError:
+                await asyncio.sleep(0.005)
+                continue
+            connection.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=connection)
+            self._ends.add(writer)
+            task = self.loop.create_task(self._serve(reader, writer))
+            self._carrying.add(task)
+            task.add_done_callback(self._carrying.discard)
+
+    async def close(self, accepting: asyncio.Task[None]) -> None:
+        """Reset every connection, and wait until each is closed."""
+        self._closing = True
+        await accepting
+        while self._carrying:
+            self._abort()
+            await asyncio.wait(self._carrying, timeout=0.02)
+
+    def _abort(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = {writer}
-        with contextlib.suppress(asyncio.CancelledError, OSError):  # the loop ends; PostgreSQL takes nobody now
+        with contextlib.suppress(OSError):  # PostgreSQL takes nobody now
             there, back = await asyncio.open_unix_connection(self.socket_path)
             ends.add(back)
-            self._ends |= ends
+            self._ends.add(back)
             await asyncio.gather(self._carry(reader, back), self._carry(there, writer))
-        self._ends -= ends
         for end in ends:
             end.transport.abort()
             with contextlib.suppress(OSError):
                 await end.wait_closed()
+        self._ends -= ends
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
@@ -83,11 +114,14 @@ def troubled_network(socket_path: str) -> Iterator[TroubledNetwork]:
     ready: Future[tuple[TroubledNetwork, asyncio.Event]] = Future()
 
     async def carry() -> None:
-        network, end = TroubledNetwork(socket_path, asyncio.get_running_loop()), asyncio.Event()
-        async with await asyncio.start_server(network.serve, "127.0.0.1", 0) as server:
-            network.port = server.sockets[0].getsockname()[1]
+        loop, end = asyncio.get_running_loop(), asyncio.Event()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            network = TroubledNetwork(socket_path, loop, port=listener.getsockname()[1])
+            accepting = loop.create_task(network.accept(listener))
             ready.set_result((network, end))
             await end.wait()
+            await network.close(accepting)
 
     thread = threading.Thread(target=lambda: asyncio.run(carry()), daemon=True)
     thread.start()
