@@ -3,13 +3,15 @@
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +24,7 @@ from switchgear.sdk import Limits, NeedsReview, SecretRef, Unavailable
 from switchgear.sdk.host import frames, measures, seccomp
 from switchgear.sdk.host.context import MAX_LOG_EVENTS, Document, DocumentReader, WorkerContext, delivery_key
 from switchgear.sdk.host.enclosure import Enclosure, rules
-from switchgear.sdk.host.failures import failure_of
+from switchgear.sdk.host.failures import failure_of, traceback_of
 from switchgear.sdk.host.landlock import CHANGE, READ, READ_DIR
 
 DATA = bytes(range(256)) * 40
@@ -320,3 +322,58 @@ def test_facts_for_a_review_may_be_amounts_and_days() -> None:
 def test_an_error_without_words_is_named_by_its_type() -> None:
     assert failure_of(Mute())["error"] == "Mute"
     assert failure_of(Mute())["message"] == ""
+
+
+def _raised(work: Callable[[], object]) -> BaseException:
+    try:
+        work()
+    except BaseException as error:
+        return error
+    raise AssertionError
+
+
+def _breaks() -> None:
+    raise KeyError("missing")
+
+
+def _explains() -> None:
+    try:
+        _breaks()
+    except KeyError as error:
+        raise ValueError("no such thing") from error
+
+
+def _fails_anew() -> None:
+    try:
+        _breaks()
+    except KeyError:
+        raise ValueError("and then this") from None
+
+
+@pytest.mark.parametrize("work", [_breaks, _explains, _fails_anew], ids=lambda work: work.__name__)
+def test_a_traceback_has_the_lines_that_python_prints_but_its_marks(work: Callable[[], object]) -> None:
+    error = _raised(work)
+    printed = "".join(traceback.format_exception(error)).splitlines()
+
+    assert traceback_of(error).splitlines() == [line for line in printed if not line or set(line) - set(" ^~")]
+
+
+def test_a_traceback_of_a_group_names_every_member() -> None:
+    def break_twice() -> None:
+        raise ExceptionGroup("both", [ValueError("the first"), KeyError("the second")])
+
+    assert {"the first", "the second"} <= set(re.findall(r"the \w+", traceback_of(_raised(break_twice))))
+
+
+def test_a_traceback_ends_where_exceptions_cause_each_other() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+
+    assert traceback_of(one).count("ValueError") == 2
+
+
+def test_a_traceback_of_endless_recursion_is_short() -> None:
+    def again() -> None:
+        again()
+
+    assert len(traceback_of(_raised(again)).splitlines()) < 50

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import socket
 import threading
+import time
 from pathlib import Path
 
 from factories.troubled_network import troubled_network
@@ -24,6 +25,7 @@ def test_a_network_that_ends_while_connections_come_closes_every_one(tmp_path: P
                     while not ended.is_set():
                         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.1):
                             came.set()
+                            time.sleep(0.001)  # as much as the network needs to take the next one
 
                 clients = [threading.Thread(target=come_again, args=(network.port, came, ended)) for _ in range(2)]
                 for client in clients:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -13,6 +14,8 @@ _MOST_FINDINGS: Final = 5
 #: What validators of authors raise; the library puts "Value error, " before their sentence.
 _OF_AUTHORS: Final = ("value_error", "assertion_error")
 _BOUND: Final = (str, int, float)
+_CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
+_MEANWHILE: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
 def failure_of(error: BaseException) -> dict[str, Any]:
@@ -34,6 +37,34 @@ def _words_of(error: BaseException) -> str:
         return str(error)
     except Exception:  # an author's __str__; the type alone says more than the end of the process
         return ""
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return what Python prints of *error*, without the marks below a line.
+
+    The library parses each line for its marks and looks whether each file has changed: ten times the rest, and the
+    next module waits for it.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return "".join(traceback.format_exception(error))
+    parts: list[str] = []
+    known: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in known:
+        known.add(id(current))
+        frames = [
+            traceback.FrameSummary(frame.f_code.co_filename, line, frame.f_code.co_name)
+            for frame, line in traceback.walk_tb(current.__traceback__)
+        ]
+        head = ["Traceback (most recent call last):\n"] if frames else []
+        parts.append("".join([*head, *traceback.format_list(frames), *traceback.format_exception_only(current)]))
+        if current.__cause__ is not None:
+            parts.append(_CAUSED)
+            current = current.__cause__
+        else:
+            parts.append(_MEANWHILE)
+            current = None if current.__suppress_context__ else current.__context__
+    return "".join(reversed(parts[:-1]))
 
 
 def mistakes_of(error: ValidationError) -> list[dict[str, Any]]:

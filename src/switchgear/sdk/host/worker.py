@@ -28,7 +28,7 @@ from switchgear.sdk.errors import ModuleError
 from switchgear.sdk.host import frames, measures
 from switchgear.sdk.host.context import Document, WorkerContext
 from switchgear.sdk.host.enclosure import Enclosure, enclose
-from switchgear.sdk.host.failures import failure_of
+from switchgear.sdk.host.failures import failure_of, traceback_of
 from switchgear.sdk.module import Module
 from switchgear.sdk.values import Limits
 
@@ -159,11 +159,11 @@ class _Worker:
         answer, body = self._attempt(frame)
         sys.stdout.flush()
         sys.stderr.flush()
-        self._tidy()
         reason = self._worn_out()
         if reason:
             answer["recycle"] = reason
         self._say(answer, body)
+        self._tidy()  # nobody waits for it, and the next call finds it done
 
     def _attempt(self, frame: frames.Frame) -> tuple[dict[str, Any], bytes]:
         call = frame.header["call"]
@@ -191,7 +191,7 @@ class _Worker:
             return {"outcome": "contract_violation", "detail": f"input:{error.name}", "message": str(error)}, b""
         except Exception as error:
             if not isinstance(error, ModuleError):
-                traceback.print_exc()
+                sys.stderr.write(traceback_of(error))
             return {"raised": failure_of(error)}, b""
         finally:
             if document is not None:
