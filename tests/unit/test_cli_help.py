@@ -122,6 +122,16 @@ def test_building_every_command_imports_nothing_heavy() -> None:
     assert ended.stdout.strip() == "[]"
 
 
+def test_an_instance_on_sqlite_loads_no_driver_of_another_database() -> None:
+    code = (
+        "import sys, switchgear.bootstrap, switchgear.interface.server\n"
+        "from switchgear.core.database import Database\nDatabase('sqlite:///none.db')\n"
+        "print([name for name in sys.modules if name.startswith('psycopg')])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
+
+
 def test_the_completion_script_asks_this_program(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["completion", "bash"]) == 0
     script = capsys.readouterr().out

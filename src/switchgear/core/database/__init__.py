@@ -16,15 +16,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
-import psycopg
 from sqlalchemy import event, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from switchgear.core.database import sqlite_dialect
-from switchgear.core.database.errors import DiskFull, ReadOnly, commit_unanswered, translate
-from switchgear.core.database.postgres import PostgresNarrow
+from switchgear.core.database.errors import DiskFull, ReadOnly, commit_unanswered, errors_of_drivers, translate
 from switchgear.core.database.sqlite import BUSY_MS, SqliteNarrow, prepare
 from switchgear.core.database.statements import Narrow, Refused, Result, Statement, Statements, UnitStatements
 from switchgear.domain.errors import DatabaseUnreachable
@@ -70,6 +68,8 @@ class Database:
         if self.dialect == "sqlite":
             self.narrow = SqliteNarrow(self.url.database or "", clock=clock, deadline_s=deadline_s)
         else:
+            from switchgear.core.database.postgres import PostgresNarrow  # its driver takes a tenth of a start
+
             conninfo = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
             self.narrow = PostgresNarrow(conninfo, clock=clock, deadline_s=deadline_s, size=pool_size)
 
@@ -108,7 +108,7 @@ class Database:
         try:
             async with self._turn_to_write(write, deadline), self._connect(deadline) as connection:
                 yield await connection.execution_options(switchgear_write_by=deadline if write else None)
-        except (SQLAlchemyError, sqlite3.Error, psycopg.Error, TimeoutError) as error:
+        except errors_of_drivers(SQLAlchemyError, TimeoutError) as error:
             ours = translate(error)
             if ours is None:
                 raise
@@ -122,7 +122,7 @@ class Database:
         """
         try:
             await connection.commit()
-        except (SQLAlchemyError, psycopg.Error) as error:
+        except errors_of_drivers(SQLAlchemyError) as error:
             if self.dialect == "sqlite" or translate(error) is None:  # a file that fails has committed nothing
                 raise
             raise commit_unanswered(error) from error

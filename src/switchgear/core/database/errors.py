@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from typing import Final
 
-import psycopg
-from psycopg_pool import PoolTimeout
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as QueueTimeout
 
 from switchgear.domain.errors import Code, DatabaseUnreachable
 
-_DAMAGED: Final = (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted)
+
+@dataclass(frozen=True, slots=True)
+class DriverErrors:
+    """The errors of a driver.
+
+    Attributes:
+        every: What all of them are.
+        unanswered: The database is not there, or gave no answer.
+        damaged: It cannot read what it kept.
+    """
+
+    every: tuple[type[Exception], ...]
+    unanswered: tuple[type[Exception], ...]
+    damaged: tuple[type[Exception], ...] = ()
+
+
+#: Of the drivers in use: psycopg adds its own when it is loaded, which an instance on SQLite need not wait for.
+DRIVERS: Final[list[DriverErrors]] = [
+    DriverErrors((sqlite3.Error,), (sqlite3.OperationalError, TimeoutError, QueueTimeout))
+]
 
 
 class DiskFull(DatabaseUnreachable):
@@ -33,6 +51,11 @@ class Damaged(DatabaseUnreachable):
     code = Code.SYSTEM_DATABASE_DAMAGED
 
 
+def errors_of_drivers(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What the drivers in use raise, and *others*: for `except`."""
+    return (*others, *(kind for driver in DRIVERS for kind in driver.every))
+
+
 def translate(error: BaseException) -> DatabaseUnreachable | None:
     """Sort a driver's error: what a caller may try again becomes one of ours, anything else gives None."""
     origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
@@ -41,11 +64,10 @@ def translate(error: BaseException) -> DatabaseUnreachable | None:
         return DiskFull("The disk is full; nothing was changed. Free some space and try again.")
     if "readonly" in words or "read-only" in words:
         return ReadOnly("The database is read-only; nothing was changed. Make its folder writable and try again.")
-    if isinstance(origin, _DAMAGED) or "malformed" in words or "not a database" in words:
+    is_damaged = any(isinstance(origin, driver.damaged) for driver in DRIVERS)
+    if is_damaged or "malformed" in words or "not a database" in words:
         return Damaged("The database is damaged; nothing was changed. Stop the server and restore a backup.")
-    if isinstance(error, (TimeoutError, PoolTimeout, QueueTimeout)) or (
-        isinstance(origin, (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError))
-    ):
+    if any(isinstance(each, driver.unanswered) for each in (error, origin) for driver in DRIVERS):
         return DatabaseUnreachable("The database did not answer in time; nothing was changed. Try again in a moment.")
     return None
 

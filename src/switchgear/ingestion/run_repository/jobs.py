@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import psycopg
-
 from switchgear.core.database import Refused, Statement
 from switchgear.core.job_schema import TASK, JobsMissing
 from switchgear.ingestion.run_repository.base import CLAIM_ORDER, CLAIMABLE, RepositoryPart
@@ -37,6 +35,8 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM runs WHERE id = {_RUN} AND status = 'queu
     THEN procrastinate_retry_job_v2({_JOB}, NULL, NULL, NULL, NULL)
     ELSE procrastinate_finish_job_v1({_JOB}, 'succeeded', TRUE) END
 WHERE {_JOB} IS NOT NULL"""  # noqa: S608
+#: No such function, no such table.
+_UNDEFINED: Final = ("42883", "42P01")
 _WITHOUT_JOB: Final = f"""
 SELECT id FROM runs WHERE status = 'queued' AND NOT EXISTS (
     SELECT 1 FROM procrastinate_jobs job WHERE job.queueing_lock = runs.id AND job.status = 'todo')
@@ -68,7 +68,9 @@ class Jobs(RepositoryPart):
                 results = await self._statements.run(SHARED_LOCK, take, claim, finish)
             except Refused:
                 return None
-            except (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedTable) as error:
+            except Exception as error:
+                if getattr(error, "sqlstate", None) not in _UNDEFINED:
+                    raise
                 raise JobsMissing.at_work() from error
             if results[2].rows:
                 return claimed(results[2].rows[0], worker_id)

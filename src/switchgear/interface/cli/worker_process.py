@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from switchgear.interface.cli.errors import CommandFailed
 from switchgear.interface.cli.output import print_json_line, say, show
-from switchgear.interface.cli.server_process import listen, loop_factory, server_of, spare_from_collection, url_of
+from switchgear.interface.cli.server_process import (
+    listen,
+    loop_factory,
+    server_of,
+    spare_from_collection,
+    url_of,
+    without_collection,
+)
 
 if TYPE_CHECKING:
     from switchgear.bootstrap import Application
@@ -34,18 +41,19 @@ def run_worker(settings: Settings, *, as_json: bool = False) -> None:
 
 
 async def _work(settings: Settings, listener: socket.socket | None, *, as_json: bool) -> None:
-    from switchgear.bootstrap import build
-    from switchgear.core.logging import configure_logging
-    from switchgear.sdk.errors import SwitchgearError
-
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    try:
-        application = build(settings, with_sources=False)
-    except SwitchgearError as error:
-        raise CommandFailed(str(error)) from error
+    with without_collection():
+        from switchgear.bootstrap import build
+        from switchgear.core.logging import configure_logging
+        from switchgear.sdk.errors import SwitchgearError
+
+        try:
+            application = build(settings, with_sources=False)
+        except SwitchgearError as error:
+            raise CommandFailed(str(error)) from error
     configure_logging(log_format=settings.log_format, level=settings.log_level, redact=application.secrets.redact)
     async with _answering(application, listener):
         try:

@@ -73,6 +73,7 @@ def serve(control_number: int, module_id: str, memory_mb: int, apart: int = 0, *
         _refuse(control, OSError(f"no namespaces: {trouble}"), "isolation")
     gc.collect()
     gc.freeze()  # shared pages stay shared after a fork
+    gc.enable()
     server = _Server(control, module_id, module, namespaces.start_keeper() if apart else None)
     frames.send(control, {"ready": os.getpid()})
     server.run()
