@@ -133,12 +133,14 @@ async def main(requests: int) -> None:
             await measure(raw_port, "none", 200)
             raw_rate, raw_p99_ms, _ = await measure(raw_port, "none", requests)
     share = f"{rate / raw_rate:.2f} of raw"
+    # The connections stand in a row: what counts is how many others are answered before the slowest of a hundred.
+    others = f"{rate * p99_ms / 1000:.0f} answers by then; raw {raw_rate * raw_p99_ms / 1000:.0f}"
     show(
         f"GET {_PATH}, {CONNECTIONS} connections, authenticated, SQLite",
         [
             Figure("an application that only sends the bytes", f"{raw_rate:.0f}/s", f"p99 {raw_p99_ms:.1f} ms"),
             Figure("GET active configuration", f"{rate:.0f}/s", "", share, ">= 10000/s", rate / 10_000),
-            Figure("its 99th percentile", f"{p99_ms:.1f} ms", "", "", "<= 3 ms", 3 / p99_ms),
+            Figure("its 99th percentile", f"{p99_ms:.1f} ms", others, "", "<= 3 ms", 3 / p99_ms),
         ],
     )
 

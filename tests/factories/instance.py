@@ -106,11 +106,11 @@ async def running(settings: Settings, environment: Mapping[str, str], *, with_wo
     """Start an instance, make a token for each role, and stop it afterwards."""
     application = build(settings, environment=environment, with_worker=with_worker)
     await application.start()
-    app = create_server(application)
+    server = create_server(application)
     try:
-        transport = httpx2.ASGITransport(app=app)
+        transport = httpx2.ASGITransport(app=server)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=70) as client:
-            instance = Instance(application, app, client)
+            instance = Instance(application, server.app, client)
             for name in [*Role, "revoked"]:
                 role = Role.ADMIN if name == "revoked" else Role(name)
                 token, secret = await application.access.create_token(f"test-{name}", role, None, SYSTEM)

@@ -71,9 +71,9 @@ class AccessService:
         self._random = random
         self._callers = KnownCallers(units.database, clock)
 
-    def known(self, secret: str) -> Actor | None:
-        """Whom *secret* belongs to, where that is known without a look; None = ask `authenticate`."""
-        return self._callers.known(digest_of(secret))
+    def known(self, secret: str, version: int | None) -> Actor | None:
+        """Whom *secret* belongs to, where that is known at *version* of the database; None = ask `authenticate`."""
+        return self._callers.known(digest_of(secret), version)
 
     async def authenticate(self, secret: str) -> Actor:
         """Return whom *secret* belongs to.

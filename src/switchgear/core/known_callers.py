@@ -33,13 +33,11 @@ class KnownCallers:
         self._known: dict[str, tuple[Actor, int | None]] = {}
         self._version: int | None = None
 
-    def known(self, digest: str) -> Actor | None:
+    def known(self, digest: str, version: int | None) -> Actor | None:
         """Whom it belongs to, when that was looked up and nothing was committed since; else None.
 
-        Raises:
-            DatabaseUnreachable: It cannot be said whether anything was committed.
+        *version* is that of the database now, or None where it does not tell.
         """
-        version = self._database.narrow.version()
         if version != self._version or version is None:
             self._known.clear()
             self._version = version
@@ -53,7 +51,7 @@ class KnownCallers:
         Raises:
             DatabaseUnreachable: It cannot be looked up now.
         """
-        actor = self.known(digest)
+        actor = self.known(digest, self._database.narrow.version())
         if actor is not None:
             return actor
         version = self._version  # read before the row: a commit in between makes another version

@@ -9,8 +9,10 @@ from typing import Final
 
 #: Crockford's alphabet in lower case: no i, l, o, u; it sorts like the numbers it stands for.
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_TIME_CHARACTERS: Final = 11
-_RANDOM_CHARACTERS: Final = 15
+#: Two characters at a time, because every request has an id.
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_PLACES: Final = range(120, -1, -10)
+_RANDOM_BITS: Final = 75
 #: How many random bytes an id takes; 75 bits of them are used.
 RANDOM_BYTES: Final = 10
 
@@ -23,8 +25,9 @@ def make_id(prefix: str, now_us: int, random_bytes: bytes) -> str:
         now_us: Time in microseconds UTC.
         random_bytes: `RANDOM_BYTES` random bytes.
     """
-    random_part = int.from_bytes(random_bytes[:RANDOM_BYTES], "big")
-    return f"{prefix}_{_base32(now_us, _TIME_CHARACTERS)}{_base32(random_part, _RANDOM_CHARACTERS)}"
+    random_part = int.from_bytes(random_bytes[:RANDOM_BYTES], "big") & ((1 << _RANDOM_BITS) - 1)
+    number = now_us << _RANDOM_BITS | random_part
+    return f"{prefix}_{''.join([_PAIRS[number >> place & 1023] for place in _PLACES])}"
 
 
 def new_id(
@@ -32,7 +35,3 @@ def new_id(
 ) -> str:
     """Return a new id of this moment; *clock_ns* gives nanoseconds UTC, *random* as many random bytes as asked."""
     return make_id(prefix, clock_ns() // 1000, random(RANDOM_BYTES))
-
-
-def _base32(number: int, characters: int) -> str:
-    return "".join([_ALPHABET[number >> place & 31] for place in range(5 * (characters - 1), -1, -5)])

@@ -9,7 +9,7 @@ import base64
 from html import escape
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from switchgear import __version__
@@ -21,6 +21,7 @@ from switchgear.interface.api.dependencies import Anybody, services_of
 from switchgear.interface.api.hot_reads import Present, present
 from switchgear.interface.api.main import create_app
 from switchgear.interface.api.pages import page, table
+from switchgear.interface.api.ready_answers import ReadyAnswers
 from switchgear.interface.api.routing import guarded_router, serve_routes
 from switchgear.interface.api.services import Services
 
@@ -38,11 +39,11 @@ _WORDS: Final = {
 }
 
 
-def create_server(services: Services) -> FastAPI:
+def create_server(services: Services) -> ReadyAnswers:
     """Make the server on the services of one instance; `bootstrap` starts and stops them."""
     app = create_app(services)
     serve_routes(app, router)
-    return app
+    return ReadyAnswers(app, services=services, reads=app.state.hot_reads)
 
 
 @router.get("/", dependencies=[Anybody], response_class=HTMLResponse, include_in_schema=False)

@@ -80,16 +80,15 @@ class HotReads:
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
 
-    def kept(self, app: Services, name: str) -> Rendering | None:
+    def kept(self, app: Services, name: str, version: int | None) -> Rendering | None:
         """A rendering for which nothing has changed since it was last looked at; else None: `get` looks closer.
 
-        Raises:
-            DatabaseUnreachable: It cannot be said whether anything was committed.
+        *version* is that of the database now, or None where it does not tell.
         """
         kept = self._kept.get(name)
-        if kept is None or kept.snapshot is not app.registry.current() or kept.seen[0] is None:
+        if kept is None or version is None or kept.snapshot is not app.registry.current():
             return None
-        return kept.rendering if kept.seen == _seen(app) else None
+        return kept.rendering if kept.seen == (version, app.breakers.changes) else None
 
     async def get(self, app: Services, name: str, render: Callable[[Present], bytes]) -> Rendering:
         """Return a rendering; *render* is called only when something has changed.
@@ -98,10 +97,11 @@ class HotReads:
             NotFound: Raised by *render*.
             DatabaseUnreachable: The database does not answer.
         """
-        ready = self.kept(app, name)
+        seen = app.database.narrow.version(), app.breakers.changes
+        ready = self.kept(app, name, seen[0])
         if ready is not None:
             return ready
-        snapshot, seen = app.registry.current(), _seen(app)
+        snapshot = app.registry.current()
         marker = await self._marker(app, snapshot)
         kept = self._kept.get(name)
         if kept is not None and kept.marker == marker and kept.snapshot.modules is snapshot.modules:
@@ -129,10 +129,6 @@ class HotReads:
             app.breakers.changes,
             await RunRepository(narrow, app.settings.pipeline).is_activation_pending(),
         )
-
-
-def _seen(app: Services) -> tuple[int | None, int]:
-    return app.database.narrow.version(), app.breakers.changes
 
 
 async def present(app: Services, snapshot: Snapshot | None = None) -> Present:

@@ -17,14 +17,12 @@ from switchgear.interface.api.frame import Frame
 from switchgear.interface.api.hot_reads import HotReads
 from switchgear.interface.api.problems import install_handlers
 from switchgear.interface.api.readiness import CHECKS, WORKER_CHECKS, Check
-from switchgear.interface.api.ready_answers import ReadyAnswers
 from switchgear.interface.api.refusals import Refusals
 from switchgear.interface.api.routes import OF_WORKERS, OUTSIDE, ROUTERS
 from switchgear.interface.api.routing import BASE, need_of, serve_routes
 from switchgear.interface.api.services import Services
 
 UPLOAD_PATH: Final = f"{BASE}/documents"
-ACTIVE_PATH: Final = f"{BASE}/configurations/active"
 
 
 def api_routes() -> Iterator[APIRoute]:
@@ -44,7 +42,6 @@ def create_app(services: Services) -> FastAPI:
     """
     app = _new_app(services, CHECKS)
     app.state.hot_reads = HotReads()
-    app.add_middleware(ReadyAnswers, path=ACTIVE_PATH, services=services, reads=app.state.hot_reads)
     app.state.events = EventHub(services)
     serve_routes(app, *ROUTERS, *OUTSIDE)
     routes = {route.name: route for route in api_routes()}

@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from switchgear.domain.access import Need
 from switchgear.domain.errors import DatabaseUnreachable
 from switchgear.domain.ids import new_id
 from switchgear.interface.api.frame import SANE_ID, completed
 from switchgear.interface.api.hot_reads import ACTIVE, HotReads, Rendering, active_etag
+from switchgear.interface.api.routing import BASE
 from switchgear.interface.api.services import Services
 
+_PATH: Final = f"{BASE}/configurations/active"
 _BEARER: Final = re.compile(rb"Bearer ([!-~]{1,256})")
 #: A request with one of these has a body.
 _SPECIAL: Final = frozenset({b"content-length", b"transfer-encoding", b"expect"})
@@ -27,18 +30,16 @@ _Headers = list[tuple[bytes, bytes]]
 
 
 class ReadyAnswers:
-    """Wraps the whole application.
+    """Wraps the whole application, the framework's own layers too: they cost as much again as an answer.
 
     Args:
         app: The ordinary way.
-        path: Path of the active configuration.
         services: Know callers, and whether the instance works.
         reads: Keep what was rendered.
     """
 
-    def __init__(self, app: ASGIApp, *, path: str, services: Services, reads: HotReads) -> None:
-        self._app = app
-        self._path = path
+    def __init__(self, app: FastAPI, *, services: Services, reads: HotReads) -> None:
+        self.app = app
         self._services = services
         self._reads = reads
         self._rendering: Rendering | None = None
@@ -47,8 +48,8 @@ class ReadyAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer at once, or hand on."""
-        if scope["type"] != "http" or scope["path"] != self._path or not self._answers(scope):
-            await self._app(scope, receive, send)
+        if scope["type"] != "http" or scope["path"] != _PATH or not self._answers(scope):
+            await self.app(scope, receive, send)
             return
         given = dict(scope["headers"])
         request_id = given.get(b"x-request-id", b"")
@@ -69,8 +70,9 @@ class ReadyAnswers:
         if secret is None or self._services.trouble is not None:
             return False
         try:
-            actor = self._services.access.known(secret)
-            rendering = self._reads.kept(self._services, ACTIVE)
+            version = self._services.database.narrow.version()
+            actor = self._services.access.known(secret, version)
+            rendering = self._reads.kept(self._services, ACTIVE, version)
         except DatabaseUnreachable:
             return False
         if actor is None or not actor.may(Need.READ) or rendering is None:
