@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from switchgear.domain.errors import Code, DomainError
@@ -112,9 +112,12 @@ class Terminal(StrEnum):
     SKIP = "skip"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Selection:
-    """stage -> module + settings + limits. `limits` holds only what differs from the stage's defaults."""
+    """stage -> module + settings + limits. `limits` holds only what differs from the stage's defaults.
+
+    Versions share those that they take over from their base, so what is worked out about one serves them all.
+    """
 
     stage_id: str
     module_id: str
@@ -129,6 +132,11 @@ class Selection:
             "settings": dict(self.settings),
             "limits": dict(self.limits),
         }
+
+    @cached_property
+    def canonical(self) -> str:
+        """The canonical JSON of the REST form."""
+        return canonical_json(self.as_json())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,7 @@ class FallbackStep:
         return body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FallbackPolicy:
     """Per stage: an ordered chain, a terminal action (None = not said), a budget in seconds (None = 3 x timeout)."""
 
@@ -165,6 +173,11 @@ class FallbackPolicy:
         if self.budget_s is not None:
             body["budget_s"] = self.budget_s
         return body
+
+    @cached_property
+    def canonical(self) -> str:
+        """The canonical JSON of the REST form."""
+        return canonical_json(self.as_json())
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +217,10 @@ def _lock_json(entries: tuple[tuple[str, LockEntry], ...]) -> str:
     return canonical_json({name: entry.as_json() for name, entry in entries})
 
 
+def _stage_of(item: Selection | FallbackPolicy) -> str:
+    return item.stage_id
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """What never changes after creation: selections and policies."""
@@ -213,15 +230,22 @@ class Content:
 
     def as_json(self) -> dict[str, Any]:
         """Return the REST form, ordered by stage id so that equal content is equal text."""
+        selections, policies = self.in_order()
         return {
-            "selections": [item.as_json() for item in sorted(self.selections, key=lambda s: s.stage_id)],
-            "fallback_policies": [item.as_json() for item in sorted(self.policies, key=lambda p: p.stage_id)],
+            "selections": [item.as_json() for item in selections],
+            "fallback_policies": [item.as_json() for item in policies],
         }
+
+    def in_order(self) -> tuple[list[Selection], list[FallbackPolicy]]:
+        """Return selections and policies, ordered by stage id."""
+        return sorted(self.selections, key=_stage_of), sorted(self.policies, key=_stage_of)
 
     @property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of selections and policies."""
-        return sha256_of(self.as_json())
+        selections, policies = (",".join([item.canonical for item in items]) for items in self.in_order())
+        canonical = f'{{"fallback_policies":[{policies}],"selections":[{selections}]}}'
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     def selection(self, stage_id: str) -> Selection | None:
         """Return the selection of a stage, or None."""

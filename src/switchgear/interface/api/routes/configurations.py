@@ -37,7 +37,7 @@ from switchgear.interface.api.schemas.configurations import (
 )
 from switchgear.interface.api.views.configurations import (
     activation_view,
-    configuration_view,
+    configuration_body,
     finding_of,
     findings_view,
     run_shares,
@@ -79,11 +79,10 @@ async def create_configuration(app: App, by: Operator, body: ConfigurationBody) 
     created = await app.configurations.create(
         _content(body), base=body.base, partial=body.base is not None, message=body.message, draft=body.draft, by=by
     )
-    view = configuration_view(created.configuration)
-    view.findings = [finding_of(item) for item in created.findings.stored()]
-    status = 201 if created.created else 200
-    headers = {"Location": f"/api/v1/configurations/{view.id}"}
-    return Response(view.model_dump_json(), status, headers, media_type="application/json")
+    stored = created.configuration
+    answer = configuration_body(stored, findings=[finding_of(item) for item in created.findings.stored()])
+    headers = {"Location": f"/api/v1/configurations/{stored.id}"}
+    return Response(answer, 201 if created.created else 200, headers, media_type="application/json")
 
 
 @router.post("/configurations/validate", responses=problems(404))
@@ -111,7 +110,7 @@ async def get_configuration(app: App, by: Reader, request: Request, ref: str) ->
     if _wants_yaml(request):
         return _as_yaml(request, stored)
     shares = run_shares(await app.runs.counts_of(stored.id))
-    return answer_bytes(request, configuration_view(stored, shares).model_dump_json().encode())
+    return answer_bytes(request, configuration_body(stored, runs=shares))
 
 
 @router.post("/configurations/{ref}/validate", responses=problems(409))

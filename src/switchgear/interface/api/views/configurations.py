@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, Final
 
+from switchgear.core.configuration_validation.identity_cache import IdentityCache
 from switchgear.core.module_registry import StageAvailability
 from switchgear.domain import configuration as domain
 from switchgear.domain.activation import StoredActivation
-from switchgear.domain.configuration import Content, StoredConfiguration
+from switchgear.domain.configuration import Content, StoredConfiguration, lock_json
 from switchgear.domain.errors import repair
 from switchgear.domain.run import RunStatus
 from switchgear.domain.stage import Lack
@@ -19,7 +21,6 @@ from switchgear.interface.api.schemas.common import FindingView, NextActionView,
 from switchgear.interface.api.schemas.configurations import (
     ActiveConfigurationView,
     ConfigurationSummary,
-    ConfigurationView,
     DegradedStage,
     FallbackPolicyView,
     FindingsView,
@@ -73,9 +74,41 @@ def summary_of(stored: domain.ConfigurationSummary) -> ConfigurationSummary:
     return ConfigurationSummary(**_summary(stored))
 
 
-def configuration_view(stored: StoredConfiguration, runs: RunShares | None = None) -> ConfigurationView:
-    """A whole version."""
-    return ConfigurationView.model_validate({**_whole(stored), "runs": runs})
+def configuration_body(
+    stored: StoredConfiguration, *, findings: Sequence[FindingView] | None = None, runs: RunShares | None = None
+) -> bytes:
+    """A whole version as `ConfigurationView` shows it, in JSON; *findings* in place of those that are stored.
+
+    What it takes over from its base is text already.
+    """
+    selections, policies = stored.content.in_order()
+    said = [finding_of(item) for item in stored.findings] if findings is None else findings
+    parts = {
+        "pipeline": json.dumps(stored.pipeline),
+        "selections": _array(_texts.get(item, make=partial(_selection_text, item)) for item in selections),
+        "fallback_policies": _array(_texts.get(item, make=partial(_policy_text, item)) for item in policies),
+        "module_lock": lock_json(stored.lock),
+        "findings": _array(finding.model_dump_json() for finding in said),
+        "runs": "null" if runs is None else runs.model_dump_json(),
+    }
+    rest = "".join(f',"{name}":{text}' for name, text in parts.items())
+    return f"{summary_of(stored).model_dump_json()[:-1]}{rest}}}".encode()
+
+
+#: JSON of selections and policies.
+_texts: Final[IdentityCache[str]] = IdentityCache()
+
+
+def _selection_text(item: domain.Selection) -> str:
+    return SelectionView(**item.as_json()).model_dump_json()
+
+
+def _policy_text(item: domain.FallbackPolicy) -> str:
+    return FallbackPolicyView.model_validate(item.as_json()).model_dump_json()
+
+
+def _array(texts: Iterable[str]) -> str:
+    return f"[{','.join(texts)}]"
 
 
 def run_shares(runs: RunsOfVersion) -> RunShares:
