@@ -109,6 +109,25 @@ async def test_statements_on_sqlite_run_where_they_are_asked_for_and_only_the_di
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+async def test_a_writer_on_sqlite_hands_its_connection_on_unless_something_went_wrong(database: Database) -> None:
+    async def write(sql: str, *, commits: bool = True) -> object:
+        async with database.transaction(write=True) as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            await connection.execute(text(sql))
+            if commits:
+                await connection.commit()
+            return driver
+
+    first = await write("CREATE TABLE t (a INTEGER)")
+    assert await write("INSERT INTO t VALUES (1)", commits=False) is first
+    assert await write("INSERT INTO t VALUES (2)") is first
+    with pytest.raises(DatabaseUnreachable):
+        await write("INSERT INTO t SELECT name FROM no_such_table")
+    await write("INSERT INTO t VALUES (3)")
+    assert await database.narrow.query("SELECT a FROM t ORDER BY a") == [(2,), (3,)]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 async def test_a_writer_of_another_process_holds_up_nobody_but_writers(database_url: str) -> None:
     database = Database(database_url, deadline_s=0.5)
     other = sqlite3.connect(make_url(database_url).database or "", isolation_level=None)

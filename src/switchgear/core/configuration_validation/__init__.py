@@ -12,14 +12,13 @@ from contextlib import suppress
 from switchgear.core.configuration_validation.availability import (
     as_workers_see,
     check_availability,
-    check_deprecation,
     check_lock,
     is_covered,
     lock_of,
     stale_modules,
     without_stale,
 )
-from switchgear.core.configuration_validation.contracts import check_contract, check_pipeline, disagreements
+from switchgear.core.configuration_validation.contracts import check_pipeline, disagreements
 from switchgear.core.configuration_validation.findings import (
     Collector,
     Finding,
@@ -30,7 +29,7 @@ from switchgear.core.configuration_validation.findings import (
     ValidationOptions,
     content_errors,
 )
-from switchgear.core.configuration_validation.settings import check_settings
+from switchgear.core.configuration_validation.soundness import check_use
 from switchgear.core.configuration_validation.structure import Structure
 from switchgear.domain.configuration import Content, LockEntry, StoredConfiguration
 from switchgear.domain.stage import Snapshot
@@ -89,9 +88,7 @@ def validate(
         for use in uses:
             module = snapshot.modules[use.module_id]
             if module.stage_id:  # a module that could not be described is unavailable, and nothing else is known of it
-                check_settings(use, module, to, snapshot.mistakes)
-                check_contract(use, module, to)
-                check_deprecation(use, module, to)
+                check_use(use, module, snapshot, to)
             check_availability(use, content, active.content if active is not None else None, snapshot, to)
         check_pipeline(snapshot.pipeline, to)
         if lock is not None:

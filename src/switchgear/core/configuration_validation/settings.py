@@ -40,7 +40,7 @@ def check_settings(
         collector: Where findings go.
         refused: What the code of modules refused, where their schema does not show it.
     """
-    secrets = list(_secrets(use.settings, module.secret_pointers))
+    secrets = list(secrets_in(use.settings, module.secret_pointers))
     for place, value in secrets:
         _check_secret(use, place, value, collector)
     skipped = {place for place, value in secrets if value is not None}
@@ -171,7 +171,7 @@ def _check_secret(use: Use, place: tuple[str | int, ...], value: Any, collector:
         collector.add(Kind.NOTICE, Finding(Code.SECRET_UNVERIFIED, where, use.stage.id, message, hint))
 
 
-def _secrets(settings: Mapping[str, Any], pointers: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+def secrets_in(settings: Mapping[str, Any], pointers: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Every setting that holds a secret, with its place; `*` in a pointer stands for all items or keys."""
     for text in pointers:
         parts = [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]

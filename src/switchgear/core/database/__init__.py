@@ -63,6 +63,7 @@ class Database:
         self.clock = clock
         # SQLite lets whoever asks at the right moment write next; at 16 writers some would wait beyond their deadline.
         self._turn = asyncio.Lock() if self.dialect == "sqlite" else None
+        self._writer: AsyncConnection | None = None  #: SQLite's, handed on from turn to turn
         self.engine: AsyncEngine = self._make_engine(pool_size)
         self.narrow: Narrow
         if self.dialect == "sqlite":
@@ -80,6 +81,9 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.narrow.close()
+        if self._writer is not None:
+            await self._writer.close()
+            self._writer = None
         await self.engine.dispose()
 
     async def ping(self) -> None:
@@ -106,7 +110,7 @@ class Database:
         """
         deadline = time.monotonic() + self.deadline_s  # one for the turn, the connection and the lock together
         try:
-            async with self._turn_to_write(write, deadline), self._connect(deadline) as connection:
+            async with self._turn_to_write(write, deadline), self._connect(deadline, write) as connection:
                 yield await connection.execution_options(switchgear_write_by=deadline if write else None)
         except errors_of_drivers(SQLAlchemyError, TimeoutError) as error:
             ours = translate(error)
@@ -142,13 +146,22 @@ class Database:
         return kind(connection, self.narrow, self.clock)
 
     @asynccontextmanager
-    async def _connect(self, deadline: float) -> AsyncIterator[AsyncConnection]:
-        async with self._until(deadline):
-            connection = await self.engine.connect()
+    async def _connect(self, deadline: float, write: bool) -> AsyncIterator[AsyncConnection]:
+        """A connection; of SQLite's writers each hands its own on to the next, if nothing went wrong."""
+        hands_on = write and self._turn is not None
+        connection, self._writer = (self._writer, None) if hands_on else (None, self._writer)
+        if connection is None:
+            async with self._until(deadline):
+                connection = await self.engine.connect()
         try:
             yield connection
+            if hands_on:
+                if connection.in_transaction():
+                    await connection.rollback()
+                self._writer = connection
         finally:
-            await connection.close()
+            if self._writer is not connection:
+                await connection.close()
 
     @asynccontextmanager
     async def _turn_to_write(self, write: bool, deadline: float) -> AsyncIterator[None]:
