@@ -9,6 +9,7 @@ import pytest
 
 from factories.core import Clock, FakeRegistry, content
 from switchgear.core.configuration_validation import Findings, Purpose, ValidationOptions, soundness, validate
+from switchgear.core.configuration_validation.identity_cache import IdentityCache
 from switchgear.domain.configuration import Content, sha256_of
 from switchgear.domain.errors import Code
 from switchgear.domain.stage import SettingMistake
@@ -68,6 +69,15 @@ def test_a_secret_that_is_gone_is_said(registry: FakeRegistry) -> None:
 
     gone = found(made, registry, settings=ValidationOptions(secret_exists=lambda _: False))
     assert [each.code for each in gone.warnings] == [Code.SECRET_UNVERIFIED]
+
+
+def test_no_more_is_kept_than_said_and_what_was_asked_for_last_stays() -> None:
+    cache: IdentityCache[str] = IdentityCache(2)
+    one, other, third = [1], [2], [3]
+    for asked in (one, other, one, third):
+        cache.get(asked, make=lambda: "known")
+
+    assert [cache.get(asked, make=lambda: "anew") for asked in (third, one, other)] == ["known", "known", "anew"]
 
 
 def test_what_was_wrong_is_said_each_time(registry: FakeRegistry) -> None:

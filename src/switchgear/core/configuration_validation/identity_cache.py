@@ -1,4 +1,4 @@
-"""Remembers what was worked out about schemas, which are the same objects until a module is described anew."""
+"""Remembers what was worked out about objects that stay the same: schemas, parts of versions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ _MOST: Final = 4096
 
 
 class IdentityCache(Generic[T]):
-    """Keeps one answer per combination of objects; the objects stay alive with it, so no id is ever used twice."""
+    """Keeps one answer per combination of objects; the objects stay alive with it, so no id is ever used twice.
 
-    def __init__(self) -> None:
+    Args:
+        most: Answers that are kept; of more, those that were asked for last.
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
         self._known: OrderedDict[tuple[int, ...], tuple[tuple[Any, ...], T]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -30,6 +35,6 @@ class IdentityCache(Generic[T]):
         answer = make()
         with self._lock:
             self._known[key] = (objects, answer)
-            while len(self._known) > _MOST:
+            while len(self._known) > self._most:
                 self._known.popitem(last=False)
         return answer

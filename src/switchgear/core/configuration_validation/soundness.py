@@ -16,7 +16,8 @@ from switchgear.core.configuration_validation.settings import check_settings, se
 from switchgear.core.configuration_validation.structure import Use
 from switchgear.domain.stage import ModuleDescription, Snapshot
 
-_sound: Final[IdentityCache[bool]] = IdentityCache()
+#: Settings that anybody may send are kept with an answer, 64 KiB at most: enough for the versions in use, and no more.
+_sound: Final[IdentityCache[bool]] = IdentityCache(512)
 
 
 def check_use(use: Use, module: ModuleDescription, snapshot: Snapshot, to: Collector) -> None:

@@ -95,8 +95,8 @@ def configuration_body(
     return f"{summary_of(stored).model_dump_json()[:-1]}{rest}}}".encode()
 
 
-#: JSON of selections and policies.
-_texts: Final[IdentityCache[str]] = IdentityCache()
+#: JSON of selections and policies; each may be as long as settings are.
+_texts: Final[IdentityCache[str]] = IdentityCache(512)
 
 
 def _selection_text(item: domain.Selection) -> str:
