@@ -10,6 +10,7 @@ import pytest
 
 from factories.instance import ON_BOTH, Instance
 from switchgear.core.access_service import AccessService
+from switchgear.core.breaker_service import Breakers
 from switchgear.core.database import Database
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import SYSTEM, Actor, Role
@@ -83,6 +84,21 @@ async def test_a_breaker_that_is_opened_is_seen_by_the_next_request(instance: In
     before = [(await instance.get(PATH)) for _ in range(2)]
     assert before[0] == before[1]
     await instance.application.breakers.set("upper-text", BreakerState.FORCED_OPEN, by=SYSTEM, message="broken")
+    assert await instance.get(PATH) != before[0]
+
+
+async def test_a_breaker_that_another_process_opened_is_seen_as_soon_as_it_is_known_here(instance: Instance) -> None:
+    app = instance.application
+    before = [(await instance.get(PATH)) for _ in range(2)]
+    other = Database(app.settings.database_url)
+    await other.start()
+    await Breakers(Units(other, app.clock), app.clock).set("upper-text", BreakerState.FORCED_OPEN, by=SYSTEM)
+    await other.close()
+    for _ in range(2):
+        await instance.get(PATH)  # rendered after that commit, perhaps with what was known of breakers before it
+
+    await app.breakers.follow()
+
     assert await instance.get(PATH) != before[0]
 
 
