@@ -108,7 +108,7 @@ async def engine(folder: Path, runs: int, workers: int, profile: bool, **more: A
     from switchgear.core.logging import configure_logging
     from switchgear.core.settings import Settings
     from switchgear.domain.access import SYSTEM
-    from switchgear.interface.cli.server_process import spare_from_collection
+    from switchgear.interface.cli.garbage_collection import spare_from_collection
 
     home = folder / f"home-{workers}"
     settings = Settings(home=home, pipeline="pure", workers=workers, allow_inline=True, min_free_bytes=0, **more)

@@ -17,6 +17,7 @@ from factories.core import version_of
 from factories.plugin import MODULES, change_code, install
 from factories.runs import Room
 from switchgear.core.breaker_service import Breakers
+from switchgear.core.configuration_validation import lock_of
 from switchgear.core.database import Database
 from switchgear.core.database.statements import wall_time_us
 from switchgear.core.module_registry import ModuleRegistry
@@ -114,7 +115,7 @@ class Plant:
             if item["stage_id"] == stage:
                 item |= {"settings": settings or {}, "limits": {"timeout_s": 20, **(limits or {})}}
         content = content_from_json({"selections": selections, "fallback_policies": list(policies)})
-        lock = self.registry.lock_of(content.module_ids())
+        lock = lock_of(content.module_ids(), self.registry.current())
         made = version_of(content, lock=lock)
         self.versions["cfg_1"] = made
         return made

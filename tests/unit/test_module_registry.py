@@ -14,7 +14,7 @@ import pytest
 
 from factories.plugin import MODULES, SLOW, change_code, install, write_distribution
 from switchgear.core.activation_queue import uses_of
-from switchgear.core.configuration_validation import Purpose, validate
+from switchgear.core.configuration_validation import Purpose, lock_of, stale_modules, validate
 from switchgear.core.module_registry import (
     ModuleChange,
     ModuleRegistry,
@@ -192,6 +192,15 @@ async def test_a_second_start_imports_nothing(bench: Bench, monkeypatch: pytest.
     assert second.current() == first.current()
 
 
+async def test_schemas_that_are_alike_are_one_object_so_that_they_are_compared_once(bench: Bench) -> None:
+    now = (await bench.start()).current()
+    stage = now.pipeline.stage("upper")
+    assert stage is not None
+    for name in ("upper-text", "upper-other"):
+        assert now.modules[name].output_schema is stage.contract.output_schema
+    assert now.modules["upper-text"].inputs["text"].schema is now.modules["upper-other"].inputs["text"].schema
+
+
 async def test_changed_code_is_described_anew_at_the_next_start(bench: Bench) -> None:
     first = await bench.start()
     change_code(bench.site)
@@ -298,7 +307,7 @@ async def test_a_snapshot_notices_changed_code_when_its_facts_are_older_than_ten
 
 async def test_changed_code_that_a_module_imports_from_its_distribution_is_another_version(bench: Bench) -> None:
     made = await bench.start()
-    lock = made.lock_of(["upper-text", "upper-other"])
+    lock = lock_of(["upper-text", "upper-other"], made.current())
     shared = bench.site / "switchgear_tiny" / "contracts.py"
     shared.write_text(f"{shared.read_text()}\n# changed\n")
 
@@ -308,7 +317,7 @@ async def test_changed_code_that_a_module_imports_from_its_distribution_is_anoth
 
     assert lack is not None
     assert lack.code is Code.MODULE_VERSION_CHANGED
-    assert anew.stale_entries(lock) == ["upper-other", "upper-text"]
+    assert stale_modules(lock, anew.current()) == ["upper-other", "upper-text"]
 
 
 async def test_a_touched_file_with_the_same_bytes_is_no_change(bench: Bench) -> None:
@@ -643,28 +652,28 @@ async def test_a_disabled_module_is_used_by_nobody_until_it_is_enabled(bench: Be
 
 async def test_the_lock_is_stale_exactly_for_changed_code(bench: Bench) -> None:
     made = await bench.start()
-    lock = made.lock_of(["upper-text", "upper-other", "not-installed"])
+    lock = lock_of(["upper-text", "upper-other", "not-installed"], made.current())
     assert set(lock) == {"upper-text", "upper-other"}
     assert lock["upper-text"].version == "1.0.0"
-    assert made.stale_entries(lock) == []
+    assert stale_modules(lock, made.current()) == []
 
     change_code(bench.site)
     await made.rescan()
-    assert made.stale_entries(lock) == ["upper-text"]
+    assert stale_modules(lock, made.current()) == ["upper-text"]
     other_contract = {**lock, "upper-other": replace(lock["upper-other"], contract_digest="0" * 64)}
-    assert made.stale_entries(other_contract) == ["upper-other", "upper-text"]
+    assert stale_modules(other_contract, made.current()) == ["upper-other", "upper-text"]
 
 
 async def test_an_editable_install_is_never_stale(bench: Bench) -> None:
     info = next(bench.site.glob("switchgear_tiny-*.dist-info"))
     (info / "direct_url.json").write_text(json.dumps({"url": "file:///x", "dir_info": {"editable": True}}))
     made = await bench.start()
-    lock = made.lock_of(["upper-text"])
+    lock = lock_of(["upper-text"], made.current())
     change_code(bench.site)
     await made.rescan()
 
     assert lock["upper-text"].editable
-    assert made.stale_entries(lock) == []
+    assert stale_modules(lock, made.current()) == []
 
 
 # --- isolation ---

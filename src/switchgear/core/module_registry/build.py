@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from switchgear.core.module_registry.discovery import Offer, fix_for_missing
@@ -62,8 +64,8 @@ def _contract(described: Mapping[str, Any]) -> ContractDescription:
         inputs=_inputs(described["inputs"]),
         any_of=tuple(tuple(group) for group in described["any_of"]),
         output_name=described["output_name"],
-        output_schema=described["output_schema"],
-        output_sent_schema=described["output_sent_schema"],
+        output_schema=_shared(described["output_schema"]),
+        output_sent_schema=_shared(described["output_sent_schema"]),
         guarantees=tuple(described["guarantees"]),
         confidence=described["confidence"],
         effects=described["effects"],
@@ -72,7 +74,18 @@ def _contract(described: Mapping[str, Any]) -> ContractDescription:
 
 
 def _inputs(described: Mapping[str, Any]) -> dict[str, InputDescription]:
-    return {name: InputDescription(item["schema"], item["optional"]) for name, item in described.items()}
+    return {name: InputDescription(_shared(item["schema"]), item["optional"]) for name, item in described.items()}
+
+
+def _shared(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The one object for all schemas with this text: most modules of a stage have the contract's, compared once."""
+    return _parsed(json.dumps(schema))
+
+
+@lru_cache(maxsize=2048)
+def _parsed(schema: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(schema)
+    return found
 
 
 def module_of(offer: Offer, answer: Mapping[str, Any], pipeline: PipelineDescription) -> ModuleDescription:
@@ -99,10 +112,10 @@ def module_of(offer: Offer, answer: Mapping[str, Any], pipeline: PipelineDescrip
         title=described["title"],
         code_digest=described["code_digest"],
         contract_digest=stage.contract.digest if stage else "",
-        settings_schema=described["settings_schema"],
+        settings_schema=_shared(described["settings_schema"]),
         secret_pointers=tuple(described["secret_pointers"]),
         inputs=_inputs(described["inputs"]),
-        output_schema=described["output_schema"],
+        output_schema=_shared(described["output_schema"]),
     )
 
 

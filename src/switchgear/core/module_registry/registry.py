@@ -28,7 +28,7 @@ from switchgear.core.module_registry.state import (
     Trouble,
     changes_between,
 )
-from switchgear.domain.configuration import LockEntry, sha256_of
+from switchgear.domain.configuration import sha256_of
 from switchgear.domain.errors import Code
 from switchgear.domain.stage import (
     IsolationReport,
@@ -367,23 +367,6 @@ class ModuleRegistry:
         (self._disabled.discard if enabled else self._disabled.add)(module_id)
         self._shown = self._current = None
         self._announced[module_id] = self._states()[module_id]  # the caller knows
-
-    def lock_of(self, module_ids: Iterable[str]) -> dict[str, LockEntry]:
-        """Return version and digest of the code of each module that could be described."""
-        found = {name: self._known[name].base for name in module_ids if name in self._known}
-        return {
-            name: LockEntry(base.version, base.code_digest, base.contract_digest, base.editable)
-            for name, base in found.items()
-            if base.code_digest
-        }
-
-    def stale_entries(self, lock: Mapping[str, LockEntry]) -> list[str]:
-        """Return ids of modules whose installed code is not the locked one; editable ones never are."""
-        return sorted(
-            name
-            for name, entry in self.lock_of(lock).items()
-            if not entry.editable and replace(lock[name], editable=entry.editable) != entry
-        )
 
     def _states(self) -> dict[str, State]:
         return {name: (item.status, item.lack) for name, item in self._descriptions().items()}

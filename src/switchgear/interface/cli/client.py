@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from switchgear.interface.cli.errors import CommandFailed, ProblemAnswer, WrongUse
+from switchgear.interface.cli.garbage_collection import without_collection
 from switchgear.interface.cli.instance_location import (
     TOKEN_FILE,
     LiveServer,
@@ -243,21 +244,26 @@ async def application_here(
     """
     import httpx2
 
-    from switchgear.bootstrap import build
-    from switchgear.core.logging import configure_logging
-    from switchgear.interface.server import create_server
-    from switchgear.sdk.errors import SwitchgearError
+    with without_collection():
+        from switchgear.bootstrap import build
+        from switchgear.core.logging import configure_logging
+        from switchgear.interface.server import create_server
+        from switchgear.sdk.errors import SwitchgearError
 
-    try:
-        application = build(settings, with_worker=carry_runs)
+        try:
+            application = build(settings, with_worker=carry_runs)
+        except SwitchgearError as error:
+            raise CommandFailed(str(error)) from error
         configure_logging(level="error", redact=application.secrets.redact)
+        server = create_server(application)
+    try:
         await application.start()
     except SwitchgearError as error:
         raise CommandFailed(str(error)) from error
     try:
         if application.trouble is not None:
             raise CommandFailed(str(application.trouble))
-        transport = httpx2.ASGITransport(app=create_server(application))
+        transport = httpx2.ASGITransport(app=server)
         async with httpx2.AsyncClient(transport=transport, **_options("http://in-process", token())) as client:
             yield client
     finally:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from switchgear.interface.cli.client import BASE, needs_certificates
 from switchgear.interface.cli.errors import CommandFailed
+from switchgear.interface.cli.garbage_collection import spare_from_collection, without_collection
 from switchgear.interface.cli.instance_location import (
     TOKEN_FILE,
     admin_token,
@@ -108,7 +108,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) -> None:
-    with without_collection():
+    with without_collection(for_good=True):
         from switchgear.bootstrap import build
         from switchgear.core.logging import configure_logging, get_logger
         from switchgear.core.observability import EventName
@@ -146,25 +146,6 @@ async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) 
         await application.stop()
     log.info(EventName.SERVER_STOPPED, url=url)
     say("Stopped.")
-
-
-@contextlib.contextmanager
-def without_collection() -> Iterator[None]:
-    """Collect no garbage while code is loaded and parts are made, which is none: looking took an eighth of a start."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def spare_from_collection() -> None:
-    """Let the garbage collector pass over what is there after the start: it lives as long as the process.
-
-    Each full collection looked at all of it, and stood still for a tenth of a second, twice a second under load.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 async def _serve_beside(

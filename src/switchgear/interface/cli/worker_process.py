@@ -11,15 +11,9 @@ from contextlib import asynccontextmanager, closing, nullcontext
 from typing import TYPE_CHECKING
 
 from switchgear.interface.cli.errors import CommandFailed
+from switchgear.interface.cli.garbage_collection import spare_from_collection, without_collection
 from switchgear.interface.cli.output import print_json_line, say, show
-from switchgear.interface.cli.server_process import (
-    listen,
-    loop_factory,
-    server_of,
-    spare_from_collection,
-    url_of,
-    without_collection,
-)
+from switchgear.interface.cli.server_process import listen, loop_factory, server_of, url_of
 
 if TYPE_CHECKING:
     from switchgear.bootstrap import Application
@@ -45,7 +39,7 @@ async def _work(settings: Settings, listener: socket.socket | None, *, as_json: 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with without_collection():
+    with without_collection(for_good=True):
         from switchgear.bootstrap import build
         from switchgear.core.logging import configure_logging
         from switchgear.sdk.errors import SwitchgearError
