@@ -14,7 +14,7 @@ from factories.instance import Instance, problem_of, running
 from switchgear.core.breaker_service import Admission
 from switchgear.core.configuration_models import Worker
 from switchgear.core.settings import Settings
-from switchgear.domain.configuration import sha256_of
+from switchgear.domain.configuration import Lock, sha256_of
 from switchgear.domain.errors import Code
 from switchgear.domain.run import Outcome
 from switchgear.interface.api.hot_reads import present
@@ -292,7 +292,7 @@ async def test_the_breaker_of_a_module_that_is_not_installed_cannot_be_set(insta
 async def test_a_stage_whose_modules_code_is_not_the_locked_one_is_not_said_to_be_served(instance: Instance) -> None:
     now = await present(instance.app.state.services)
     assert now.active is not None
-    lock = dict(now.active.lock)
+    lock = Lock(now.active.lock)
     lock["upper-text"] = replace(lock["upper-text"], code_digest="other")
 
     [line] = [line for line in replace(now, active=replace(now.active, lock=lock)).stages() if line.stage_id == "upper"]

@@ -19,7 +19,7 @@ from switchgear.domain.configuration import (
     Content,
     FallbackPolicy,
     FallbackStep,
-    LockEntry,
+    Lock,
     Selection,
     Status,
     StoredConfiguration,
@@ -345,7 +345,7 @@ def version_of(
     *,
     pipeline: str = "tiny",
     status: Status = Status.ACTIVE,
-    lock: Mapping[str, LockEntry] | None = None,
+    lock: Lock | None = None,
 ) -> StoredConfiguration:
     """A version with this content, as if it stood in a database."""
     return StoredConfiguration(
@@ -354,7 +354,7 @@ def version_of(
         pipeline=pipeline,
         status=status,
         content=content,
-        lock=lock or {},
+        lock=lock or Lock(),
         digest=content.digest,
         lock_digest="",
         base_id=None,

@@ -12,13 +12,13 @@ from switchgear.domain.configuration import (
     Content,
     FallbackPolicy,
     FallbackStep,
+    Lock,
     LockEntry,
     Selection,
     Status,
     StoredConfiguration,
     Terminal,
     content_from_json,
-    lock_digest,
     sha256_of,
 )
 from switchgear.interface.api.schemas.common import FindingView
@@ -56,10 +56,10 @@ RUNS = RunShares(
 
 
 def stored(content: Content, findings: tuple[dict[str, Any], ...] = ()) -> StoredConfiguration:
-    lock = {"b": LockEntry("1", "c", "d"), "a": LockEntry("2", "e", "f", editable=True)}
+    lock = Lock({"b": LockEntry("1", "c", "d"), "a": LockEntry("2", "e", "f", editable=True)})
     return StoredConfiguration(
         id="cfg_1", version=3, pipeline="tiny", status=Status.VALIDATED, content=content, lock=lock,
-        digest=content.digest, lock_digest=lock_digest(lock), base_id=None, message='why "so"', created_by="root",
+        digest=content.digest, lock_digest=lock.digest, base_id=None, message='why "so"', created_by="root",
         created_at=1_700_000_000_000_001, findings=findings,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from factories.core import version_of
 from factories.modules import FakeBreakers, FakePools, FakeRegistry
-from switchgear.domain.configuration import LockEntry, StoredConfiguration, content_from_json
+from switchgear.domain.configuration import Lock, LockEntry, StoredConfiguration, content_from_json
 from switchgear.domain.errors import Code, NextAction
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, PipelineDescription, Snapshot
@@ -61,7 +61,7 @@ def failed(outcome: Outcome, detail: str = "", **more: Any) -> AttemptResult:
 def configuration(
     *chain: dict[str, Any],
     limits: dict[str, Any] | None = None,
-    lock: dict[str, LockEntry] | None = None,
+    lock: Lock | None = None,
     **policy: Any,
 ) -> StoredConfiguration:
     content = content_from_json(
@@ -246,7 +246,7 @@ async def test_a_module_that_is_missing_tells_the_line_that_installs_it_in_the_r
 
 
 async def test_other_code_than_the_held_version_locks_is_unavailable() -> None:
-    lock = {"a": LockEntry("1.0", "older code", ""), "b": LockEntry("1.0", "code of b", "")}
+    lock = Lock({"a": LockEntry("1.0", "older code", ""), "b": LockEntry("1.0", "code of b", "")})
     bench = Bench(FakePools(b=[value()]))
 
     served = await bench.run(configuration({"module_id": "b", "on": ["unavailable"]}, lock=lock))
@@ -260,7 +260,7 @@ async def test_other_code_than_the_held_version_locks_is_unavailable() -> None:
 
 
 async def test_an_editable_module_is_not_locked() -> None:
-    lock = {"a": LockEntry("1.0", "older code", "", editable=True)}
+    lock = Lock({"a": LockEntry("1.0", "older code", "", editable=True)})
 
     assert (await Bench(FakePools(a=[value()])).run(configuration(lock=lock))).kind is StageEndKind.OUTPUT
 

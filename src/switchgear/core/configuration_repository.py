@@ -30,11 +30,11 @@ from switchgear.domain.configuration import (
     ConfigurationSummary,
     Content,
     FallbackStep,
+    Lock,
     LockEntry,
     Selection,
     Status,
     StoredConfiguration,
-    lock_json,
 )
 from switchgear.domain.errors import NotFound
 
@@ -87,7 +87,7 @@ class Unchanging:
     """What never changes of a version."""
 
     content: Content
-    lock: Mapping[str, LockEntry]
+    lock: Lock
 
 
 class ConfigurationRepository:
@@ -206,7 +206,7 @@ class ConfigurationRepository:
             "status": str(configuration.status),
             "digest": configuration.digest,
             "lock_digest": configuration.lock_digest,
-            "module_lock": lock_json(configuration.lock),
+            "module_lock": configuration.lock.canonical,
             "base_id": configuration.base_id,
             "message": configuration.message,
             "created_by": configuration.created_by,
@@ -331,7 +331,7 @@ def _unchanging(row: ModuleConfiguration) -> Unchanging:
     selections = (Selection(item.stage_id, item.module_id, item.settings, item.limits) for item in row.selections)
     return Unchanging(
         Content(tuple(selections), _policies(row.policies)),
-        {name: LockEntry(**entry) for name, entry in row.module_lock.items()},
+        Lock((name, LockEntry(**entry)) for name, entry in row.module_lock.items()),
     )
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Final
 
 from switchgear.domain.errors import Code, DomainError
@@ -199,22 +199,18 @@ class LockEntry:
         }
 
 
-Lock = Mapping[str, LockEntry]  #: module id -> what code it had
+class Lock(dict[str, LockEntry]):
+    """module id -> what code it had. Never changed: versions that were made with the same code share it."""
 
+    @cached_property
+    def canonical(self) -> str:
+        """The canonical JSON: the stored form, and what the digest is of."""
+        return canonical_json({name: entry.as_json() for name, entry in self.items()})
 
-def lock_json(lock: Lock) -> str:
-    """Return the canonical JSON of *lock*: the stored form, and what its digest is of."""
-    return _lock_json(tuple(lock.items()))
-
-
-def lock_digest(lock: Lock) -> str:
-    """SHA-256 over the canonical JSON of *lock*, hexadecimal."""
-    return hashlib.sha256(lock_json(lock).encode()).hexdigest()
-
-
-@lru_cache(maxsize=64)  # the same code serves in version after version
-def _lock_json(entries: tuple[tuple[str, LockEntry], ...]) -> str:
-    return canonical_json({name: entry.as_json() for name, entry in entries})
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON, hexadecimal."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()
 
 
 def _stage_of(item: Selection | FallbackPolicy) -> str:
@@ -315,5 +311,5 @@ class StoredConfiguration(ConfigurationSummary):
     """
 
     content: Content
-    lock: Mapping[str, LockEntry]
+    lock: Lock
     findings: tuple[Mapping[str, Any], ...] = ()

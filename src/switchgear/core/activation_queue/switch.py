@@ -12,7 +12,7 @@ from switchgear.core.unit_of_work import UnitOfWork
 from switchgear.domain.access import SYSTEM, Actor, Role
 from switchgear.domain.activation import Event, Kind, State, StoredActivation, transition
 from switchgear.domain.audit import AuditAction
-from switchgear.domain.configuration import Action, Status, StoredConfiguration, lock_digest
+from switchgear.domain.configuration import Action, Status, StoredConfiguration
 from switchgear.domain.configuration import transition as configuration_transition
 from switchgear.domain.errors import Why
 from switchgear.domain.ids import new_id
@@ -159,7 +159,7 @@ async def relocked(
         version=await unit.configurations.next_version(),
         status=Status.VALIDATED,
         lock=lock,
-        lock_digest=lock_digest(lock),
+        lock_digest=lock.digest,
         base_id=configuration.id,
         message=f"As {configuration.label}, with the code that is installed now: {', '.join(stale)}",
         created_by=by.name,

@@ -15,7 +15,7 @@ from switchgear.core.observability import EventName
 from switchgear.core.unit_of_work import UnitOfWork
 from switchgear.domain.access import Actor
 from switchgear.domain.audit import AuditAction
-from switchgear.domain.configuration import Action, Content, Lock, Status, StoredConfiguration, lock_digest, transition
+from switchgear.domain.configuration import Action, Content, Lock, Status, StoredConfiguration, transition
 from switchgear.domain.errors import Code
 from switchgear.domain.ids import new_id
 from switchgear.domain.stage import Snapshot
@@ -151,7 +151,7 @@ class Making(Reading):
             content=ordered(content),
             lock=lock,
             digest=digest,
-            lock_digest=lock_digest(lock),
+            lock_digest=lock.digest,
             base_id=origin.id if origin is not None else None,
             message=message,
             created_by=by.name,

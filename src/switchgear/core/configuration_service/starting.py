@@ -26,7 +26,7 @@ from switchgear.core.unit_of_work import UnitOfWork
 from switchgear.domain.access import SYSTEM, Actor
 from switchgear.domain.activation import Event, Kind, Mode, OnExpiry, State, StoredActivation
 from switchgear.domain.audit import AuditAction
-from switchgear.domain.configuration import Content, Status, StoredConfiguration, content_from_json, lock_digest
+from switchgear.domain.configuration import Content, Status, StoredConfiguration, content_from_json
 from switchgear.domain.errors import Code, Why
 from switchgear.domain.ids import new_id
 from switchgear.domain.stage import ModuleStatus, Snapshot
@@ -124,7 +124,7 @@ class Starting(Reading):
             content=ordered(content),
             lock=lock,
             digest=content.digest,
-            lock_digest=lock_digest(lock),
+            lock_digest=lock.digest,
             base_id=None,
             message=message,
             created_by=SYSTEM.name,
@@ -202,7 +202,7 @@ class Starting(Reading):
         self, unit: UnitOfWork, active: StoredConfiguration, snapshot: Snapshot
     ) -> StoredActivation | None:
         """The newest relock from the active version to the code that is installed here; it was rejected."""
-        wanted = lock_digest(lock_of(active.content.module_ids(), snapshot))
+        wanted = lock_of(active.content.module_ids(), snapshot).digest
         for activation in await unit.activations.list(_LOOK_BACK):
             if activation.kind is Kind.RELOCK and activation.from_id == active.id:
                 asked = await unit.configurations.get(activation.configuration_id)

@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from switchgear.core.configuration_validation.availability import (
     as_workers_see,
-    check_availability,
     check_lock,
     is_covered,
     lock_of,
@@ -29,7 +28,7 @@ from switchgear.core.configuration_validation.findings import (
     ValidationOptions,
     content_errors,
 )
-from switchgear.core.configuration_validation.soundness import check_use
+from switchgear.core.configuration_validation.soundness import check_uses, quiet_stages
 from switchgear.core.configuration_validation.structure import Structure
 from switchgear.domain.configuration import Content, LockEntry, StoredConfiguration
 from switchgear.domain.stage import Snapshot
@@ -84,12 +83,9 @@ def validate(
     """
     to = Collector(purpose, settings, accept_degraded)
     with suppress(TooManyFindings):
-        uses = Structure(content, snapshot, to, distributions or {}).check()
-        for use in uses:
-            module = snapshot.modules[use.module_id]
-            if module.stage_id:  # a module that could not be described is unavailable, and nothing else is known of it
-                check_use(use, module, snapshot, to)
-            check_availability(use, content, active.content if active is not None else None, snapshot, to)
+        quiet = quiet_stages(content, snapshot) if lock is None else frozenset()
+        uses = Structure(content, snapshot, to, distributions or {}, quiet).check()
+        check_uses(uses, content, active.content if active is not None else None, snapshot, to)
         check_pipeline(snapshot.pipeline, to)
         if lock is not None:
             check_lock(lock, uses, snapshot, to)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from switchgear.core.configuration_validation.findings import Collector, Finding, Kind
+from switchgear.core.configuration_validation.identity_cache import IdentityCache
 from switchgear.core.configuration_validation.structure import Use
-from switchgear.domain.configuration import Content, LockEntry, StoredConfiguration, Terminal, sha256_of
+from switchgear.domain.configuration import Content, Lock, LockEntry, StoredConfiguration, Terminal, sha256_of
 from switchgear.domain.errors import Code
 from switchgear.domain.run import Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, Snapshot
@@ -146,14 +147,22 @@ def _is_outdated(module_id: str, snapshot: Snapshot) -> bool:
     return module is not None and module.outdated
 
 
-def lock_of(module_ids: Iterable[str], snapshot: Snapshot) -> dict[str, LockEntry]:
+def lock_of(module_ids: Iterable[str], snapshot: Snapshot) -> Lock:
     """Return version and digests of each module that is installed and could be described."""
-    found = (snapshot.modules[name] for name in sorted(module_ids) if name in snapshot.modules)
-    return {
-        module.id: LockEntry(module.version, module.code_digest, module.contract_digest, module.editable)
-        for module in found
+    found = [snapshot.modules[name] for name in sorted(module_ids) if name in snapshot.modules]
+    return _locks.get(*found, make=lambda: _locked(found))
+
+
+#: The same modules serve in version after version.
+_locks: Final[IdentityCache[Lock]] = IdentityCache(64)
+
+
+def _locked(modules: Iterable[ModuleDescription]) -> Lock:
+    return Lock(
+        (module.id, LockEntry(module.version, module.code_digest, module.contract_digest, module.editable))
+        for module in modules
         if module.code_digest
-    }
+    )
 
 
 def _lacks_already(active: Content | None, use: Use, snapshot: Snapshot) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -52,17 +52,26 @@ class Structure:
         snapshot: What is installed.
         collector: Where findings go.
         distributions: Module id -> distribution, for modules that were installed once.
+        skipped: Stages whose selection and policy are not looked at.
     """
 
     content: Content
     snapshot: Snapshot
     collector: Collector
     distributions: Mapping[str, str] = field(default_factory=dict)
+    skipped: Collection[str] = frozenset()
 
     def check(self) -> list[Use]:
         """Report findings; return the uses whose stage and module are known and belong together."""
         if not self._is_bounded():
             return []
+        stages = {stage.id: stage for stage in self.snapshot.pipeline.stages}
+        selected = list(self._selections(stages))
+        self._missing(stages)
+        return [*selected, *self._policies(stages)]
+
+    def check_part(self) -> list[Use]:
+        """As `check`, of a part of a version: other stages may be missing."""
         stages = {stage.id: stage for stage in self.snapshot.pipeline.stages}
         return [*self._selections(stages), *self._policies(stages)]
 
@@ -86,12 +95,17 @@ class Structure:
                 message = f"{self._named_stage(stage)} is selected twice; a stage has one module."
                 self._content(Code.SELECTION_DUPLICATE, place + "/stage_id", stage, message, "Leave one of them out.")
             seen.add(selection.stage_id)
+            if selection.stage_id in self.skipped:
+                continue
             self._limits(selection, place, stage)
             use = self._use(stage, selection.module_id, selection.settings, place)
             if use is not None:
                 yield use
+
+    def _missing(self, stages: Mapping[str, StageDescription]) -> None:
+        selected = {selection.stage_id for selection in self.content.selections}
         for stage in stages.values():
-            if stage.required and stage.id not in seen:
+            if stage.required and stage.id not in selected:
                 candidates = [m.id for m in self.snapshot.modules.values() if m.stage_id == stage.id]
                 message = f"Stage {stage.id} is required and no module is selected for it."
                 hint = f"Select one of: {listed(candidates)}."
@@ -136,6 +150,8 @@ class Structure:
                 message = f"{self._named_stage(stage)} has two fallback policies."
                 self._content(Code.SELECTION_DUPLICATE, place + "/stage_id", stage, message, "Put them into one.")
             seen.add(policy.stage_id)
+            if policy.stage_id in self.skipped:
+                continue
             self._ending(policy, place, stage)
             self._chain(policy, place, stage)
             for position, step in enumerate(policy.chain[:MAX_CHAIN]):

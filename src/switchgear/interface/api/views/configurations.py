@@ -11,7 +11,7 @@ from switchgear.core.configuration_validation.identity_cache import IdentityCach
 from switchgear.core.module_registry import StageAvailability
 from switchgear.domain import configuration as domain
 from switchgear.domain.activation import StoredActivation
-from switchgear.domain.configuration import Content, StoredConfiguration, lock_json
+from switchgear.domain.configuration import Content, StoredConfiguration
 from switchgear.domain.errors import repair
 from switchgear.domain.run import RunStatus
 from switchgear.domain.stage import Lack
@@ -87,7 +87,7 @@ def configuration_body(
         "pipeline": json.dumps(stored.pipeline),
         "selections": _array(_texts.get(item, make=partial(_selection_text, item)) for item in selections),
         "fallback_policies": _array(_texts.get(item, make=partial(_policy_text, item)) for item in policies),
-        "module_lock": lock_json(stored.lock),
+        "module_lock": stored.lock.canonical,
         "findings": _array(finding.model_dump_json() for finding in said),
         "runs": "null" if runs is None else runs.model_dump_json(),
     }
