@@ -21,7 +21,6 @@ from sqlalchemy.pool import NullPool
 
 from switchgear.core import migrations
 from switchgear.core.database import Database
-from switchgear.domain.errors import DatabaseUnreachable
 from switchgear.ingestion.run_models import Run
 
 
@@ -62,6 +61,11 @@ def test_up_down_and_up_again(empty_database_url: str) -> None:
     migrations.upgrade(empty_database_url)
     assert _tables(empty_database_url) == set(Run.metadata.tables)
     assert migrations.check(empty_database_url)
+
+
+def test_selections_have_no_index_that_nobody_reads(database_url: str) -> None:
+    with _connect(database_url) as connection:
+        assert inspect(connection).get_indexes("module_selections") == []
 
 
 def test_a_second_upgrade_changes_nothing(database_url: str) -> None:
@@ -143,9 +147,17 @@ def test_a_second_active_configuration_is_refused_by_the_database(database_url: 
             connection.execute(insert, {"id": "cfg_2", "version": 2})
 
 
-def test_a_database_that_does_not_answer_is_one_sentence() -> None:
-    with pytest.raises(DatabaseUnreachable, match="did not answer"):
-        migrations.upgrade("postgresql+psycopg://postgres@127.0.0.1:1/none")
+def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    """Also in a process that has done nothing else with PostgreSQL yet."""
+    command = [str(Path(sys.executable).parent / "switchgear"), "migrate"]
+    environment = {
+        "SWITCHGEAR_HOME": str(tmp_path),
+        "SWITCHGEAR_DATABASE_URL": "postgresql://postgres@127.0.0.1:1/none",
+    }
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("The database did not answer in time; nothing was changed.")
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.anyio

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
@@ -27,10 +29,23 @@ class DriverErrors:
     damaged: tuple[type[Exception], ...] = ()
 
 
-#: Of the drivers in use: psycopg adds its own when it is loaded, which an instance on SQLite need not wait for.
-DRIVERS: Final[list[DriverErrors]] = [
-    DriverErrors((sqlite3.Error,), (sqlite3.OperationalError, TimeoutError, QueueTimeout))
-]
+_SQLITE: Final = DriverErrors((sqlite3.Error,), (sqlite3.OperationalError, TimeoutError, QueueTimeout))
+
+
+def _drivers() -> list[DriverErrors]:
+    """Of the drivers that are loaded: another one has raised nothing, and no instance on SQLite waits for psycopg."""
+    return [_SQLITE, _psycopg()] if "psycopg" in sys.modules else [_SQLITE]
+
+
+@cache
+def _psycopg() -> DriverErrors:
+    import psycopg
+
+    return DriverErrors(
+        (psycopg.Error,),
+        (psycopg.OperationalError, psycopg.InterfaceError),
+        (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted),
+    )
 
 
 class DiskFull(DatabaseUnreachable):
@@ -53,7 +68,7 @@ class Damaged(DatabaseUnreachable):
 
 def errors_of_drivers(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """What the drivers in use raise, and *others*: for `except`."""
-    return (*others, *(kind for driver in DRIVERS for kind in driver.every))
+    return (*others, *(kind for driver in _drivers() for kind in driver.every))
 
 
 def translate(error: BaseException) -> DatabaseUnreachable | None:
@@ -64,10 +79,10 @@ def translate(error: BaseException) -> DatabaseUnreachable | None:
         return DiskFull("The disk is full; nothing was changed. Free some space and try again.")
     if "readonly" in words or "read-only" in words:
         return ReadOnly("The database is read-only; nothing was changed. Make its folder writable and try again.")
-    is_damaged = any(isinstance(origin, driver.damaged) for driver in DRIVERS)
+    is_damaged = any(isinstance(origin, driver.damaged) for driver in _drivers())
     if is_damaged or "malformed" in words or "not a database" in words:
         return Damaged("The database is damaged; nothing was changed. Stop the server and restore a backup.")
-    if any(isinstance(each, driver.unanswered) for each in (error, origin) for driver in DRIVERS):
+    if any(isinstance(each, driver.unanswered) for each in (error, origin) for driver in _drivers()):
         return DatabaseUnreachable("The database did not answer in time; nothing was changed. Try again in a moment.")
     return None
 

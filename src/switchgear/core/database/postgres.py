@@ -12,22 +12,13 @@ from psycopg.rows import tuple_row
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from switchgear.core.database.errors import DRIVERS, DriverErrors, unreachable
+from switchgear.core.database.errors import unreachable
 from switchgear.core.database.postgres_writer import PostgresWriter
 from switchgear.core.database.statements import Parameters, Result, Row, Statement, for_postgres
 
 #: A table that grew since it was analysed looks small to the planner, which then sorts the whole queue for each claim.
 #: What is written here is found by indexes, and a plan made once serves for all values.
 BY_INDEX: Final = "-c enable_sort=off -c enable_seqscan=off -c plan_cache_mode=force_generic_plan"
-
-
-DRIVERS.append(
-    DriverErrors(
-        (psycopg.Error,),
-        (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout),
-        (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted),
-    )
-)
 
 
 class PostgresNarrow:
