@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx2
 from rich.progress import track
 
-from benchmarks.tables import Figure, percentile, show
+from benchmarks.tables import WARM_S, Figure, percentile, show
 
 CONNECTIONS = 16
 
@@ -52,6 +52,7 @@ async def main(versions: int, requests: int) -> None:
         server = RunningServer(Path(folder) / "home", Path(folder), {"PIPELINE": "invoice", "LOG_LEVEL": "warning"})
         server.start()
         try:
+            await asyncio.sleep(WARM_S)
             headers = {"Authorization": f"Bearer {server.token}"}
             limits = httpx2.Limits(max_connections=CONNECTIONS)
             base = f"{server.url}/api/v1"

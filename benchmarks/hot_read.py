@@ -18,12 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, cast
 
-from benchmarks.tables import Figure, percentile, show
+from benchmarks.tables import WARM_S, Figure, percentile, show
 from switchgear.interface.cli.server_process import loop_factory
 
 CONNECTIONS: Final = 16
-#: Until the processes of the modules have started, which is not what is measured here, in seconds.
-_WARM_S: Final = 6
 _PATH: Final = "/api/v1/configurations/active"
 _RAW: Final = """
 import sys, uvicorn
@@ -125,7 +123,7 @@ async def main(requests: int) -> None:
         server = RunningServer(folder / "home", folder, {"PIPELINE": "invoice", "LOG_LEVEL": "warning"})
         server.start()
         try:
-            await asyncio.sleep(_WARM_S)
+            await asyncio.sleep(WARM_S)
             port = int(server.url.rpartition(":")[2])
             await measure(port, server.token, 200)
             rate, p99_ms, _ = await measure(port, server.token, requests)

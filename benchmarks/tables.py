@@ -22,6 +22,8 @@ if str(TESTS) not in sys.path:
 
 #: Names the page that each table is added to; see `python -m benchmarks --save`.
 SAVE_TO = "SWITCHGEAR_BENCHMARK_PAGE"
+#: Until a server's module processes have started, which endpoints are not measured beside, in seconds.
+WARM_S = 6
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ class ModuleSelection(Base):
 
     configuration_id: Mapped[str] = mapped_column(ForeignKey("module_configurations.id"), primary_key=True)
     stage_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    module_id: Mapped[str] = mapped_column(String(128), index=True)
+    module_id: Mapped[str] = mapped_column(String(128))
     settings: Mapped[dict[str, Any]]
     limits: Mapped[dict[str, Any]]
 

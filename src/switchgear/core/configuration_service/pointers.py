@@ -45,7 +45,7 @@ def as_sent(findings: Findings, whole: Content, sent: Content, base: StoredConfi
             cycle = _closed_by(finding, policy, sent, base)
             if cycle is not None:
                 return cycle
-        there = f"/{name}/{_position(ordered(base.content), name, policy)}{rest}"
+        there = f"/{name}/{_position(base.content, name, policy)}{rest}"
         message = f"{finding.message} It comes from the base {base.label}, at {there} there."
         return replace(finding, pointer="/base", message=message)
 

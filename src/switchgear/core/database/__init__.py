@@ -45,6 +45,9 @@ Clock = Callable[[], int]  #: microseconds UTC
 #: Key of the transaction advisory lock that a switch takes alone and first claims share. DESIGN 4
 SWITCH_LOCK: Final = 0x5357_4745
 
+#: Where a connection to SQLite says until when it asks for the write lock; a reader asks for none.
+_WRITE_BY: Final = "switchgear_write_by"
+
 
 class Database:
     """One database: the ORM's engine and the narrow path, opened and closed together.
@@ -111,7 +114,8 @@ class Database:
         deadline = time.monotonic() + self.deadline_s  # one for the turn, the connection and the lock together
         try:
             async with self._turn_to_write(write, deadline), self._connect(deadline, write) as connection:
-                yield await connection.execution_options(switchgear_write_by=deadline if write else None)
+                connection.info[_WRITE_BY] = deadline if write else None
+                yield connection
         except errors_of_drivers(SQLAlchemyError, TimeoutError) as error:
             ours = translate(error)
             if ours is None:
@@ -212,7 +216,7 @@ def _prepare_sqlite(clock: Clock | None, connection: sqlite3.Connection, _record
 def _begin_sqlite(connection: Connection) -> None:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    deadline = connection.get_execution_options().get("switchgear_write_by")
+    deadline = connection.info.get(_WRITE_BY)
     if deadline is not None:
         sqlite_dialect.begin_immediate(driver, deadline)
     else:
