@@ -6,9 +6,13 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from factories.command_line import SWITCHGEAR, CommandLine
+from factories.server import until
 
 
 def test_the_demo_fails_over_swaps_waits_and_rolls_back(tmp_path: Path) -> None:
@@ -41,6 +45,8 @@ def test_the_kept_instance_serves_until_it_is_stopped(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever starts tests in the background may ignore the signal, and what is ignored is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as demo:
         assert demo.stderr is not None
         said = ""
@@ -59,3 +65,25 @@ def test_the_kept_instance_serves_until_it_is_stopped(tmp_path: Path) -> None:
     assert not (tmp_path / "kept" / "data" / "server.json").exists()
     assert inside.json("audit", "verify")["ok"] is True
     switchgear("demo", "--keep", "kept", expect=2)
+
+
+_SERVES = """
+import sys, time
+from pathlib import Path
+from switchgear.interface.cli.demo.server import DemoServer
+with DemoServer(Path(sys.argv[1])) as server:
+    print(server.url, flush=True)
+    time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_is_killed_takes_its_server_with_it(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", _SERVES, str(tmp_path)], stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert demo.stdout.readline().startswith("http://127.0.0.1:")
+        assert (tmp_path / "data" / "server.json").exists()
+        demo.send_signal(number)
+        demo.wait(30)
+    # The server removes the file when it has ended in order.
+    until(lambda: not (tmp_path / "data" / "server.json").exists(), what="the end of the demo's server")

@@ -27,7 +27,14 @@ home = "data"
 min_free_bytes = 104857600
 log_level = "warning"
 """
-_RUN: Final = "from switchgear.interface.cli import main; main(['serve', '--port', '0'])"
+#: The server ends in order also when the demo is killed and can end nothing itself (Linux).
+_RUN: Final = """
+import signal, sys
+from switchgear.sdk.host.measures import die_with_parent
+die_with_parent(int(sys.argv[1]), signal.SIGTERM)
+from switchgear.interface.cli import main
+main(["serve", "--port", "0"])
+"""
 
 
 class DemoServer:
@@ -47,7 +54,7 @@ class DemoServer:
         (self._folder / "switchgear.toml").write_text(_SETTINGS, encoding="utf-8")
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _RUN],
+                [sys.executable, "-c", _RUN, str(os.getpid())],
                 cwd=self._folder,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
