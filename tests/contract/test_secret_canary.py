@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from opentelemetry import trace
 
 from factories.instance import Instance, problem_of, running, settings_for
 from switchgear.core.logging import configure_logging, renew
@@ -124,3 +125,17 @@ async def test_a_token_is_shown_once_and_not_kept_with_its_idempotency_key(secre
     assert secret not in await _everything(secretive)
     assert secret.encode() not in _stored(secretive)
     assert secret not in log.getvalue()
+
+
+async def test_the_framework_traces_no_request(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its spans and logs hold headers, parameters and refused values as they came."""
+    asked: list[str] = []
+
+    class Tracers(trace.TracerProvider):
+        def get_tracer(self, instrumenting_module_name: str, *_: Any, **__: Any) -> trace.Tracer:
+            asked.append(instrumenting_module_name)
+            return trace.NoOpTracer()
+
+    monkeypatch.setattr(trace, "get_tracer_provider", Tracers)
+    await instance.request("POST", "/configurations", json={"selections": CANARY}, expect=422)
+    assert asked == []

@@ -9,6 +9,7 @@ from typing import Final
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 
 from switchgear import __version__
 from switchgear.interface.api.documentation import install_documentation
@@ -61,6 +62,10 @@ def create_worker_app(services: Services) -> FastAPI:
     return app
 
 
+#: The framework's own traces and logs would hold requests and refused values as they came; ours are redacted.
+_NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
 def _new_app(services: Services, checks: Mapping[str, Check]) -> FastAPI:
     """An application without a route, in its frame: credentials and errors are the same wherever one asks."""
     app = FastAPI(
@@ -71,6 +76,7 @@ def _new_app(services: Services, checks: Mapping[str, Check]) -> FastAPI:
         openapi_url=None,
         lifespan=_lifespan,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
     )
     app.state.services = services
     app.state.refusals = Refusals(services.access, services.clock)
