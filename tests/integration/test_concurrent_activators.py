@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from factories.core import OPERATOR, Clock, Core, FakeRuns, content, running_core
+from switchgear.core.configuration_repository import history
 from switchgear.domain.activation import ActivationRequest, Mode, State, StoredActivation
 from switchgear.domain.configuration import Status
 from switchgear.domain.errors import DomainError
@@ -42,7 +43,7 @@ async def outcome(request: Awaitable[object]) -> str:
 async def check(core: Core) -> None:
     """One active; the trail says how it came to be, step by step; nothing vanished."""
     async with core.units(write=False) as unit:
-        versions = await unit.configurations.list(200)
+        versions = await history(unit.statements, 200)
         activations = await unit.activations.list(200)
         assert (await unit.audit.verify()).ok
     assert [item.status for item in versions].count(Status.ACTIVE) == 1

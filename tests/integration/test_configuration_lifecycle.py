@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from factories.core import GONE, OPERATOR, Clock, Core, FakeRuns, content
 from switchgear.core import admission
 from switchgear.core.configuration_models import Base
+from switchgear.core.configuration_repository import history
 from switchgear.core.configuration_validation import Purpose, content_errors, validate
 from switchgear.core.database import Database, sqlite
 from switchgear.core.unit_of_work import Units
@@ -282,8 +283,8 @@ class ConfigurationLifecycle(RuleBasedStateMachine):
     async def _check_everything(self) -> None:
         fresh = Units(self.core.units.database, self.core.units.clock)  # remembers no content
         async with fresh(write=False) as unit:
-            history = await unit.configurations.list(200)
-            versions = [await unit.configurations.get(item.id) for item in history]
+            made = await history(unit.statements, 200)
+            versions = [await unit.configurations.get(item.id) for item in made]
             activations = await unit.activations.list(200)
             assert (await unit.audit.verify()).ok
         assert [item.version for item in versions] == list(range(len(versions), 0, -1))

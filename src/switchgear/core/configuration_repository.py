@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, bindparam, delete, select, update
+from sqlalchemy import Select, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -61,8 +61,9 @@ _PREVIOUS: Final = _VERSIONS.where(
     # A relock makes a second version of the same content: when that one was left, so was its twin.
     _TABLE.c.digest.not_in(select(BlockedDigest.digest)),
 ).limit(1)
-_HISTORY: Final = select(*_SUMMARY).order_by(_TABLE.c.version.desc()).limit(bindparam("limit"))
-_HISTORY_BEFORE: Final = _HISTORY.where(_TABLE.c.version < bindparam("before"))
+_HISTORY: Final = f"""
+SELECT {", ".join(column.name for column in _SUMMARY)} FROM module_configurations
+WHERE version < :before ORDER BY version DESC LIMIT :limit"""  # noqa: S608 - only names of columns
 _LAST_VERSION: Final = "SELECT COALESCE(max(version), 0) FROM module_configurations"
 # A version has some thirty rows: written as plain statements they cost a third of what the ORM's tables do.
 _ADD: Final = """
@@ -78,6 +79,8 @@ INSERT INTO fallback_policies (configuration_id, stage_id, position, module_id, 
     terminal_action, budget_s)
 VALUES (:configuration_id, :stage_id, :position, :module_id, :settings, :trigger_conditions, :threshold,
     :terminal_action, :budget_s)"""
+#: No version has a higher number.
+_MOST_VERSIONS: Final = 2**31 - 1
 #: Versions whose content a process keeps at hand.
 _MOST_KNOWN: Final = 64
 
@@ -88,6 +91,15 @@ class Unchanging:
 
     content: Content
     lock: Lock
+
+
+async def history(
+    statements: Statements, limit: int, before_version: int | None = None
+) -> Sequence[ConfigurationSummary]:
+    """Return versions, newest first, those before *before_version*; one statement, which needs no transaction."""
+    before = _MOST_VERSIONS if before_version is None else before_version
+    rows = await statements.query(_HISTORY, {"limit": limit, "before": before})
+    return [ConfigurationSummary(**_values(row)) for row in rows]
 
 
 class ConfigurationRepository:
@@ -145,12 +157,6 @@ class ConfigurationRepository:
         """Return the newest version with this content that is not rejected."""
         found = await self._statements.query(_BY_DIGEST, {"digest": digest})
         return await self.get(found[0][0]) if found else None
-
-    async def list(self, limit: int, before_version: int | None = None) -> Sequence[ConfigurationSummary]:
-        """Return versions, newest first, those before *before_version*."""
-        query = _HISTORY if before_version is None else _HISTORY_BEFORE
-        rows = await self._session().execute(query, {"limit": limit, "before": before_version})
-        return [ConfigurationSummary(**_values(row)) for row in rows.all()]
 
     async def once_active(self, limit: int) -> Sequence[StoredConfiguration]:
         """Return versions that were active before, newest first: what a rollback may go back to."""
@@ -318,7 +324,7 @@ def _triggers_text(triggers: tuple[str, ...]) -> str:
     return json.dumps(triggers)
 
 
-def _values(row: Row[Any]) -> dict[str, Any]:
+def _values(row: Sequence[Any]) -> dict[str, Any]:
     """The columns of a row as fields of a version."""
     values = dict(zip(_NAMES, row, strict=False))  # a line of the history has no findings
     values["status"] = Status(values["status"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from switchgear.core import admission
 from switchgear.core.activation_queue import ActivationQueue, uses_of
+from switchgear.core.configuration_repository import history
 from switchgear.core.configuration_service.differences import Diff, diff
 from switchgear.core.configuration_validation import Findings, Purpose, Validate, ValidationOptions, validate, validator
 from switchgear.core.database import Statements
@@ -77,8 +78,8 @@ class Reading:
         """Return versions, newest first; *cursor* is `next_cursor` of the page before."""
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
             raise InvalidRequest("The cursor is none that this list gave. Start again without one.")
-        async with self._units(write=False) as unit:
-            found = await unit.configurations.list(limit + 1, int(cursor) if cursor is not None else None)
+        before = int(cursor) if cursor is not None else None
+        found = await history(self._units.database.narrow, limit + 1, before)
         return Page(tuple(found[:limit]), str(found[limit - 1].version) if len(found) > limit else None)
 
     async def diff(self, ref: str, against: str = "active") -> Diff:
