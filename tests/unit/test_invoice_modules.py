@@ -249,7 +249,7 @@ def test_an_incomplete_verdict_is_accepted_and_flagged() -> None:
             sample_invoice(),
             sample_verdict(),
             FakeContext(earlier=[earlier(totals=totals(gross="999.00"))]),
-            "doc_other has the same supplier and number, but other content",
+            "doc_other has the same supplier and number, but other content: net total, tax total, gross total",
         ),
     ],
 )
@@ -312,7 +312,7 @@ def test_the_strict_review_accepts_what_leaves_no_doubt(status: Any, outcome: st
             sample_invoice(),
             sample_verdict(),
             FakeContext(earlier=[earlier(totals=totals(payable="999.00"))]),
-            "document doc_other has the same supplier and number and says something else",
+            "document doc_other has the same supplier and number and says something else: net total, tax",
         ),
         (
             sample_invoice(),

@@ -1,24 +1,14 @@
 """Decides by rules whether an invoice goes on or waits for a person. Source: INVOICES.md (review)."""
 
-from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 
 from switchgear.invoice import rules
+from switchgear.invoice.other_content import differences
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, Earlier, InputRejected, Module, ModuleSettings, NeedsReview, module
-
-#: What tells two results with one supplier and number apart: JSON pointers into the invoice.
-_CONTENT: Final = (
-    "/type/value",
-    "/issue_date/value",
-    "/currency/value",
-    "/totals/net/value",
-    "/totals/tax/value",
-    "/totals/gross/value",
-)
 
 
 @module(
@@ -31,8 +21,8 @@ _CONTENT: Final = (
 class ReviewRules(Module):
     """Accepts, or puts the document on hold: verdict invalid, same number with other content, unsure or missing field.
 
-    The same inputs, settings and earlier results always give the same decision. An `incomplete` verdict and an exact
-    duplicate are accepted and flagged.
+    The same inputs, settings and earlier results always give the same decision. An `incomplete` verdict is accepted and
+    flagged, and so is another document that states the same amounts, dates, account and buyer.
     """
 
     class Settings(ModuleSettings):
@@ -59,9 +49,11 @@ class ReviewRules(Module):
             outcome: Literal["released", "rejected"] = "released" if ctx.decision.action == "release" else "rejected"
             return ReviewDecision(outcome=outcome, reasons=(ctx.decision.message,), actor=ctx.decision.actor)
         reasons = [*_verdict_reasons(verdict), *_field_reasons(invoice, self.settings.review_below)]
-        others = _with_other_content(invoice, ctx.earlier, ctx.document_id)
+        others = {item.document_id: differences(invoice, item.result) for item in _others(ctx.earlier, ctx.document_id)}
         reasons += [
-            f"document {other.document_id} has the same supplier and number, but other content" for other in others
+            f"document {document_id} has the same supplier and number, but other content: {', '.join(named)}"
+            for document_id, named in others.items()
+            if named
         ]
         if not reasons:
             return _accepted(verdict, ctx)
@@ -70,12 +62,12 @@ class ReviewRules(Module):
         sentence = f"A person has to look at this invoice: {'; '.join(reasons)}."
         if self.settings.on_review == "fail":
             raise InputRejected("review", sentence)
-        raise NeedsReview(sentence, facts=_facts(invoice, verdict, reasons, others))
+        raise NeedsReview(sentence, facts=_facts(invoice, verdict, reasons, [each for each in others if others[each]]))
 
 
 def _accepted(verdict: Verdict, ctx: Context) -> ReviewDecision:
     flags = [f"not checked: {', '.join(verdict.layers_skipped)}"] if verdict.status == "incomplete" else []
-    flags += [f"document {item.document_id} has the same content" for item in _others(ctx.earlier, ctx.document_id)]
+    flags += [f"document {item.document_id} states the same" for item in _others(ctx.earlier, ctx.document_id)]
     return ReviewDecision(outcome="accepted_flagged" if flags else "accepted", reasons=tuple(flags))
 
 
@@ -100,29 +92,7 @@ def _others(earlier: Sequence[Earlier], document_id: str) -> list[Earlier]:
     return [item for item in earlier if item.document_id != document_id]
 
 
-def _with_other_content(invoice: Invoice, earlier: Sequence[Earlier], document_id: str) -> list[Earlier]:
-    own = _content(invoice.model_dump(mode="json"))
-    return [item for item in _others(earlier, document_id) if _content(item.result) != own]
-
-
-def _content(result: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(_comparable(_at(result, pointer)) for pointer in _CONTENT)
-
-
-def _at(value: Any, pointer: str) -> Any:
-    for name in pointer.strip("/").split("/"):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def _comparable(value: Any) -> Any:
-    try:
-        return Decimal(str(value)).normalize()
-    except InvalidOperation:
-        return value
-
-
-def _facts(invoice: Invoice, verdict: Verdict, reasons: list[str], others: list[Earlier]) -> dict[str, Any]:
+def _facts(invoice: Invoice, verdict: Verdict, reasons: list[str], others: list[str]) -> dict[str, Any]:
     fields = {
         name: None if fact is None else {"value": str(fact.value), "confidence": fact.confidence, "source": fact.source}
         for name, fact in rules.critical_facts(invoice).items()
@@ -131,5 +101,5 @@ def _facts(invoice: Invoice, verdict: Verdict, reasons: list[str], others: list[
         "reasons": reasons,
         "verdict": verdict.status,
         "critical_fields": fields,
-        "other_documents": [item.document_id for item in others],
+        "other_documents": others,
     }

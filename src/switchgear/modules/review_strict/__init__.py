@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from switchgear.invoice import rules
+from switchgear.invoice.other_content import differences
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, Module, ModuleSettings, NeedsReview, module
 
@@ -22,7 +23,8 @@ _ACCEPT_FROM: Final = 0.75
 class ReviewStrict(Module):
     """Stands in for `review-rules`: accepts fewer invoices, never one that those rules hold by default.
 
-    Another document with the same supplier and number is a doubt, unless it says the same of date and money.
+    Another document with the same supplier and number is a doubt, unless it states the same amounts, dates, account
+    and buyer.
     """
 
     class Settings(ModuleSettings):
@@ -74,22 +76,8 @@ def _others(ctx: Context) -> dict[str, Mapping[str, Any]]:
 
 
 def _identity_doubts(invoice: Invoice, ctx: Context) -> list[str]:
-    said = _said(invoice)
     return [
-        f"document {document_id} has the same supplier and number and says something else"
+        f"document {document_id} has the same supplier and number and says something else: {', '.join(named)}"
         for document_id, result in _others(ctx).items()
-        if _said_earlier(result) != said
+        if (named := differences(invoice, result))
     ]
-
-
-def _said(invoice: Invoice) -> tuple[Any, ...]:
-    totals = invoice.totals
-    facts = (invoice.type, invoice.issue_date, invoice.currency, totals.net, totals.tax, totals.gross, totals.payable)
-    return tuple(None if fact is None else fact.value for fact in facts)
-
-
-def _said_earlier(result: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    try:
-        return _said(Invoice.model_validate(result))
-    except ValidationError:  # made by another version of the pipeline
-        return None
