@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 from collections import defaultdict
@@ -209,19 +210,46 @@ def test_head_is_answered_on_every_route_as_get_is_but_without_a_body(live: Live
         assert client.put("/api/v1/runs").headers["allow"] == "GET, HEAD"
 
 
-def test_a_method_that_is_none_is_a_problem_that_names_those_there_are(live: LiveServer) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST /api/v1/configurations HTTP/1.1\r\nHost: here\r\nContent-Length: -5\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: here\r\n\r\n",
+        b"GET /livez?" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: here\r\nX-Any: CANARY\x7f\r\n\r\n",
+        b"POST /api/v1/configurations HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+    ],
+    ids=["length", "version", "path", "header", "chunk"],
+)
+def test_what_is_no_http_is_answered_with_a_problem(live: LiveServer, sent: bytes) -> None:
+    status, headers, problem = _raw(live, sent + b"\r\n\r\n")
+    assert status == "HTTP/1.1 400 Bad Request"
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    assert headers["x-request-id"].startswith("req_")
+    assert (problem["status"], problem["code"]) == (400, "request.invalid")
+    assert "canary" not in json.dumps([headers, problem]).lower()
+
+
+def _raw(live: LiveServer, sent: bytes) -> tuple[str, dict[str, str], Any]:
+    """Status line, headers and problem that answer what is sent over a plain connection."""
     address = urlsplit(live.url)
     with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
-        connection.sendall(b"BREW / HTTP/1.1\r\nHost: here\r\n\r\n")
+        with contextlib.suppress(ConnectionError):  # it may be refused before all of it is there
+            connection.sendall(sent)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
-    problem = json.loads(body)
+    assert headers["content-length"] == str(len(body))
+    return first, headers, json.loads(body)
+
+
+def test_a_method_that_is_none_is_a_problem_that_names_those_there_are(live: LiveServer) -> None:
+    first, headers, problem = _raw(live, b"BREW / HTTP/1.1\r\nHost: here\r\n\r\n")
     assert first == "HTTP/1.1 405 Method Not Allowed"
     assert headers["content-type"] == "application/problem+json"
     assert headers["allow"] == "delete, get, head, patch, post"
-    assert headers["content-length"] == str(len(body))
     assert headers["connection"] == "close"
     assert headers["x-content-type-options"] == "nosniff"
     assert problem["code"] == "request.method_not_allowed"

@@ -6,7 +6,8 @@ Plain ASGI, so that it costs little and streams pass through. Source: INTERFACES
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Final
 
 from fastapi.responses import Response
@@ -140,14 +141,26 @@ def completed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
 
 def unknown_method() -> bytes:
     """The whole answer to a method that HTTP does not have: a server refuses it before an application sees it."""
+    sentence = "There is no such method, so nothing was done. The header `Allow` names those that are used here."
+    return _refused_unseen(Code.REQUEST_METHOD_NOT_ALLOWED, 405, sentence, {"Allow": _METHODS})
+
+
+def no_request() -> bytes:
+    """The whole answer to bytes that are no HTTP, or that a proxy would not read alike."""
+    sentence = (
+        "What was sent cannot be read as HTTP: its first line, a header or the length of its body does not fit. "
+        "Nothing was done. Let a library for HTTP write the request."
+    )
+    return _refused_unseen(Code.REQUEST_INVALID, 400, sentence, {})
+
+
+def _refused_unseen(code: Code, status: int, sentence: str, headers: Mapping[str, str]) -> bytes:
     request_id = new_id("req")
     with request_context(request_id):
-        sentence = "There is no such method, so nothing was done. The header `Allow` names those that are used here."
-        headers = {"Allow": _METHODS, "Connection": "close"}
-        answer = problem_answer(Code.REQUEST_METHOD_NOT_ALLOWED, 405, sentence, headers=headers)
+        answer = problem_answer(code, status, sentence, headers={**headers, "Connection": "close"})
     headers_sent = [(b"x-request-id", request_id.encode()), *completed(answer.raw_headers)]
-    lines = [name + b": " + value for name, value in headers_sent]
-    return b"\r\n".join([b"HTTP/1.1 405 Method Not Allowed", *lines, b"", bytes(answer.body)])
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+    return b"\r\n".join([first, *(name + b": " + value for name, value in headers_sent), b"", bytes(answer.body)])
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:

@@ -187,19 +187,17 @@ def server_of(app: Any) -> uvicorn.Server:
 
 
 def http_protocol() -> Any:
-    """Return the class that reads HTTP: it refuses a method that HTTP does not have as a problem, like all else."""
+    """Return the class that reads HTTP: it refuses what it cannot read as a problem, like all else."""
     import httptools
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from switchgear.interface.api.frame import unknown_method
+    from switchgear.interface.api.frame import no_request, unknown_method
 
     class Protocol(HttpToolsProtocol):
         def send_400_response(self, msg: str) -> None:
             """Answer what the parser has just refused; the application is not asked."""
-            if not isinstance(sys.exception(), httptools.HttpParserInvalidMethodError):
-                super().send_400_response(msg)
-                return
-            self.transport.write(unknown_method())
+            is_method = isinstance(sys.exception(), httptools.HttpParserInvalidMethodError)
+            self.transport.write(unknown_method() if is_method else no_request())
             self.transport.close()
 
     return Protocol
