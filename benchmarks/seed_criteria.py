@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.seed_criteria [--corpus ../shared/corpus] [--every 1] [--stages classify,read,...]
 
 Prints: the share of documents that end on primaries without a person (goal 95 %, due with the accuracy work); per
-stage, with its primary disabled, the share of those documents that still succeed (>= 90 %); p95 from acceptance to end
+stage, with its primary disabled, the share of those that it served and that still succeed (>= 90 %); p95 from acceptance to end
 without OCR (< 120 s); the longest refusal of a bad configuration, a hanging probe included (< 60 s).
 """
 
@@ -50,6 +50,12 @@ def ingest(server: Any, paths: list[Path], label: str) -> dict[Path, Answer]:
 def is_unattended(run: Answer) -> bool:
     """Whether a run succeeded on the selected modules, without a person."""
     return run["status"] == "succeeded" and not run["degraded"]
+
+
+def served(run: Answer, selection: Answer) -> bool:
+    """Whether the selected module had something to do: without it such a run would have been another one."""
+    names = selection["stage_id"], selection["module_id"]
+    return any((a["stage_id"], a["module_id"]) == names and a["outcome"] == "succeeded" for a in run["attempts"])
 
 
 def latency_s(run: Answer) -> float:
@@ -125,7 +131,7 @@ def main(corpus: Path, every: int, stages: list[str]) -> None:
             for selection in active["selections"]:
                 if stages and selection["stage_id"] not in stages:
                     continue
-                figures.append(disabled(server, selection, good))
+                figures.append(disabled(server, selection, [path for path in good if served(first[path], selection)]))
         finally:
             server.stop()
     figures.append(Figure("refusal with a hanging probe", f"{refusal:.1f} s", bar="< 60 s", better=60 / refusal))
@@ -133,8 +139,10 @@ def main(corpus: Path, every: int, stages: list[str]) -> None:
 
 
 def disabled(server: Any, selection: Answer, good: list[Path]) -> Figure:
-    """Disable the primary of one stage; which of the good documents still succeed?"""
+    """Disable the primary of one stage; which of the good documents that it served still succeed?"""
     module = selection["module_id"]
+    if not good:
+        return Figure(f"{selection['stage_id']} without {module}", "not measured", "it served no document here")
     server.request("PATCH", f"/modules/{module}", json={"enabled": False, "message": "benchmark"}, expect=200)
     try:
         ended = ingest(server, good, f"without {module}")
@@ -142,7 +150,7 @@ def disabled(server: Any, selection: Answer, good: list[Path]) -> Figure:
         server.request("PATCH", f"/modules/{module}", json={"enabled": True, "message": "benchmark"}, expect=200)
     done = sum(run["status"] == "succeeded" for run in ended.values())
     asked = sum((run["why"] or {}).get("code") == "parked.review" for run in ended.values())
-    share = done / max(len(good), 1)
+    share = done / len(good)
     return Figure(
         f"{selection['stage_id']} without {module}",
         f"{share:.1%}",
