@@ -3,8 +3,8 @@
 Usage: python -m benchmarks.seed_criteria [--corpus ../shared/corpus] [--every 1] [--stages classify,read,...]
 
 Prints: the share of documents that end on primaries without a person (goal 95 %, due with the accuracy work); per
-stage, with its primary disabled, the share of those that it served and that still succeed (>= 90 %); p95 from acceptance to end
-without OCR (< 120 s); the longest refusal of a bad configuration, a hanging probe included (< 60 s).
+stage, with its primary disabled, the share of those that it served and that still succeed (>= 90 %); p95 from
+acceptance to end without OCR (< 120 s); the longest refusal of a bad configuration, a hanging probe included (< 60 s).
 """
 
 from __future__ import annotations
