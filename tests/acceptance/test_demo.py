@@ -87,3 +87,12 @@ def test_a_demo_that_is_killed_takes_its_server_with_it(tmp_path: Path, number: 
         demo.wait(30)
     # The server removes the file when it has ended in order.
     until(lambda: not (tmp_path / "data" / "server.json").exists(), what="the end of the demo's server")
+
+
+def test_a_demo_that_is_told_to_end_leaves_no_folder(tmp_path: Path) -> None:
+    environment = {**CommandLine(tmp_path).environment(), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([SWITCHGEAR, "demo"], env=environment, stdout=subprocess.DEVNULL) as demo:
+        until(lambda: list(tmp_path.glob("switchgear-demo-*/data/server.json")), what="the demo's server")
+        demo.terminate()
+        assert demo.wait(60) == 128 + signal.SIGTERM
+    assert list(tmp_path.glob("switchgear-demo-*")) == []

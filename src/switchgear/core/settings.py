@@ -64,7 +64,7 @@ class FolderSource(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["folder"]
-    path: Path = Field(description="Folder that is looked at.")
+    path: Path = Field(description="Folder that is looked at; folders inside it are left alone.")
     done: Path | None = Field(None, description="Where accepted files go; `done` inside it when absent.")
     failed: Path | None = Field(None, description="Where refused files go; `failed` inside it when absent.")
 

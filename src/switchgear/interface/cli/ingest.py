@@ -185,7 +185,10 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="End when the folder is empty.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send what is put into a folder, until stopped. A file is taken when its size is stable for two seconds."""
+    """Send what is put into a folder, until stopped. A file is taken when its size is stable for two seconds.
+
+    Folders inside it are left alone.
+    """
     if not folder.is_dir():
         raise WrongUse(f"{folder} is no folder. Make it first.")
     from switchgear.interface.cli.folder_watch import LOOK_S, FolderWatch

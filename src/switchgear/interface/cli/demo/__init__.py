@@ -6,10 +6,11 @@ waits.
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -32,6 +33,8 @@ def demo(
     from switchgear.interface.cli.demo.server import DemoServer
     from switchgear.interface.cli.demo.story import Story
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end_in_order)
     with ExitStack() as stack:
         if keep is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchgear-demo-")))
@@ -45,6 +48,11 @@ def demo(
         _goodbye(server, keep, no_serve=no_serve)
         if not no_serve:
             server.wait()
+
+
+def _end_in_order(number: int, _: object) -> NoReturn:
+    """As Ctrl-C: the server is stopped and the temporary folder removed."""
+    raise SystemExit(128 + number)
 
 
 def _new_folder(folder: Path) -> Path:
