@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from switchgear.domain.breaker import (
     BreakerEvent,
     BreakerState,
     Window,
+    facts_of,
     failed,
     moved,
 )
@@ -201,3 +203,34 @@ def test_what_a_person_said_lasts_until_a_person_says_otherwise(
     breaker = Breaker("ocr", "", state)
     assert breaker.is_open() is not lets_through
     assert breaker.may_probe(10**18) is may_probe
+
+
+# --- what is kept ---
+
+
+def test_what_is_recorded_of_a_breaker_is_how_it_stands_and_for_whom() -> None:
+    assert facts_of(opened(at_us=7)) == {
+        "state": "open", "settings_digest": "digest", "until": 7 + FIRST_PAUSE_US,
+    }  # fmt: skip
+
+
+def test_a_call_of_exactly_the_windows_age_still_counts() -> None:
+    window = Window()
+    for _ in range(MINIMUM_CALLS - 1):
+        window.add(0, has_failed=True)
+    assert window.add(WINDOW_US, has_failed=True)
+
+
+def test_good_probes_are_counted_one_by_one_and_begin_anew() -> None:
+    tried = after(opened(), (BreakerEvent.PROBE_BEGAN, FIRST_PAUSE_US), (BreakerEvent.PROBE_WORKED, FIRST_PAUSE_US))
+    assert tried.good_probes == 1
+    # What somebody else counted before is not carried into a new pause.
+    again = moved(replace(tried, state=BreakerState.CLOSED), BreakerEvent.TOO_MANY_FAILED, 0)
+    assert again is not None
+    assert again.good_probes == 0
+
+
+def test_a_probe_without_a_lease_may_be_followed_at_once() -> None:
+    begun = moved(opened(), BreakerEvent.PROBE_BEGAN, FIRST_PAUSE_US)
+    assert begun is not None
+    assert begun.may_probe(FIRST_PAUSE_US)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from switchgear.domain.configuration import (
     Status,
     canonical_json,
     content_from_json,
+    sha256_of,
     transition,
 )
 from switchgear.domain.errors import InvalidRequest, NotFound
@@ -313,3 +315,8 @@ def test_the_digest_takes_no_notice_of_the_order_of_stages_settings_and_triggers
     assert one.digest == other.digest
     swapped = replace(one, selections=(Selection("a", "y"), Selection("b", "x", {"p": 1, "q": 2})))
     assert one.digest != swapped.digest
+
+
+def test_a_digest_is_of_the_value() -> None:
+    assert sha256_of({}) == hashlib.sha256(b"{}").hexdigest()
+    assert sha256_of({"b": 1, "a": "é"}) == hashlib.sha256('{"a":"é","b":1}'.encode()).hexdigest()

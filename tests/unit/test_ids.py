@@ -33,3 +33,12 @@ def test_a_new_id_is_of_its_microsecond() -> None:
     made = new_id("run", clock_ns=lambda: 1_700_000_000_123_456_789, random=lambda size: b"a" * size)
 
     assert made == make_id("run", 1_700_000_000_123_456, b"a" * RANDOM_BYTES)
+
+
+@given(times, randoms)
+def test_an_id_holds_its_microsecond_and_75_random_bits(now_us: int, random_bytes: bytes) -> None:
+    digits = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's
+    number = 0
+    for sign in make_id("run", now_us, random_bytes).removeprefix("run_"):
+        number = number * 32 + digits.index(sign)
+    assert divmod(number, 2**75) == (now_us, int.from_bytes(random_bytes, "big") % 2**75)
