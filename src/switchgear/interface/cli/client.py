@@ -72,7 +72,8 @@ class Api:
         except httpx2.TimeoutException as error:
             raise CommandFailed(f"{self.where} did not answer within {_TIMEOUT_S:.0f} s. Try again.") from error
         except httpx2.TransportError as error:
-            raise CommandFailed(f"{self.where} does not answer: {error}. Is the server running?") from error
+            reason = str(error).rstrip(".") or "the connection was cut"
+            raise CommandFailed(f"{self.where} does not answer: {reason}. Is the server running?") from error
         if response.status_code >= 400:
             raise ProblemAnswer(response.status_code, _problem(response), response.headers.get("retry-after"))
         return response
