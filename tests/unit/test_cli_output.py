@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from switchgear.interface.cli import config_changes, config_files, output
 from switchgear.interface.cli.activations import blocking_lines, describe, follow
 from switchgear.interface.cli.app import run
+from switchgear.interface.cli.client import connect
 from switchgear.interface.cli.errors import CommandFailed, WrongUse
 from switchgear.interface.cli.ingest import exit_code, files_below
 from switchgear.interface.cli.instance import pipeline_text, settings_text
@@ -34,6 +35,10 @@ from switchgear.interface.cli.tokens import expiry
 
 Json = dict[str, Any]
 
+NO_ADDRESSES = (
+    *("nothing", "localhost:8420", "//host", "ftp://host", "http://", "http:///path", "http://:8420", " http://host"),
+    *("http://host:port", "http://host:99999", "http://[::1", "http://ho\nst"),
+)
 ACTIVE: Json = {
     "id": "cfg_1",
     "pipeline": "invoice",
@@ -454,6 +459,38 @@ def test_a_named_server_needs_a_token(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.delenv("SWITCHGEAR_TOKEN", raising=False)
     assert run(["runs", "list"]) == 2
     assert "SWITCHGEAR_TOKEN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
+@pytest.mark.parametrize("words", [["status"], ["doctor"]])
+def test_an_address_that_names_no_server_is_wrong_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], url: str
+) -> None:
+    monkeypatch.setenv("SWITCHGEAR_URL", url)
+    monkeypatch.setenv("SWITCHGEAR_TOKEN", "token")
+    assert run(words) == 2
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert said == (
+        f"SWITCHGEAR_URL is {url!r}, which is no address of a server. Set it to one like http://127.0.0.1:8420, "
+        "or unset it for the instance here.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("http://127.0.0.1:8420", "http://127.0.0.1:8420"),
+        ("https://switchgear.example", "https://switchgear.example"),
+        ("HTTPS://[::1]:65535/", "HTTPS://[::1]:65535"),
+        ("http://host/behind/a/proxy/", "http://host/behind/a/proxy"),
+    ],
+)
+def test_an_address_of_a_server_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, url: str, where: str) -> None:
+    monkeypatch.setenv("SWITCHGEAR_URL", url)
+    monkeypatch.setenv("SWITCHGEAR_TOKEN", "token")
+    with connect() as api:
+        assert api.where == where
 
 
 @pytest.mark.parametrize("token", ["\u00e9", "a b", "a\nb"])
