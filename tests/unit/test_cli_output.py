@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import stat
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from switchgear.core.settings import Settings, load_settings
 from switchgear.interface.cli import config_changes, config_files, output
 from switchgear.interface.cli.activations import blocking_lines, describe, follow
 from switchgear.interface.cli.app import run
@@ -384,19 +386,41 @@ def test_a_file_for_another_pipeline_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_files_of_init_are_accepted_as_they_are(tmp_path: Path) -> None:
-    from switchgear.core.settings import Settings, load_settings
     from switchgear.invoice.pipeline import PIPELINE
 
     (tmp_path / "switchgear.toml").write_text(settings_text("invoice"))
     settings = load_settings(tmp_path, environment={})
     assert settings.home == tmp_path / "switchgear-data"
-    uncommented = [line.removeprefix("# ") for line in settings_text("invoice").splitlines() if " = " in line]
-    missing = set(Settings.model_fields) - {line.partition(" = ")[0] for line in uncommented}
-    assert missing == {"bootstrap_token", "source"}
+    missing = set(Settings.model_fields) - {name for name, _, _ in commented_settings()} - {"pipeline"}
+    assert missing == {"bootstrap_token"}
     (tmp_path / "pipeline.yaml").write_text(pipeline_text(PIPELINE))
     body, _ = config_files.read(tmp_path / "pipeline.yaml")
     assert {item["stage_id"] for item in body["selections"]} == {stage.id for stage in PIPELINE.stages}
     assert body["fallback_policies"] == PIPELINE.default_configuration["fallback_policies"]
+
+
+def commented_settings() -> list[tuple[str, int, bool]]:
+    """Of each commented line with TOML in the template of `init`: the name, its number, whether it is an example."""
+    lines = settings_text("invoice").splitlines()
+    found = [(number, re.match(r"# ([a-z_]+) = |# \[", line)) for number, line in enumerate(lines)]
+    return [
+        (match[1] or "", number, lines[number - 1].endswith("None by default; an example:"))
+        for number, match in found
+        if match is not None
+    ]
+
+
+@pytest.mark.parametrize(("name", "number", "is_example"), commented_settings())
+def test_a_line_of_the_settings_of_init_gives_the_default_when_it_is_uncommented(
+    tmp_path: Path, name: str, number: int, is_example: bool
+) -> None:
+    lines = settings_text("invoice").splitlines()
+    lines[number] = lines[number].removeprefix("# ")
+    default = getattr(load_settings(tmp_path, environment={}), name)
+    (tmp_path / "switchgear.toml").write_text("\n".join(lines))
+    settings = load_settings(tmp_path, environment={})
+    assert settings.origin_of(name) == str(tmp_path / "switchgear.toml")
+    assert (getattr(settings, name) == default) is not is_example
 
 
 # --- exit codes, files, times ---
