@@ -16,8 +16,13 @@ from switchgear.domain.errors import Code
 from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.problems import STATUS
 
-#: Defaults that depend on the machine.
-_COMPUTED = {"workers": "the number of cores", "home": "`./switchgear-data`", "database_url": "SQLite in HOME"}
+#: Defaults that depend on the machine or on other settings.
+_COMPUTED = {
+    "workers": "the number of cores",
+    "home": "`./switchgear-data`",
+    "artifacts_dir": "`artifacts` in HOME",
+    "database_url": "SQLite in HOME",
+}
 #: Variables with the prefix that are no settings of the server.
 _OTHER_VARIABLES: Mapping[str, str] = {
     "SWITCHGEAR_URL": "Address of the server that the command line speaks to; without it, the instance's own.",

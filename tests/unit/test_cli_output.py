@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import stat
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
@@ -16,9 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from switchgear.core.settings import Settings, load_settings
 from switchgear.interface.cli import config_changes, config_files, output
 from switchgear.interface.cli.activations import blocking_lines, describe, follow
 from switchgear.interface.cli.app import run
+from switchgear.interface.cli.client import connect
 from switchgear.interface.cli.errors import CommandFailed, WrongUse
 from switchgear.interface.cli.ingest import exit_code, files_below
 from switchgear.interface.cli.instance import pipeline_text, settings_text
@@ -34,6 +37,10 @@ from switchgear.interface.cli.tokens import expiry
 
 Json = dict[str, Any]
 
+NO_ADDRESSES = (
+    *("nothing", "localhost:8420", "//host", "ftp://host", "http://", "http:///path", "http://:8420", " http://host"),
+    *("http://host:port", "http://host:99999", "http://[::1", "http://ho\nst"),
+)
 ACTIVE: Json = {
     "id": "cfg_1",
     "pipeline": "invoice",
@@ -379,19 +386,41 @@ def test_a_file_for_another_pipeline_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_files_of_init_are_accepted_as_they_are(tmp_path: Path) -> None:
-    from switchgear.core.settings import Settings, load_settings
     from switchgear.invoice.pipeline import PIPELINE
 
     (tmp_path / "switchgear.toml").write_text(settings_text("invoice"))
     settings = load_settings(tmp_path, environment={})
     assert settings.home == tmp_path / "switchgear-data"
-    uncommented = [line.removeprefix("# ") for line in settings_text("invoice").splitlines() if " = " in line]
-    missing = set(Settings.model_fields) - {line.partition(" = ")[0] for line in uncommented}
-    assert missing == {"bootstrap_token", "source"}
+    missing = set(Settings.model_fields) - {name for name, _, _ in commented_settings()} - {"pipeline"}
+    assert missing == {"bootstrap_token"}
     (tmp_path / "pipeline.yaml").write_text(pipeline_text(PIPELINE))
     body, _ = config_files.read(tmp_path / "pipeline.yaml")
     assert {item["stage_id"] for item in body["selections"]} == {stage.id for stage in PIPELINE.stages}
     assert body["fallback_policies"] == PIPELINE.default_configuration["fallback_policies"]
+
+
+def commented_settings() -> list[tuple[str, int, bool]]:
+    """Of each commented line with TOML in the template of `init`: the name, its number, whether it is an example."""
+    lines = settings_text("invoice").splitlines()
+    found = [(number, re.match(r"# ([a-z_]+) = |# \[", line)) for number, line in enumerate(lines)]
+    return [
+        (match[1] or "", number, lines[number - 1].endswith("None by default; an example:"))
+        for number, match in found
+        if match is not None
+    ]
+
+
+@pytest.mark.parametrize(("name", "number", "is_example"), commented_settings())
+def test_a_line_of_the_settings_of_init_gives_the_default_when_it_is_uncommented(
+    tmp_path: Path, name: str, number: int, is_example: bool
+) -> None:
+    lines = settings_text("invoice").splitlines()
+    lines[number] = lines[number].removeprefix("# ")
+    default = getattr(load_settings(tmp_path, environment={}), name)
+    (tmp_path / "switchgear.toml").write_text("\n".join(lines))
+    settings = load_settings(tmp_path, environment={})
+    assert settings.origin_of(name) == str(tmp_path / "switchgear.toml")
+    assert (getattr(settings, name) == default) is not is_example
 
 
 # --- exit codes, files, times ---
@@ -454,6 +483,38 @@ def test_a_named_server_needs_a_token(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.delenv("SWITCHGEAR_TOKEN", raising=False)
     assert run(["runs", "list"]) == 2
     assert "SWITCHGEAR_TOKEN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
+@pytest.mark.parametrize("words", [["status"], ["doctor"]])
+def test_an_address_that_names_no_server_is_wrong_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], url: str
+) -> None:
+    monkeypatch.setenv("SWITCHGEAR_URL", url)
+    monkeypatch.setenv("SWITCHGEAR_TOKEN", "token")
+    assert run(words) == 2
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert said == (
+        f"SWITCHGEAR_URL is {url!r}, which is no address of a server. Set it to one like http://127.0.0.1:8420, "
+        "or unset it for the instance here.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("http://127.0.0.1:8420", "http://127.0.0.1:8420"),
+        ("https://switchgear.example", "https://switchgear.example"),
+        ("HTTPS://[::1]:65535/", "HTTPS://[::1]:65535"),
+        ("http://host/behind/a/proxy/", "http://host/behind/a/proxy"),
+    ],
+)
+def test_an_address_of_a_server_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, url: str, where: str) -> None:
+    monkeypatch.setenv("SWITCHGEAR_URL", url)
+    monkeypatch.setenv("SWITCHGEAR_TOKEN", "token")
+    with connect() as api:
+        assert api.where == where
 
 
 @pytest.mark.parametrize("token", ["\u00e9", "a b", "a\nb"])

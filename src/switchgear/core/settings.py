@@ -154,7 +154,11 @@ class Settings(BaseSettings):
         "auto", description="Isolation of modules; `auto` is the highest that this machine has."
     )
     secrets_dirs: tuple[Path, ...] = Field((), description="Folders of secret files; HOME/secrets when absent.")
-    source: tuple[FolderSource, ...] = Field((), description="Folders to take documents from; `[[source]]` tables.")
+    source: tuple[FolderSource, ...] = Field(
+        (),
+        description="Folders to take documents from, also as `[[source]]` tables at the end: a file is taken when its "
+        "size is stable for two seconds, then moved.",
+    )
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -72,7 +72,8 @@ class Api:
         except httpx2.TimeoutException as error:
             raise CommandFailed(f"{self.where} did not answer within {_TIMEOUT_S:.0f} s. Try again.") from error
         except httpx2.TransportError as error:
-            raise CommandFailed(f"{self.where} does not answer: {error}. Is the server running?") from error
+            reason = str(error).rstrip(".") or "the connection was cut"
+            raise CommandFailed(f"{self.where} does not answer: {reason}. Is the server running?") from error
         if response.status_code >= 400:
             raise ProblemAnswer(response.status_code, _problem(response), response.headers.get("retry-after"))
         return response
@@ -172,11 +173,13 @@ def connect(*, carry_runs: bool = False) -> Iterator[Api]:
         carry_runs: When the application has to live in this process, let it carry runs too.
 
     Raises:
+        WrongUse: SWITCHGEAR_URL or SWITCHGEAR_TOKEN can be none.
         CommandFailed: There is no instance, or it cannot be opened.
     """
     with asyncio.Runner() as runner:
         url = os.environ.get("SWITCHGEAR_URL")
         if url:
+            _check_address(url)
             yield from _remote(runner, url.rstrip("/"), _token_of_environment())
             return
         settings = require_instance()
@@ -188,6 +191,22 @@ def connect(*, carry_runs: bool = False) -> Iterator[Api]:
             yield from _in_process(runner, require_instance({"source": ()}), carry_runs)
         except ProblemAnswer as refused:
             raise _with_recovery(refused, settings) from None
+
+
+def _check_address(url: str) -> None:
+    """Raise `WrongUse` when *url* names no server that can be spoken to."""
+    import httpx2
+
+    try:
+        parts, _port = httpx2.URL(url), urlsplit(url).port  # each refuses what the other one lets through
+        fits = parts.scheme in ("http", "https") and parts.host != ""
+    except (httpx2.InvalidURL, ValueError):
+        fits = False
+    if not fits:
+        raise WrongUse(
+            f"SWITCHGEAR_URL is {url!r}, which is no address of a server. Set it to one like http://127.0.0.1:8420, "
+            "or unset it for the instance here."
+        )
 
 
 def _with_recovery(refused: ProblemAnswer, settings: Settings) -> ProblemAnswer:

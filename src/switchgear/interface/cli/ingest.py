@@ -38,6 +38,17 @@ _POLL_S: Final = 30
 _ENDED: Final = frozenset({"succeeded", "failed", "parked", "cancelled"})
 #: The worst one decides the exit code of `ingest --wait`.
 _EXITS: Final = {"failed": Exit.FAILED, "cancelled": Exit.FAILED, "parked": Exit.ON_HOLD}
+#: What to do when the server went away half-way, by whether `--again` was given.
+_COMPLETIONS: Final = {
+    False: (
+        "Every document with a run was accepted. Send the same again when the server answers: that completes it, "
+        "because documents that are known are not doubled."
+    ),
+    True: (
+        "Every document with a run was accepted. Send only the rest again when the server answers: with --again those "
+        "with a run would get another run."
+    ),
+}
 
 
 @app.command("ingest", epilog="Example: switchgear ingest invoices/ letter.pdf --wait")
@@ -52,16 +63,47 @@ def ingest(
     with connect(carry_runs=wait) as api:
         sent = send_files(api, files, again=again, is_patient=wait or not api.in_process)
         accepted = [answer for answer in sent if "run" in answer]
-        runs: list[dict[str, Any]] = [answer["run"] for answer in accepted]
-        if wait:
-            with progress("running", len(accepted)) as bar:
-                runs = api.run(wait_for_runs(api, accepted, bar))
-        _report(sent, runs, again=again, as_json=as_json)
+        cut = _first_unanswered(sent)
+        if wait and accepted:
+            cut = _wait(api, accepted) or cut
+        _report(sent, again=again, as_json=as_json)
+        if cut is not None:
+            raise _with_completion(cut, sent, again=again)
         if api.in_process and not wait and accepted:
             say("They are stored and wait: no server of this instance runs. `switchgear serve` starts one.")
-    code = exit_code(sent, runs, waited=wait)
+    code = exit_code(sent, [answer["run"] for answer in accepted], waited=wait)
     if code:
         raise typer.Exit(code)
+
+
+def _first_unanswered(sent: Sequence[dict[str, Any]]) -> CommandFailed | None:
+    """Return why the first file without an answer has none."""
+    reasons = (answer["problem"]["detail"] for answer in sent if _is_unanswered(answer))
+    return next(map(CommandFailed, reasons), None)
+
+
+def _is_unanswered(answer: dict[str, Any]) -> bool:
+    return answer.get("answered") is False
+
+
+def _wait(api: Api, accepted: Sequence[dict[str, Any]]) -> CommandFailed | None:
+    """Wait for the runs; return what cut that short. Those that ended until then are in the answers."""
+    with progress("running", len(accepted)) as bar:
+        try:
+            api.run(wait_for_runs(api, accepted, bar))
+        except CommandFailed as cut:
+            return cut
+    return None
+
+
+def _with_completion(cut: CommandFailed, sent: Sequence[dict[str, Any]], *, again: bool) -> CommandFailed:
+    """Return *cut* with what came of the files, and how the rest is made up for."""
+    missing = sum(map(_is_unanswered, sent))
+    counted = f" {missing} of {len(sent)} files got no answer." if missing else ""
+    message = f"{cut.message}{counted} {_COMPLETIONS[again]}"
+    if isinstance(cut, ProblemAnswer):
+        return ProblemAnswer(cut.status, {**(cut.problem or {}), "detail": message})
+    return CommandFailed(message)
 
 
 def files_below(paths: Iterable[Path]) -> Iterator[Path]:
@@ -91,7 +133,11 @@ def send_files(
 ) -> list[dict[str, Any]]:
     """Send *files*, a few at once; each answer has `file`, and either `document` and `run` or `problem`.
 
-    While the queue is full a patient sender waits as long as the server says.
+    A file that got no answer has `answered`, which is false: the server may have it. While the queue is full a patient
+    sender waits as long as the server says.
+
+    Raises:
+        CommandFailed: No file got an answer.
     """
     with progress("sending", len(files)) as bar:
         return api.run(_send_all(api, files, again, bar, is_patient))
@@ -109,7 +155,7 @@ async def _send_all(api: Api, files: Sequence[Path], again: bool, bar: Bar, is_p
                 answer = {"problem": dict(refused.problem or {})}
             except CommandFailed as failed:
                 unanswered.append(failed)
-                answer = {"problem": {"detail": failed.message}}
+                answer = {"problem": {"detail": failed.message}, "answered": False}
             except OSError as error:
                 answer = {"problem": {"detail": f"{path} cannot be read: {error.strerror}."}}
             bar.advance(path.name)
@@ -133,15 +179,12 @@ async def _send_in_time(api: Api, path: Path, again: bool, bar: Bar, is_patient:
 
 
 async def wait_for_runs(api: Api, accepted: Sequence[dict[str, Any]], bar: Bar) -> list[dict[str, Any]]:
-    """Wait until every run has ended or is on hold; return them as they then are."""
-    runs = []
+    """Wait until every run has ended or is on hold; return them as they then are, which *accepted* has from then on."""
     for answer in accepted:
-        run = answer["run"]
-        while run["status"] not in _ENDED:
-            run = (await api.send("GET", f"/runs/{run['id']}", params={"wait": _POLL_S})).json()
-        bar.advance(run["document_name"])
-        runs.append(run)
-    return runs
+        while answer["run"]["status"] not in _ENDED:
+            answer["run"] = (await api.send("GET", f"/runs/{answer['run']['id']}", params={"wait": _POLL_S})).json()
+        bar.advance(answer["run"]["document_name"])
+    return [answer["run"] for answer in accepted]
 
 
 def exit_code(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, waited: bool) -> int:
@@ -152,29 +195,27 @@ def exit_code(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *,
     return Exit.FAILED if Exit.FAILED in codes else max(codes, default=Exit.DONE)
 
 
-def _report(sent: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], *, again: bool, as_json: bool) -> None:
-    by_document = {run["document_id"]: run for run in runs}
+def _report(sent: Sequence[dict[str, Any]], *, again: bool, as_json: bool) -> None:
     if as_json:
-        print_json([{**one, "run": by_document[one["document"]["id"]]} if "run" in one else one for one in sent])
+        print_json(sent)
         return
-    rows = []
-    for answer in sent:
-        if "problem" in answer:
-            continue
-        run = by_document[answer["document"]["id"]]
-        known = ""
-        if answer.get("duplicate_of"):
-            document = answer["document"]["id"]
-            known = f"known as {document}, new run " if again else f"already known: {document}, last run "
-        summary = (run.get("why") or {}).get("summary")
-        rows.append((short_name(Path(answer["file"]).name), run["id"], known + status_words(run), summary))
+    rows = [_row(answer, again) for answer in sent if "run" in answer]
     show_table(("document", "run", "status", "why"), rows, empty="Nothing was accepted.")
     for answer in sent:
-        if "problem" in answer:
+        if "problem" in answer and not _is_unanswered(answer):
             lines = problem_lines(answer["problem"])
             say(f"{printable(answer['file'])}: {lines[0]}")
             for line in lines[1:]:
                 say(line)
+
+
+def _row(answer: dict[str, Any], again: bool) -> tuple[object, ...]:
+    run, known = answer["run"], ""
+    if answer.get("duplicate_of"):
+        document = answer["document"]["id"]
+        known = f"known as {document}, new run " if again else f"already known: {document}, last run "
+    summary = (run.get("why") or {}).get("summary")
+    return short_name(Path(answer["file"]).name), run["id"], known + status_words(run), summary
 
 
 @app.command("watch", epilog="Example: switchgear watch inbox/")

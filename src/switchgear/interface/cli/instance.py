@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,6 +18,11 @@ app = typer.Typer()
 _SETTINGS_FILE: Final = "switchgear.toml"
 _PIPELINE_FILE: Final = "pipeline.yaml"
 _SHELLS: Final = ("bash", "zsh", "fish")
+#: Of settings that have no default, in TOML; each fits on one line, so that it can be uncommented alone.
+_EXAMPLES: Final[Mapping[str, str]] = {
+    "metrics_port": "9464",
+    "source": '[{kind = "folder", path = "inbox", done = "inbox/done", failed = "inbox/failed"}]',
+}
 
 
 @app.command("init", epilog="Example: switchgear init billing")
@@ -49,29 +55,24 @@ def init(
 
 
 def settings_text(pipeline: str) -> str:
-    """Return a `switchgear.toml` in which every setting stands with its default, commented out."""
+    """Return a `switchgear.toml` in which every setting stands commented out: with its default, or with an example."""
     from switchgear.core.settings import Settings
 
+    written = {
+        **_EXAMPLES,
+        "artifacts_dir": _toml(Settings().artifacts_dir),  # its default hangs on HOME
+        "pipeline": _toml(pipeline),
+    }
     lines = [
         "# Settings of this Switchgear instance. Each can also be a variable: SWITCHGEAR_ and the name in capitals.",
-        "",
     ]
     for name, field in Settings.model_fields.items():
-        if name in ("source", "bootstrap_token"):
+        if name == "bootstrap_token":
             continue
-        lines.append(f"# {field.description}")
-        if name == "pipeline":
-            lines += [f"pipeline = {_toml(pipeline)}", ""]
-        else:
-            lines += [f"# {name} = {_toml(field.get_default(call_default_factory=True, validated_data={}))}", ""]
-    lines += [
-        "# Folders to take documents from: a file is taken when its size is stable for two seconds, then moved.",
-        "# [[source]]",
-        '# kind = "folder"',
-        '# path = "inbox"',
-        '# done = "inbox/done"',
-        '# failed = "inbox/failed"',
-    ]
+        value = written.get(name) or _toml(field.get_default(call_default_factory=True, validated_data={}))
+        mark = " None by default; an example:" if name in _EXAMPLES else ""
+        comment = "" if name == "pipeline" else "# "
+        lines += ["", f"# {field.description}{mark}", f"{comment}{name} = {value}"]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,158 @@
+"""`switchgear ingest` and a server that goes away: what was accepted is told. RELIABILITY 41."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from switchgear.interface.cli.app import run
+
+NOT_DOUBLED = "documents that are known are not doubled"
+
+
+class LeavingServer(ThreadingHTTPServer):
+    """Answers as many uploads and then as many looks at runs as it is told; cuts every other connection."""
+
+    def __init__(self, uploads: int, looks: int, refusal: int | None) -> None:
+        super().__init__(("127.0.0.1", 0), Leaving)
+        self.uploads = uploads
+        self.looks = looks
+        self.refusal = refusal
+        self.sent = 0
+        self.lock = threading.Lock()
+
+
+class Leaving(BaseHTTPRequestHandler):
+    """One request to a `LeavingServer`."""
+
+    server: LeavingServer
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        with self.server.lock:
+            self.server.sent += 1
+            number = self.server.sent
+        if number <= self.server.uploads:
+            self._answer(202, {"document": {"id": f"doc_{number}"}, "run": run_of(number, "queued")})
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/api/v1/runs/") and self.server.looks > 0:
+            self.server.looks -= 1
+            number = int(self.path.partition("run_")[2].partition("?")[0])
+            self._answer(200, run_of(number, "succeeded"))
+        elif self.server.refusal is not None:
+            self._answer(self.server.refusal, {"detail": "It stops."})
+
+    def _answer(self, status: int, body: object) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the library
+        """Say nothing."""
+
+
+def run_of(number: int, status: str) -> dict[str, object]:
+    return {"id": f"run_{number}", "document_id": f"doc_{number}", "document_name": "some.txt", "status": status}
+
+
+@contextmanager
+def leaving_server(
+    monkeypatch: pytest.MonkeyPatch, *, uploads: int, looks: int = 0, refusal: int | None = None
+) -> Iterator[None]:
+    """Have the command line speak to a server that goes away."""
+    with LeavingServer(uploads, looks, refusal) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        monkeypatch.setenv("SWITCHGEAR_URL", f"http://127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setenv("SWITCHGEAR_TOKEN", "token")
+        try:
+            yield
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> str:
+    """A folder with five files."""
+    for number in range(5):
+        (tmp_path / f"{number}.txt").write_text(f"words {number}")
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("wait", [[], ["--wait"]])
+def test_what_was_accepted_before_the_server_went_away_is_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inbox: str, wait: list[str]
+) -> None:
+    with leaving_server(monkeypatch, uploads=3):
+        assert run(["ingest", inbox, *wait]) == 1
+    printed, said = capsys.readouterr()
+    assert [f"run_{number}" in printed for number in (1, 2, 3, 4)] == [True, True, True, False]
+    assert said.count("does not answer") == 1
+    assert "2 of 5 files got no answer." in said
+    assert NOT_DOUBLED in said
+
+
+def test_json_lists_every_file_and_which_got_no_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inbox: str
+) -> None:
+    with leaving_server(monkeypatch, uploads=3):
+        assert run(["ingest", inbox, "--wait", "--json"]) == 1
+    printed, said = capsys.readouterr()
+    listed = json.loads(printed)
+    assert sorted(one["run"]["id"] for one in listed if "run" in one) == ["run_1", "run_2", "run_3"]
+    assert ["does not answer" in one["problem"]["detail"] for one in listed if "run" not in one] == [True, True]
+    assert NOT_DOUBLED in json.loads(said)["detail"]
+
+
+def test_a_server_that_goes_away_while_runs_are_waited_for_leaves_them_as_last_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inbox: str
+) -> None:
+    with leaving_server(monkeypatch, uploads=5, looks=2):
+        assert run(["ingest", inbox, "--wait", "--json"]) == 1
+    printed, said = capsys.readouterr()
+    assert [one["run"]["status"] for one in json.loads(printed)] == ["succeeded"] * 2 + ["queued"] * 3
+    detail = json.loads(said)["detail"]
+    assert "does not answer" in detail
+    assert "got no answer" not in detail
+    assert NOT_DOUBLED in detail
+
+
+def test_a_server_that_refuses_while_runs_are_waited_for_is_told_like_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inbox: str
+) -> None:
+    with leaving_server(monkeypatch, uploads=5, looks=1, refusal=503):
+        assert run(["ingest", inbox, "--wait"]) == 1
+    printed, said = capsys.readouterr()
+    assert printed.count("succeeded") == 1
+    assert printed.count("queued") == 4
+    assert said.startswith("It stops. ")
+    assert NOT_DOUBLED in said
+
+
+def test_whoever_made_new_runs_of_known_documents_is_warned_of_making_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inbox: str
+) -> None:
+    with leaving_server(monkeypatch, uploads=3):
+        assert run(["ingest", inbox, "--again"]) == 1
+    said = capsys.readouterr().err
+    assert NOT_DOUBLED not in said
+    assert "another run" in said
+
+
+def test_without_any_answer_the_server_is_named_and_nothing_is_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inbox: str
+) -> None:
+    with leaving_server(monkeypatch, uploads=0):
+        assert run(["ingest", inbox]) == 1
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert said.count("does not answer") == 1
+    assert ".. Is the server" not in said
