@@ -496,7 +496,7 @@ def test_an_address_that_names_no_server_is_wrong_use(
     printed, said = capsys.readouterr()
     assert printed == ""
     assert said == (
-        f"SWITCHGEAR_URL is {url!r}, which is no address of a server. Set it to one like http://127.0.0.1:8420, "
+        "SWITCHGEAR_URL holds no address of a server. Set it to one like http://127.0.0.1:8420, "
         "or unset it for the instance here.\n"
     )
 

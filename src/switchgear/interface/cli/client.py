@@ -204,7 +204,7 @@ def _check_address(url: str) -> None:
         fits = False
     if not fits:
         raise WrongUse(
-            f"SWITCHGEAR_URL is {url!r}, which is no address of a server. Set it to one like http://127.0.0.1:8420, "
+            "SWITCHGEAR_URL holds no address of a server. Set it to one like http://127.0.0.1:8420, "
             "or unset it for the instance here."
         )
 
