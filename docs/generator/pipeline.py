@@ -21,15 +21,22 @@ from switchgear.sdk.contract import Contract
 def pipeline_page() -> str:
     """Stages, contracts, and the configuration of the first start."""
     stages = [
-        (stage.order, code(stage.id), "required" if stage.required else "optional", code(stage.contract.id))
+        (
+            stage.order,
+            code(stage.id),
+            "required" if stage.required else "optional",
+            code(stage.contract.id),
+            "ordered" if stage.chain_is_ordered else "",
+        )
         for stage in PIPELINE.stages
     ]
     parts = [
         f"# The pipeline `{PIPELINE.name}`",
         "",
-        "Stages run in ascending order. A required stage must have a module selected.",
+        "Stages run in ascending order. A required stage must have a module selected. Where the chain is ordered, an"
+        " earlier module never stands in for a later one.",
         "",
-        table(("order", "stage", "", "contract"), stages),
+        table(("order", "stage", "", "contract", "chain"), stages),
         f"The run's result is the output `{PIPELINE.result}`. Documents with the same"
         f" {' and '.join(code(pointer) for pointer in PIPELINE.identity)} are taken to be the same business object.",
         "",

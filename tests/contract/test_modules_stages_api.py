@@ -124,6 +124,7 @@ async def test_stages_come_in_order_with_selection_and_candidates(instance: Inst
     upper = stages[1]
     assert upper["contract"] == "tiny-upper@1.2"
     assert upper["required"]
+    assert [stage["id"] for stage in stages if stage["chain_is_ordered"]] == ["check"]
     assert upper["selection"]["module_id"] == "upper-text"
     assert upper["serves"] == "selected"
     assert upper["fallback_policy"]["then"] == "park"

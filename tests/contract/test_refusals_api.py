@@ -38,6 +38,19 @@ async def test_selecting_the_fallback_says_where_it_was_sent_and_what_to_send_wi
     assert policy["then"] == "park"
 
 
+async def test_in_an_ordered_chain_nothing_earlier_is_proposed_to_stand_in(shared: Instance) -> None:
+    body: dict[str, Any] = {"base": "active", "selections": [{"stage_id": "check", "module_id": "check-other"}]}
+    [error] = (await shared.post("/configurations/validate", body))["errors"]
+    assert error["code"] == "policy.cycle"
+    assert at(body, error["pointer"]) == "check-other"
+    assert "change places" not in error["hint"]
+    assert "never stands in for a later one" in error["hint"]
+    told = error["hint"]
+    body["fallback_policies"] = [json.loads(told[told.index("{") : told.rindex("}") + 1])]
+    assert body["fallback_policies"] == [{"stage_id": "check", "chain": [], "then": "park"}]
+    assert (await shared.post("/configurations/validate", body))["errors"] == []
+
+
 async def test_what_is_wrong_in_the_base_alone_is_said_to_come_from_there(instance: Instance) -> None:
     wrong = {"stage_id": "upper", "module_id": "upper-text", "limits": {"timeout_s": -1}}
     draft = await instance.post("/configurations", {"base": "v1", "selections": [wrong], "draft": True}, expect=201)

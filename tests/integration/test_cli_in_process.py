@@ -244,6 +244,19 @@ def test_a_refused_change_lists_every_finding_and_stores_nothing(switchgear: Com
     assert [one["version"] for one in switchgear.json("config", "list")] == [1]
 
 
+def test_in_an_ordered_chain_a_selected_fallback_is_served_by_what_came_after_it(switchgear: Commands) -> None:
+    write(switchgear.folder, one="first words")
+    tried = switchgear.json("modules", "try", "check-other", "one.txt")
+    assert tried["run"]["status"] == "succeeded"
+    made = switchgear.run("config", "set", "check=check-other", "-m", "Stricter", "--activate")
+    assert "check: check-count leaves the chain" in made.stderr
+    assert "check.fallback=check-count" in made.stderr
+    [policy] = [one for one in switchgear.json("config", "show")["fallback_policies"] if one["stage_id"] == "check"]
+    assert (policy["chain"], policy["then"]) == ([], "park")
+    # Elsewhere the two change places.
+    assert "takes that place" in switchgear.run("config", "set", "upper=upper-other", "-m", "Other").stderr
+
+
 def test_a_version_shows_its_stages_in_the_order_of_the_pipeline(switchgear: Commands) -> None:
     stages = [stage["id"] for stage in switchgear.json("stages", "list")]
     shown = [line.split()[0] for line in switchgear("config", "show").splitlines() if line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import logging
@@ -34,6 +35,7 @@ from switchgear.interface.cli.instance_location import (
 from switchgear.interface.cli.runs import decision_lines, status_words
 from switchgear.interface.cli.server_process import listen, loop_factory, prepare_home, url_of
 from switchgear.interface.cli.tokens import expiry
+from switchgear.invoice.pipeline import PIPELINE
 
 Json = dict[str, Any]
 
@@ -70,7 +72,7 @@ SCHEMA: Json = {
 
 
 def change(*words: str) -> config_changes.Change:
-    return config_changes.apply(ACTIVE, config_changes.parse(words), lambda _: SCHEMA)
+    return config_changes.apply(ACTIVE, config_changes.parse(words), lambda _: SCHEMA, lambda _: False)
 
 
 # --- printing ---
@@ -284,6 +286,91 @@ def test_a_selected_fallback_changes_places_with_the_module_that_was_selected() 
     assert found.selections[0]["settings"] == {"fast": True}
     assert found.fallback_policies[0]["chain"] == [{"module_id": "read-a", "settings": {"pages": 3}, "on": ["error"]}]
     assert found.notes
+
+
+def invoice_change(*words: str, then: str | None = "park") -> config_changes.Change:
+    """A change of the invoice pipeline's first configuration, whose review begins with settings of its own."""
+    active = copy.deepcopy(dict(PIPELINE.default_configuration))
+    for item in active["selections"]:
+        item["settings"] = {"review_below": 0.7} if item["stage_id"] == "review" else {}
+    for policy in active["fallback_policies"]:
+        policy["then"] = then
+
+    def is_ordered(stage_id: str) -> bool:
+        stage = PIPELINE.stage(stage_id)
+        assert stage is not None
+        return stage.chain_is_ordered
+
+    return config_changes.apply(active, config_changes.parse(words), lambda _: {}, is_ordered)
+
+
+@pytest.mark.parametrize(
+    ("word", "rest", "said"),
+    [
+        (
+            "review=review-strict",
+            ["review-always"],
+            "review: review-rules leaves the chain: an earlier module never stands in for a later one. When nobody "
+            "serves, the run waits on hold for a person (then=park). To put one back, add "
+            "review.fallback=review-rules,review-always.",
+        ),
+        (
+            "review=review-always",
+            [],
+            "review: review-rules, review-strict leave the chain: an earlier module never stands in for a later one. "
+            "When nobody serves, the run waits on hold for a person (then=park). To put one back, add "
+            "review.fallback=review-strict.",
+        ),
+        (
+            "deliver=deliver-spool",
+            [],
+            "deliver: deliver-files leaves the chain: an earlier module never stands in for a later one. When nobody "
+            "serves, the run waits on hold for a person (then=park). To put one back, add "
+            "deliver.fallback=deliver-files.",
+        ),
+    ],
+)
+def test_nothing_earlier_in_an_ordered_chain_stands_in_for_what_is_selected(
+    word: str, rest: list[str], said: str
+) -> None:
+    found = invoice_change(word)
+    [policy] = found.fallback_policies
+    assert [step["module_id"] for step in policy["chain"]] == rest
+    assert policy["then"] == "park"
+    assert said in found.notes
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        ("fail", "the run fails (then=fail)"),
+        ("skip", "the run goes on without it (then=skip)"),
+        (None, "the run waits on hold when nothing could be tried, and fails when something was"),
+    ],
+)
+def test_the_note_about_an_ordered_chain_says_how_it_ends_now(then: str | None, said: str) -> None:
+    assert said in invoice_change("review=review-always", then=then).notes[-1]
+    assert "(then=fail)" in invoice_change("review=review-always", "review.then=fail").notes[-1]
+
+
+def test_who_names_the_chain_of_an_ordered_stage_gets_it_with_the_settings_that_were_there() -> None:
+    found = invoice_change("review=review-always", "review.fallback=review-strict,review-rules")
+    [policy] = found.fallback_policies
+    assert [step["module_id"] for step in policy["chain"]] == ["review-strict", "review-rules"]
+    assert policy["chain"][1]["settings"] == {"review_below": 0.7}
+    assert not any("leave" in note and "chain" in note for note in found.notes)
+
+
+def test_whether_a_chain_is_ordered_is_asked_only_when_the_module_is_in_it() -> None:
+    asked: list[str] = []
+
+    def is_ordered(stage_id: str) -> bool:
+        asked.append(stage_id)
+        return False
+
+    for word in ("read=read-c", "read=read-a", "extract=extract-b", "read.then=fail", "read=read-b"):
+        config_changes.apply(ACTIVE, config_changes.parse([word]), lambda _: SCHEMA, is_ordered)
+    assert asked == ["read"]
 
 
 def test_values_follow_the_schema_of_the_setting() -> None:

@@ -108,6 +108,7 @@ def test_a_pipeline_is_described_with_contracts_as_both_sides_see_them(site: Pat
     assert list(stages) == ["load", "upper", "count", "check", "send"]
     assert stages["count"]["required"] is False
     assert stages["upper"]["limits"]["timeout_s"] == 10
+    assert [name for name, stage in stages.items() if stage["chain_is_ordered"]] == ["check"]
     contract = stages["upper"]["contract"]
     assert contract["confidence"] == "/confidence"
     # An output field with a default is optional for the producer and always there for the consumer.

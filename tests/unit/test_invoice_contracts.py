@@ -176,6 +176,10 @@ def test_a_deliver_fallback_is_the_spool_and_nothing_else() -> None:
     assert [step["module_id"] for step in policy["chain"]] == ["deliver-spool"]
 
 
+def test_nothing_laxer_stands_in_for_a_review_and_no_other_target_for_a_delivery() -> None:
+    assert [stage.id for stage in PIPELINE.stages if stage.chain_is_ordered] == ["review", "deliver"]
+
+
 def test_facts_are_found_at_every_depth_with_their_pointer() -> None:
     found = dict(contracts.facts(sample_invoice()))
     assert found["/number"].value == "2024-0017"

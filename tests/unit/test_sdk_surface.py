@@ -159,12 +159,20 @@ def test_a_pipeline_is_declared_by_contracts_and_stages() -> None:
         confidence="/confidence",
         effects="none",
     )
-    stage = Stage(id="upper", order=10, contract=contract, required=True, limits=StageLimits(timeout_s=60))
+    stage = Stage(
+        id="upper",
+        order=10,
+        contract=contract,
+        required=True,
+        limits=StageLimits(timeout_s=60),
+        chain_is_ordered=True,
+    )
     pipeline = Pipeline(
         name="some", stages=(stage,), result="text", identity=("/text",), default_configuration={"selections": []}
     )
     assert contract.satisfies("some-upper@1")
     assert pipeline.stage("upper") is stage
+    assert not Stage("upper", 10, contract).chain_is_ordered
 
 
 @pytest.mark.parametrize(

@@ -49,13 +49,17 @@ class ContractDescription:
 
 @dataclass(frozen=True, slots=True)
 class StageDescription:
-    """A processing stage as data; `limits` are the defaults of a selection's limits."""
+    """A processing stage as data; `limits` are the defaults of a selection's limits.
+
+    `chain_is_ordered`: an earlier module of its chain never stands in for a later one.
+    """
 
     id: str
     order: int
     required: bool
     contract: ContractDescription
     limits: Mapping[str, Any]
+    chain_is_ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

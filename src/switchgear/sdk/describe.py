@@ -130,6 +130,7 @@ def _stage(stage: Stage, outputs: Mapping[str, type[BaseModel]]) -> dict[str, An
         "required": stage.required,
         "contract": described,
         "limits": stage.limits.model_dump(mode="json"),
+        "chain_is_ordered": stage.chain_is_ordered,
     }
 
 

@@ -46,6 +46,8 @@ class Stage:
         contract: What a module of this stage must fulfil.
         required: Whether a configuration must select a module for it.
         limits: Defaults of a selection's limits.
+        chain_is_ordered: Whether the modules of its chain stand in an order on purpose, each a stricter one or a last
+            resort for the one before, so that an earlier one never stands in for a later one.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Stage:
     contract: Contract
     required: bool = True
     limits: StageLimits = field(default_factory=StageLimits)
+    chain_is_ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

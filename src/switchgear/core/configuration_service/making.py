@@ -74,7 +74,9 @@ class Making(Reading):
             origin = await self._origin(unit, base, active) if base is not None else None
             whole = over(origin.content, sent) if origin is not None and partial else sent
             found = await self._check(unit.statements, whole, snapshot, active)
-            findings = as_sent(found, whole, sent, origin) if origin is not None and partial else found
+            findings = (
+                as_sent(found, whole, sent, origin, snapshot.pipeline) if origin is not None and partial else found
+            )
             if findings.errors and not (draft and findings.is_storable):
                 await self._refuse_creation(unit, findings, origin, message, by)
                 raise ConfigurationInvalid.of(findings, _not_stored(findings))
@@ -172,7 +174,7 @@ class Making(Reading):
         narrow = self._units.database.narrow
         findings = await self._check(narrow, whole, snapshot, await self._active_now(narrow))
         self._count(findings)
-        return as_sent(findings, whole, sent, origin) if origin is not None else findings
+        return as_sent(findings, whole, sent, origin, snapshot.pipeline) if origin is not None else findings
 
     async def validate_stored(self, ref: str, *, by: Actor, probe: bool = False, message: str = "") -> Findings:
         """Validate a stored version; a draft becomes `validated`, or `rejected` when its content does not fit.

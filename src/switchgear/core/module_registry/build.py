@@ -48,6 +48,7 @@ def pipeline_of(offer: Offer, answer: Mapping[str, Any]) -> PipelineDescription:
                 required=stage["required"],
                 contract=_contract(stage["contract"]),
                 limits=stage["limits"],
+                chain_is_ordered=stage.get("chain_is_ordered", False),
             )
             for stage in described["stages"]
         ),

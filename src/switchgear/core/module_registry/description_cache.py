@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from switchgear.core.module_registry.discovery import Offer, installed_signature, sdk_signature, signature_of
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 
 
 class DescriptionCache:

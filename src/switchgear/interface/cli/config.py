@@ -165,7 +165,10 @@ def set_values(
     with connect() as api:
         active = api.get("/configurations/active")
         change = config_changes.apply(
-            active, assignments, lambda module_id: api.get(f"/modules/{module_id}")["settings_schema"]
+            active,
+            assignments,
+            lambda module_id: api.get(f"/modules/{module_id}")["settings_schema"],
+            lambda stage_id: api.get(f"/stages/{stage_id}")["chain_is_ordered"],
         )
         for note in change.notes:
             say(note)

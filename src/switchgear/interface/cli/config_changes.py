@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,8 +20,18 @@ _HOW: Final = (
     "STAGE.then=park or STAGE.budget_s=60."
 )
 
+#: What happens when no module of a stage served, by the terminal action of its policy.
+_ENDINGS: Final = {
+    "park": "the run waits on hold for a person (then=park)",
+    "fail": "the run fails (then=fail)",
+    "skip": "the run goes on without it (then=skip)",
+    None: "the run waits on hold when nothing could be tried, and fails when something was",
+}
+
 #: module id -> its settings schema
 SchemaOf = Callable[[str], Mapping[str, Any]]
+#: stage id -> whether an earlier module of its chain never stands in for a later one
+IsOrdered = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +69,31 @@ def parse(words: Sequence[str]) -> list[Assignment]:
     return found
 
 
-def apply(active: Mapping[str, Any], assignments: Sequence[Assignment], schema_of: SchemaOf) -> Change:
+def apply(
+    active: Mapping[str, Any], assignments: Sequence[Assignment], schema_of: SchemaOf, is_ordered: IsOrdered
+) -> Change:
     """Return what has to be posted on top of *active* so that the assignments hold.
 
     A stage that gets another module loses the settings and limits of the old one. When that module is in the stage's
-    fallback chain, the two change places: a chain must not name the selected module.
+    fallback chain, the two change places: a chain must not name the selected module. Where the chain is ordered, what
+    came after the module stays instead.
 
     Raises:
         WrongUse: An assignment names something that cannot be set.
     """
-    work = _Work(active, schema_of)
+    work = _Work(active, schema_of, is_ordered)
     for assignment in sorted(assignments, key=lambda one: len(one.path) > 1):  # modules first, then their settings
         work.assign(assignment)
-    return Change(list(work.selections.values()), list(work.policies.values()), work.notes)
+    return Change(list(work.selections.values()), list(work.policies.values()), [*work.notes, *work.notes_of_left()])
 
 
 class _Work:
-    def __init__(self, active: Mapping[str, Any], schema_of: SchemaOf) -> None:
+    def __init__(self, active: Mapping[str, Any], schema_of: SchemaOf, is_ordered: IsOrdered) -> None:
         self._selected = {item["stage_id"]: item for item in active.get("selections") or ()}
         self._chained = {item["stage_id"]: item for item in active.get("fallback_policies") or ()}
         self._schema_of = schema_of
+        self._is_ordered = is_ordered
+        self._left: dict[str, list[dict[str, Any]]] = {}  # stage id -> steps that left its ordered chain
         self.selections: dict[str, dict[str, Any]] = {}
         self.policies: dict[str, dict[str, Any]] = {}
         self.notes: list[str] = []
@@ -109,7 +124,7 @@ class _Work:
         selection = self._selection(stage_id)
         if selection["module_id"] == module_id:
             return
-        self._change_places(stage_id, dict(before), module_id)
+        self._make_room(stage_id, dict(before), module_id)
         for name in ("settings", "limits"):
             if selection[name]:
                 self.notes.append(f"{stage_id}: the {name} of {selection['module_id']} are left: {selection[name]}.")
@@ -118,15 +133,32 @@ class _Work:
             if step["module_id"] == module_id:
                 selection["settings"] = copy.deepcopy(dict(step.get("settings") or {}))
 
-    def _change_places(self, stage_id: str, before: dict[str, Any], module_id: str) -> None:
-        chain = (self._chained.get(stage_id) or {}).get("chain") or ()
-        if all(step["module_id"] != module_id for step in chain):
+    def _make_room(self, stage_id: str, before: dict[str, Any], module_id: str) -> None:
+        stored = (self._chained.get(stage_id) or {}).get("chain") or ()
+        place = next((place for place, step in enumerate(stored) if step["module_id"] == module_id), None)
+        if place is None:
             return
-        for step in self._policy(stage_id)["chain"]:
-            if step["module_id"] == module_id:
-                step["module_id"] = before["module_id"]
-                step["settings"] = copy.deepcopy(dict(before.get("settings") or {}))
-        self.notes.append(f"{stage_id}: {module_id} was its fallback; {before['module_id']} takes that place.")
+        chain = self._policy(stage_id)["chain"]
+        chain[place]["module_id"] = before["module_id"]
+        chain[place]["settings"] = copy.deepcopy(dict(before.get("settings") or {}))
+        if self._is_ordered(stage_id):
+            self._left[stage_id] = [chain[place], *chain[:place]]
+            del chain[: place + 1]
+        else:
+            self.notes.append(f"{stage_id}: {module_id} was its fallback; {before['module_id']} takes that place.")
+
+    def notes_of_left(self) -> Iterator[str]:
+        """Say which modules left an ordered chain, how it ends now, and what puts one back."""
+        for stage_id, steps in self._left.items():
+            left = [step["module_id"] for step in steps]
+            policy = self.policies[stage_id]
+            back = ",".join([left[-1], *(step["module_id"] for step in policy["chain"])])
+            then = policy.get("then")
+            yield (
+                f"{stage_id}: {', '.join(left)} {'leaves' if len(left) == 1 else 'leave'} the chain: an earlier module "
+                f"never stands in for a later one. When nobody serves, {_ENDINGS.get(then, f'then={then}')}. "
+                f"To put one back, add {stage_id}.fallback={back}."
+            )
 
     def _set(self, stage_id: str, names: list[str], text: str) -> None:
         selection = self._selection(stage_id)
@@ -141,7 +173,7 @@ class _Work:
 
     def _chain(self, stage_id: str, module_ids: list[str]) -> None:
         policy = self._policy(stage_id)
-        known = {step["module_id"]: step for step in policy["chain"]}
+        known = {step["module_id"]: step for step in [*self._left.pop(stage_id, ()), *policy["chain"]]}
         policy["chain"] = [
             known.get(module_id, {"module_id": module_id, "settings": {}, "on": list(FAULTS)})
             for module_id in module_ids

@@ -22,21 +22,22 @@ if TYPE_CHECKING:
     from switchgear.core.settings import Settings
 
 
-def run_trial(active: Mapping[str, Any], module: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """Run *file* with *module* selected for its stage; return the run, and the invoice when one came out.
+def run_trial(content: dict[str, Any], module: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """Run *file* under *content*, which selects *module*; return the run, and the invoice when one came out.
 
     Raises:
         CommandFailed: The module cannot be used here or does not fit the stage, or the temporary instance cannot start.
     """
-    content = trial_content(active, module)
     with tempfile.TemporaryDirectory(prefix="switchgear-try-") as folder, asyncio.Runner() as runner:
         return runner.run(_run(temporary_settings(Path(folder)), runner, module["id"], content, file))
 
 
-def trial_content(active: Mapping[str, Any], module: Mapping[str, Any]) -> dict[str, Any]:
+def trial_content(
+    active: Mapping[str, Any], module: Mapping[str, Any], is_ordered: config_changes.IsOrdered
+) -> dict[str, Any]:
     """Return the active content with *module* selected for its stage, as a full REST body."""
     assignment = config_changes.Assignment((module["stage_id"],), module["id"])
-    change = config_changes.apply(active, [assignment], lambda _: module["settings_schema"])
+    change = config_changes.apply(active, [assignment], lambda _: module["settings_schema"], is_ordered)
     selections = {item["stage_id"]: item for item in [*active["selections"], *change.selections]}
     policies = {item["stage_id"]: item for item in [*active["fallback_policies"], *change.fallback_policies]}
     return {

@@ -179,12 +179,13 @@ def try_module(
     """
     if not file.is_file():
         raise WrongUse(f"{file} does not exist.")
-    from switchgear.interface.cli.module_trial import run_trial
+    from switchgear.interface.cli.module_trial import run_trial, trial_content
 
     with connect() as api:
         active = api.get("/configurations/active")
         module = api.get(f"/modules/{module_id}")
-    trial = run_trial(active, module, file)
+        content = trial_content(active, module, lambda stage_id: api.get(f"/stages/{stage_id}")["chain_is_ordered"])
+    trial = run_trial(content, module, file)
     run = trial["run"]
     if as_json:
         print_json(trial)

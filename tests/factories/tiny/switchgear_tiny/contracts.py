@@ -115,7 +115,7 @@ PIPELINE: Final = Pipeline(
         Stage("load", 10, LOAD, limits=StageLimits(timeout_s=10)),
         Stage("upper", 20, UPPER, limits=StageLimits(timeout_s=10)),
         Stage("count", 30, COUNT, required=False, limits=StageLimits(timeout_s=10)),
-        Stage("check", 40, CHECK, limits=StageLimits(timeout_s=10)),
+        Stage("check", 40, CHECK, limits=StageLimits(timeout_s=10), chain_is_ordered=True),
         Stage("send", 50, SEND, limits=StageLimits(timeout_s=10)),
     ),
     result="checked",

@@ -125,6 +125,9 @@ class StageView(View):
     required: bool
     contract: str
     limits: dict[str, Any] = Field(description="Defaults of a selection's limits")
+    chain_is_ordered: bool = Field(
+        description="Whether an earlier module of the fallback chain must never stand in for a later one"
+    )
     selection: SelectionView | None = None
     fallback_policy: FallbackPolicyView | None = None
     serves: str = Field(description="`selected`, `fallback`, `nobody` or `not_selected`")

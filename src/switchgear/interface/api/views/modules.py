@@ -145,6 +145,7 @@ def stage_view(
         required=stage.required,
         contract=f"{stage.contract.name}@{stage.contract.version}",
         limits=dict(stage.limits),
+        chain_is_ordered=stage.chain_is_ordered,
         selection=selections.get(stage.id),
         fallback_policy=policies.get(stage.id),
         serves=str(availability.serves),

@@ -136,7 +136,12 @@ class Story:
 
     def _set(self, changes: Sequence[str], message: str) -> str:
         active = self._api.get("/configurations/active")
-        change = config_changes.apply(active, config_changes.parse(changes), lambda _: {})
+        change = config_changes.apply(
+            active,
+            config_changes.parse(changes),
+            lambda _: {},
+            lambda stage_id: self._api.get(f"/stages/{stage_id}")["chain_is_ordered"],
+        )
         for note in change.notes:
             self._tell(note)
         body: dict[str, Any] = {"base": active["id"], "selections": change.selections, "message": message}
