@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,15 @@ def test_a_home_in_the_environment_is_meant_from_where_one_stands(tmp_path: Path
     below = tmp_path / "below"
     below.mkdir()
     assert load_settings(below, {"SWITCHGEAR_HOME": "mine"}).home == below / "mine"
+
+
+def test_folders_of_secrets_are_meant_from_where_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / "switchgear.toml").write_text('secrets_dirs = ["keys", "/run/secrets"]\n')
+    below = tmp_path / "a"
+    below.mkdir()
+    assert load_settings(below, {}).secrets_dirs == (tmp_path / "keys", Path("/run/secrets"))
+    named = {"SWITCHGEAR_SECRETS_DIRS": f"mine{os.pathsep}/run/secrets"}
+    assert load_settings(below, named).secrets_dirs == (below / "mine", Path("/run/secrets"))
 
 
 def test_without_a_file_the_instance_is_home_when_it_is_there(tmp_path: Path) -> None:

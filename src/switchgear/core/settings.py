@@ -313,12 +313,21 @@ def _merge(
     for name, value in overrides.items():
         if value is not None:
             values[name], origins[name] = value, "command line"
-    for name in ("home", "artifacts_dir"):
+    for name in ("home", "artifacts_dir", "secrets_dirs"):
         if name in values:
             spoken_here = origins.get(name, "").startswith(("variable", "command"))
-            values[name] = ((cwd if spoken_here else base) / str(values[name])).absolute()
+            folder, value = cwd if spoken_here else base, values[name]
+            values[name] = _folders(folder, value) if name == "secrets_dirs" else (folder / str(value)).absolute()
     _resolve_sources(values, base)
     return values, origins
+
+
+def _folders(base: Path, value: Any) -> Any:
+    """Several folders, relative ones meant from *base*; what is no list of texts is left to the validation."""
+    parts = value.split(os.pathsep) if isinstance(value, str) else value
+    if not isinstance(parts, list):
+        return value
+    return [base / part.strip() if isinstance(part, str) else part for part in parts if part]
 
 
 def _resolve_sources(values: dict[str, Any], base: Path) -> None:
