@@ -19,7 +19,6 @@ _ALWAYS: Final[Mapping[str, str]] = {
 _WHERE_BOTH_SAY_IT: Final[Mapping[str, str]] = {
     "due date": "/due_date/value",
     "prepaid amount": "/totals/prepaid/value",
-    "amount to pay": "/totals/payable/value",
     "IBAN": "/payment/iban/value",
     "VAT id of the buyer": "/buyer/vat_id/value",
 }
@@ -39,6 +38,8 @@ def differences(invoice: Invoice, earlier: Mapping[str, Any]) -> list[str]:
         comparable: Callable[[Any], Any] = _amount_or_text if pointer.startswith("/totals") else _signs
         if mine is not None and other is not None and comparable(mine) != comparable(other):
             found.append(name)
+    if _amount_to_pay(own) != _amount_to_pay(earlier):
+        found.append("amount to pay")
     mine, other = _line_amounts(own), _line_amounts(earlier)
     return [*found, "lines"] if mine is not None and other is not None and mine != other else found
 
@@ -59,6 +60,12 @@ def _amount_or_text(value: Any) -> Any:
 def _signs(value: Any) -> str:
     """Letters and digits alone: an account is written with spaces and without."""
     return "".join(sign for sign in str(value) if sign.isalnum()).upper()
+
+
+def _amount_to_pay(result: Mapping[str, Any]) -> Any:
+    """What is asked for; where it is not stated, all of it."""
+    stated = _at(result, "/totals/payable/value")
+    return _amount_or_text(_at(result, "/totals/gross/value") if stated is None else stated)
 
 
 def _line_amounts(result: Mapping[str, Any]) -> list[Any] | None:
