@@ -89,6 +89,19 @@ def test_a_demo_that_is_killed_takes_its_server_with_it(tmp_path: Path, number: 
     until(lambda: not (tmp_path / "data" / "server.json").exists(), what="the end of the demo's server")
 
 
+def test_a_demo_that_shall_outlive_its_terminal_does(tmp_path: Path) -> None:
+    """`nohup` lets the signal be ignored."""
+    environment = {**CommandLine(tmp_path).environment(), "TMPDIR": str(tmp_path)}
+    command = ["nohup", SWITCHGEAR, "demo"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as demo:
+        until(lambda: list(tmp_path.glob("switchgear-demo-*/data/server.json")), what="the demo's server")
+        demo.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            demo.wait(2)
+        demo.terminate()
+        assert demo.wait(60) == 128 + signal.SIGTERM
+
+
 def test_a_demo_that_is_told_to_end_leaves_no_folder(tmp_path: Path) -> None:
     environment = {**CommandLine(tmp_path).environment(), "TMPDIR": str(tmp_path)}
     with subprocess.Popen([SWITCHGEAR, "demo"], env=environment, stdout=subprocess.DEVNULL) as demo:

@@ -34,7 +34,8 @@ def demo(
     from switchgear.interface.cli.demo.story import Story
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end_in_order)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under `nohup`
+            signal.signal(number, _end_in_order)
     with ExitStack() as stack:
         if keep is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchgear-demo-")))
