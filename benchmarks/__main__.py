@@ -1,7 +1,7 @@
 """Runs the benchmarks one after the other: python -m benchmarks [--save] [NAME...].
 
-With `--save` the tables are written to benchmarks/results.md and results.json too, and drawn as results.svg. Run it on
-a machine that does nothing else.
+With `--save` the tables are written to benchmarks/results.md and results.json too, drawn as results.svg, and the
+capacity in docs/how-to/scale-out.md is calculated from them. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def main(words: list[str]) -> None:
         print(f"== {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False)
     if "--save" in words:
-        subprocess.run([sys.executable, "-m", "benchmarks.plot"], check=False)
+        for name in ("plot", "capacity"):
+            subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False)
 
 
 if __name__ == "__main__":
