@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from switchgear.invoice import rules
 from switchgear.invoice.testing import fact, sample_invoice, sample_line
-from switchgear.invoice.types import Invoice, InvoiceType, Party, Totals, VatBreakdown
+from switchgear.invoice.types import Evidence, Fact, Invoice, InvoiceType, Party, Totals, VatBreakdown
 from switchgear.modules.validate_native.vat_ids import check_vat_id
 
 EVERYTHING = (*rules.MANDATORY, *rules.SUMS, *rules.VAT, *rules.DATES)
@@ -19,6 +19,12 @@ EVERYTHING = (*rules.MANDATORY, *rules.SUMS, *rules.VAT, *rules.DATES)
 
 def totals(**values: str) -> Totals:
     return Totals(**{name: fact(Decimal(value)) for name, value in values.items()})
+
+
+def typed(code: str, path: str = "/Invoice/InvoiceTypeCode") -> Fact[InvoiceType]:
+    """What kind of invoice the code at *path* of the XML says."""
+    evidence = Evidence(path=path, text=code)
+    return Fact(value=InvoiceType.INVOICE, source="xml", evidence=evidence, module="parse-einvoice")
 
 
 def codes(rule_set: Sequence[rules.Rule], invoice: Invoice) -> list[str]:
@@ -47,6 +53,14 @@ def test_a_complete_invoice_has_no_finding() -> None:
         ({"totals": totals(net="150.00", tax="28.50", gross="178.50", prepaid="50", payable="130")}, "BR-CO-16"),
         ({"due_date": fact(date(2024, 3, 1))}, "NAT-DATE-ORDER"),
         ({"due_date": fact(date(2027, 3, 1))}, "NAT-DATE-TERM"),
+        ({"issue_date": fact(date(1, 3, 1)), "due_date": None}, "NAT-DATE-YEAR"),
+        ({"issue_date": fact(date(9999, 3, 1)), "due_date": None}, "NAT-DATE-YEAR"),
+        ({"due_date": fact(date(9999, 3, 1))}, "NAT-DATE-YEAR"),
+        ({"number": fact("9" * 201)}, "NAT-TEXT-LENGTH"),
+        ({"seller": Party(name=fact("A" * 1001))}, "NAT-TEXT-LENGTH"),
+        ({"buyer": Party(name=fact("A" * 1001))}, "NAT-TEXT-LENGTH"),
+        ({"type": typed("999")}, "BR-CL-01"),
+        ({"type": typed("325")}, "NAT-TYPE-PRO-FORMA"),
         (
             {"vat": (VatBreakdown(rate=fact(Decimal(7)), taxable=fact(Decimal(150)), tax=fact(Decimal("28.50"))),)},
             "BR-CO-17",
@@ -59,6 +73,29 @@ def test_a_complete_invoice_has_no_finding() -> None:
 )
 def test_each_rule_finds_its_own_fault(change: dict[str, Any], code: str) -> None:
     assert code in codes(EVERYTHING, sample_invoice(**change))
+
+
+@pytest.mark.parametrize("code", ["380", "389", "875", "877", "84", "381", "503"])
+def test_a_type_of_the_code_list_passes(code: str) -> None:
+    assert codes(EVERYTHING, sample_invoice(type=typed(code))) == []
+
+
+def test_only_a_code_of_the_european_languages_is_looked_up() -> None:
+    italian = typed("TD04", "/FatturaElettronica/FatturaElettronicaBody/DatiGenerali/TipoDocumento")
+    root = typed("", "/Invoice")  # UBL without a code: the root says what it is
+    for kind in (italian, root, fact(InvoiceType.INVOICE)):
+        assert codes(EVERYTHING, sample_invoice(type=kind)) == []
+
+
+def test_what_is_found_does_not_repeat_what_is_too_long() -> None:
+    findings = rules.apply(EVERYTHING, sample_invoice(number=fact("9" * 300_000), type=typed("9" * 300)))
+    assert max(len(finding.message) for finding in findings) < 200
+    assert {finding.severity for finding in findings} == {"error"}
+
+
+@given(st.dates(date(1970, 1, 1), date(2099, 12, 31)))
+def test_a_day_of_our_time_is_no_finding_of_its_own(day: date) -> None:
+    assert codes(rules.DATES, sample_invoice(issue_date=fact(day), due_date=None)) == []
 
 
 def test_buyer_lines_and_dates_are_warnings_and_everything_else_is_an_error() -> None:

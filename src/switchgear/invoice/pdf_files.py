@@ -58,9 +58,7 @@ def open_pdf(stream: BinaryIO) -> Any:
     except InputRejected:
         raise
     except Exception as error:  # the library raises many kinds for broken files
-        raise InputRejected(
-            "corrupt", f"The PDF cannot be opened ({type(error).__name__}). Send an intact copy."
-        ) from error
+        raise InputRejected("corrupt", "The PDF cannot be opened. Send an intact copy.") from error
     return reader
 
 

@@ -6,10 +6,11 @@ with, so every rule holds for them unchanged. Source: INVOICES.md (validate).
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from switchgear.invoice import type_codes
 from switchgear.invoice.amounts import share_of
 from switchgear.invoice.types import Fact, Finding, InvoiceFields, Kind, Severity
 from switchgear.sdk import InputRejected, NotApplicable
@@ -19,6 +20,10 @@ TOLERANCE: Final = Decimal("0.01")
 #: The same where several rounded amounts are added up, or a rate is applied.
 ROUNDING_TOLERANCE: Final = Decimal("0.02")
 _LONGEST_TERM: Final = timedelta(days=730)
+#: Days outside are mistakes of reading or of writing, whatever day it is today.
+_FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2099, 12, 31)
+#: Signs that an invoice number, and a name, may have; more is no number and no name.
+_LONGEST_NUMBER, _LONGEST_NAME = 200, 1000
 
 Rule = Callable[[InvoiceFields], list[Finding]]
 
@@ -86,6 +91,36 @@ def mandatory_fields(fields: InvoiceFields) -> list[Finding]:
     if not fields.lines:
         findings.append(_finding("BR-16", "The invoice has no lines.", "/lines", "warning"))
     return findings
+
+
+def text_lengths(fields: InvoiceFields) -> list[Finding]:
+    """The number and the names are short enough to be one: a whole page that was taken for a number is not."""
+    texts = (
+        ("invoice number", fields.number, "/number", _LONGEST_NUMBER),
+        ("seller name", fields.seller.name, "/seller/name", _LONGEST_NAME),
+        ("buyer name", fields.buyer.name, "/buyer/name", _LONGEST_NAME),
+    )
+    return [
+        _finding(
+            "NAT-TEXT-LENGTH", f"The {name} has {len(fact.value):,} signs, at most {most:,} are sensible.", pointer
+        )
+        for name, fact, pointer, most in texts
+        if fact is not None and len(fact.value) > most
+    ]
+
+
+def known_type(fields: InvoiceFields) -> list[Finding]:
+    """BR-CL-01: the type code of the XML is one of UNTDID 1001; a pro forma invoice is not to be booked or paid."""
+    evidence = fields.type.evidence if fields.type is not None else None
+    if evidence is None or not (evidence.path or "").endswith("TypeCode"):
+        return []
+    code = evidence.text or ""
+    if code == type_codes.PRO_FORMA:
+        message = f"The XML's type code {code} says pro forma invoice: nothing is to be booked or paid for it yet."
+        return [_finding("NAT-TYPE-PRO-FORMA", message, "/type")]
+    if code in type_codes.INVOICES or code in type_codes.CREDIT_NOTES:
+        return []
+    return [_finding("BR-CL-01", f"The XML's type code {code[:20]} is none of an invoice or a credit note.", "/type")]
 
 
 # --- sums -----------------------------------------------------------------------------------------------------------
@@ -174,6 +209,16 @@ def vat_taxable_sum(fields: InvoiceFields) -> list[Finding]:
 # --- dates ----------------------------------------------------------------------------------------------------------
 
 
+def dates_of_our_time(fields: InvoiceFields) -> list[Finding]:
+    """Issue and due date lie between 1970 and 2099: the year 1 or 9999 is a mistake that a person must see."""
+    dates = (("issue", fields.issue_date, "/issue_date"), ("due", fields.due_date, "/due_date"))
+    return [
+        _finding("NAT-DATE-YEAR", f"The {name} date {fact.value} is not between 1970 and 2099.", pointer)
+        for name, fact, pointer in dates
+        if fact is not None and not _FIRST_DAY <= fact.value <= _LAST_DAY
+    ]
+
+
 def dates_sensible(fields: InvoiceFields) -> list[Finding]:
     """The due date is not before the issue date and at most two years after; warnings, people do write such dates."""
     issued, due = fields.issue_date, fields.due_date
@@ -191,8 +236,8 @@ def dates_sensible(fields: InvoiceFields) -> list[Finding]:
 #: The rules of each layer; a validator names the layers that it ran.
 SUMS: Final[tuple[Rule, ...]] = (sum_of_lines, net_total, gross_total, payable_total)
 VAT: Final[tuple[Rule, ...]] = (tax_total, vat_by_rate, vat_taxable_sum)
-DATES: Final[tuple[Rule, ...]] = (dates_sensible,)
-MANDATORY: Final[tuple[Rule, ...]] = (mandatory_fields,)
+DATES: Final[tuple[Rule, ...]] = (dates_of_our_time, dates_sensible)
+MANDATORY: Final[tuple[Rule, ...]] = (mandatory_fields, text_lengths, known_type)
 
 
 def apply(rules: Iterable[Rule], fields: InvoiceFields) -> list[Finding]:

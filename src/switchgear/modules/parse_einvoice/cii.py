@@ -5,6 +5,7 @@ ZUGFeRD 1.0 has the same tree under other names; each path is given as a pair, t
 
 from typing import Final
 
+from switchgear.invoice.type_codes import type_of
 from switchgear.invoice.types import (
     Fact,
     InvoiceFields,
@@ -16,9 +17,6 @@ from switchgear.invoice.types import (
     VatBreakdown,
 )
 from switchgear.modules.parse_einvoice.tree import Element, Tree
-
-#: UNTDID 1001 codes of credit notes.
-CREDIT_NOTE_CODES: Final = frozenset(["81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "532"])
 
 _TRADE: Final = ("SupplyChainTradeTransaction", "SpecifiedSupplyChainTradeTransaction")
 _DOCUMENT: Final = ("ExchangedDocument", "HeaderExchangedDocument")
@@ -73,8 +71,7 @@ def _type(tree: Tree, document: Element | None) -> Fact[InvoiceType] | None:
     code = tree.first(document, "TypeCode")
     if code is None:
         return None
-    credit = (code.text or "").strip() in CREDIT_NOTE_CODES
-    return tree.fact(code, InvoiceType.CREDIT_NOTE if credit else InvoiceType.INVOICE)
+    return tree.fact(code, type_of((code.text or "").strip()))
 
 
 def _party(tree: Tree, party: Element | None) -> Party:

@@ -1,7 +1,6 @@
 """Reading UBL 2.1 invoices and credit notes (EN 16931 binding, XRechnung, Peppol)."""
 
-from typing import Final
-
+from switchgear.invoice.type_codes import type_of
 from switchgear.invoice.types import (
     Fact,
     InvoiceFields,
@@ -13,9 +12,6 @@ from switchgear.invoice.types import (
     VatBreakdown,
 )
 from switchgear.modules.parse_einvoice.tree import Element, Tree
-
-#: UNTDID 1001 codes of credit notes.
-CREDIT_NOTE_CODES: Final = frozenset(["81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "532"])
 
 
 def read_ubl(tree: Tree) -> tuple[str | None, InvoiceFields]:
@@ -45,8 +41,8 @@ def read_ubl(tree: Tree) -> tuple[str | None, InvoiceFields]:
 
 def _type(tree: Tree) -> Fact[InvoiceType]:
     code = tree.first(tree.root, "InvoiceTypeCode", "CreditNoteTypeCode")
-    credit = tree.root.tag == "CreditNote" or (code is not None and (code.text or "").strip() in CREDIT_NOTE_CODES)
-    value = InvoiceType.CREDIT_NOTE if credit else InvoiceType.INVOICE
+    stated = InvoiceType.INVOICE if code is None else type_of((code.text or "").strip())
+    value = InvoiceType.CREDIT_NOTE if tree.root.tag == "CreditNote" else stated
     return tree.fact(code if code is not None else tree.root, value)
 
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 from lxml import etree
 
 from switchgear.invoice.amounts import plain_decimal, unit_price
+from switchgear.invoice.type_codes import type_of
 from switchgear.invoice.types import (
     Address,
     Evidence,
     Fact,
     InvoiceFields,
-    InvoiceType,
     Line,
     Party,
     Payment,
@@ -24,8 +24,6 @@ from switchgear.invoice.types import (
 
 _MODULE: Final = "parse-eu-einvoice"
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:T.*|Z|[+-]\d{2}:\d{2})?", re.ASCII)
-#: UNTDID 1001 codes of credit notes.
-_CREDIT_NOTES: Final = frozenset(["81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "532"])
 
 _DOCUMENT: Final = "ExchangedDocument"
 _TRADE: Final = "SupplyChainTradeTransaction"
@@ -152,7 +150,7 @@ class Mapper:
             "reference": payment.get("remittance_info"),
         }
         return InvoiceFields(
-            type=self._make(model, "type", _PATHS, "", _type_of),
+            type=self._make(model, "type", _PATHS, "", type_of),
             number=self._make(model, "number", _PATHS, "", str),
             issue_date=self._make(model, "issue_date", _PATHS, "", day_of),
             due_date=self._make(model, "due_date", _PATHS, "", day_of),
@@ -249,7 +247,3 @@ def day_of(text: str) -> date | None:
         return date.fromisoformat(text[:10]) if _DAY.fullmatch(text) else None
     except ValueError:
         return None
-
-
-def _type_of(code: str) -> InvoiceType:
-    return InvoiceType.CREDIT_NOTE if code in _CREDIT_NOTES else InvoiceType.INVOICE

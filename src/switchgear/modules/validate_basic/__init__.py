@@ -6,7 +6,7 @@ from switchgear.invoice import rules
 from switchgear.invoice.types import Invoice, Verdict
 from switchgear.sdk import Module, module
 
-RULE_SET: Final = "switchgear-basic 1.0"
+RULE_SET: Final = "switchgear-basic 1.1"
 #: What `validate-native` looks at and this module does not; listed, so that nobody takes its verdict for more.
 _NOT_LOOKED_AT: Final = ("mandatory", "vat", "check_digits", "page")
 

@@ -14,7 +14,7 @@ from switchgear.invoice.types import Fact, Finding, Invoice, InvoiceFields, Page
 from switchgear.modules.validate_native.vat_ids import check_vat_id
 from switchgear.sdk import Blob, Module, Requires, module
 
-RULE_SET: Final = "switchgear-native 1.0"
+RULE_SET: Final = "switchgear-native 1.1"
 _SHORTEST_NUMBER: Final = 3
 #: Findings of one kind that are listed; a person has seen enough then.
 _MOST_FINDINGS: Final = 20
@@ -31,13 +31,13 @@ _MOST_FINDINGS: Final = 20
 class ValidateNative(Module):
     """Runs six layers and says which ones it could not run.
 
-    `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-04, and what the XML states but nobody can read, or
-    contradicts), `sums` (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and the sum of taxable amounts), `dates`,
-    `check_digits` (IBAN and VAT ids; warnings, samples often invent them) and `page` (the XML's number and totals
-    stand on the page). The first five need the invoice alone, or what was read of its XML, and always run. `page`
-    concerns PDF documents with XML: it is skipped, and the verdict `incomplete`, when such a document comes without
-    pages or its pages have no words.
-    For an XML file there is no page to compare with, so nothing is skipped.
+    `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-01, 04, pro forma invoices, overlong numbers and names, and
+    what the XML states but nobody can read, or contradicts), `sums` (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and
+    the sum of taxable amounts), `dates`, `check_digits` (IBAN and VAT ids; warnings, samples often invent them) and
+    `page` (the XML's number and totals stand on the page). The first five need the invoice alone, or what was read of
+    its XML, and always run. `page` concerns PDF documents with XML: it is skipped, and the verdict `incomplete`, when
+    such a document comes without pages or its pages have no words. For an XML file there is no page to compare with,
+    so nothing is skipped.
 
     The verdict is `invalid` when a finding is an error, else `incomplete` when a layer was skipped, else `valid`.
     """
