@@ -66,15 +66,17 @@ REQUESTS: Final[Mapping[Code, Entry]] = {
     ),
     Code.REQUEST_IDEMPOTENCY_MISMATCH: Entry(
         "The Idempotency-Key was used for another request",
-        "The same key came with another body, another route, or while the first request is still at work.",
-        "A client uses a key twice, or repeats a request very early.",
-        "Use a new key for a new request; repeat a slow one a little later.",
+        "The same key came with another body or another route.",
+        "A client uses a key twice.",
+        "Use a new key for a new request.",
     ),
     Code.REQUEST_RATE_LIMITED: Entry(
-        "Too many wrong credentials",
-        "This client sent many requests without a valid token; it is to wait as `Retry-After` says.",
-        "A client with an old token, or somebody who guesses.",
-        "Correct the token. Requests with a valid one are still answered.",
+        "Too early or too often",
+        "This client sent many requests without a valid token, or a request whose Idempotency-Key belongs to one that "
+        "is still at work; the message says which. It is to wait as `Retry-After` says.",
+        "A client with an old token, somebody who guesses, or a request that is repeated before it was answered.",
+        "Correct the token: requests with a valid one are still answered. Send a repeated request again, with the same "
+        "key, after `Retry-After`.",
     ),
     Code.ACCESS_UNAUTHENTICATED: Entry(
         "No valid token",
