@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from rich.progress import track
 
@@ -123,6 +124,10 @@ def offer(one: Soak, number: int, seed: int, offers: Counter[str]) -> None:
         raise Broken("I3: another version is active after the candidates")
 
 
+#: Where a run stands, and why where it did not succeed.
+_STATUS: Final = "status || CASE WHEN status = 'succeeded' THEN '' ELSE ', ' || COALESCE(why_code, 'no reason') END"
+
+
 def table(one: Soak, wanted: argparse.Namespace, states: Counter[str], offers: Counter[str], seconds: float) -> None:
     """Print what was seen."""
     lost = one.rows("SELECT COALESCE(sum(losses), 0), COALESCE(max(losses), 0) FROM runs")[0]
@@ -130,7 +135,7 @@ def table(one: Soak, wanted: argparse.Namespace, states: Counter[str], offers: C
     held = one.longest_hold_s()
     figures = [
         Figure("documents accepted", str(len(one.sender.accepted)), beside=f"{seconds:.0f} s"),
-        *(Figure(f"runs {name}", str(count)) for name, count in one.counts("runs", "status").items()),
+        *(Figure(f"runs {name}", str(count)) for name, count in one.counts("runs", _STATUS).items()),
         *(Figure(name, str(count)) for name, count in sorted(one.fleet.deeds.items())),
         Figure("runs taken from a lost worker", str(lost[0]), beside=f"at most {lost[1]} times one"),
         Figure("writes of lost workers refused", str(fenced)),

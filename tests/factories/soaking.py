@@ -237,8 +237,8 @@ class Soak:
             engine.dispose()
 
     def counts(self, table: str, column: str) -> dict[str, int]:
-        """How many rows there are by the value of a column."""
-        query = f"SELECT {column}, count(*) FROM {table} GROUP BY {column} ORDER BY {column}"
+        """How many rows there are by the value of a column, or of an expression."""
+        query = f"SELECT {column} AS kind, count(*) FROM {table} GROUP BY kind ORDER BY kind"
         return {str(name): int(number) for name, number in self.rows(query)}
 
     def longest_hold_s(self) -> float:
