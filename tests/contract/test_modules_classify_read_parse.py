@@ -133,6 +133,7 @@ class TestTabulateCalamine(ModuleContractTests):
 class TestTabulateOpenpyxl(ModuleContractTests):
     module = TabulateOpenpyxl
     samples = SHEETS
+    unsupported = [{"blob": blob(b"x"), "kind": kind(Media.SHEET, sheet_format=name)} for name in ("xls", "ods")]
     rejected = SHEETS_REJECTED
     not_applicable = [{"blob": HYBRID, "kind": kind()}]
 
@@ -187,6 +188,7 @@ class TestParseEinvoice(ModuleContractTests):
 class TestParseEuEinvoice(ModuleContractTests):
     module = ParseEuEinvoice
     samples = MODERN
+    unsupported = OTHERS
     rejected = XML_REJECTED
     not_applicable = NO_XML
 

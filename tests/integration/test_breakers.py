@@ -14,7 +14,7 @@ from switchgear.core.observability import Metrics
 from switchgear.domain.access import Actor, Role
 from switchgear.domain.breaker import FIRST_PAUSE_US, BreakerState
 from switchgear.domain.errors import Code, DatabaseUnreachable
-from switchgear.domain.run import Outcome
+from switchgear.domain.run import UNSUPPORTED, Outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +144,17 @@ async def test_a_document_that_is_at_fault_itself_neither_opens_nor_decides_a_pr
     await fail(here, 5)
     clock.advance(FIRST_PAUSE_US / 1e6)
     await here.record(*KEY, await ask(here), Outcome.BAD_INPUT, "encrypted", "")
+    assert is_probe(await ask(here))
+
+
+async def test_documents_for_another_module_neither_open_nor_decide_a_probe(clock: Clock, make: Make) -> None:
+    here = make()
+    for _ in range(10):
+        await here.record(*KEY, FREE, Outcome.ERROR, UNSUPPORTED, "Only XLSX is read here.")
+    assert await ask(here) == FREE
+    await fail(here, 5)
+    clock.advance(FIRST_PAUSE_US / 1e6)
+    await here.record(*KEY, await ask(here), Outcome.ERROR, UNSUPPORTED, "Only XLSX is read here.")
     assert is_probe(await ask(here))
 
 

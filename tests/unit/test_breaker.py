@@ -106,6 +106,7 @@ def test_the_window_never_opens_without_half_of_at_least_five_young_calls(calls:
         (Outcome.TIMEOUT, NO_FREE_WORKER, None),
         (Outcome.CRASH, "signal:SEGV", True),
         (Outcome.CONTRACT_VIOLATION, "schema", True),
+        (Outcome.ERROR, "unsupported", None),
         (Outcome.BAD_INPUT, "encrypted", None),
         (Outcome.UNAVAILABLE, "", None),
         (Outcome.BREAKER_OPEN, "", None),

@@ -22,7 +22,7 @@ from switchgear.modules.read_pdfium import ReadPdfium
 from switchgear.modules.read_pdfplumber import ReadPdfplumber
 from switchgear.modules.tabulate_calamine import TabulateCalamine
 from switchgear.modules.tabulate_openpyxl import TabulateOpenpyxl
-from switchgear.sdk import Blob, InputRejected, Limits, ModuleError
+from switchgear.sdk import Blob, InputRejected, Limits, Unsupported
 from switchgear.sdk.testing import FakeContext
 
 DEMO = Path(switchgear.invoice.__file__).parent / "samples"
@@ -246,7 +246,7 @@ def test_a_sheet_with_too_many_cells_is_rejected() -> None:
 def test_openpyxl_says_that_it_cannot_read_an_old_sheet() -> None:
     reader = TabulateOpenpyxl()
     reader.settings = reader.Settings()
-    with pytest.raises(ModuleError, match="select tabulate-calamine"):
+    with pytest.raises(Unsupported, match="select tabulate-calamine"):
         reader.run(blob(b"x"), kind(Media.SHEET, sheet_format="xls"), FakeContext())
 
 

@@ -30,6 +30,7 @@ from switchgear.sdk import (
     Stage,
     StageLimits,
     Unavailable,
+    Unsupported,
     WarmContext,
     module,
 )
@@ -39,7 +40,7 @@ from switchgear.sdk.values import Frozen
 NAMES = (
     "Blob Check Context Contract Decision DeclarationError Earlier InputRejected Limits Log Module ModuleError "
     "ModuleSettings NeedsReview NotApplicable Pipeline RequiredFile Requires Retryable SecretRef Stage StageLimits "
-    "SwitchgearError Unavailable WarmContext module"
+    "SwitchgearError Unavailable Unsupported WarmContext module"
 )
 
 
@@ -182,6 +183,7 @@ def test_a_pipeline_is_declared_by_contracts_and_stages() -> None:
         Unavailable("Gone.", fix="install it"),
         InputRejected("encrypted", "The document is encrypted."),
         NotApplicable("No page has text."),
+        Unsupported("Only XLSX is read here."),
         NeedsReview("Credit notes are looked at.", {"total": "12.00"}),
     ],
     ids=lambda error: type(error).__name__,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from switchgear.domain.run import NO_FREE_WORKER, Outcome
+from switchgear.domain.run import NO_FREE_WORKER, UNSUPPORTED, Outcome
 
 #: Calls that are looked at: the last ones, and none that is older, in microseconds.
 WINDOW_CALLS: Final = 20
@@ -30,6 +30,7 @@ PROBES: Final = 2
 ANY_SETTINGS: Final = ""
 
 _FAILED: Final = frozenset({Outcome.ERROR, Outcome.TIMEOUT, Outcome.CRASH, Outcome.CONTRACT_VIOLATION})
+_SAYS_NOTHING: Final = frozenset({NO_FREE_WORKER, UNSUPPORTED})
 _WORKED: Final = frozenset({Outcome.SUCCEEDED, Outcome.NOT_APPLICABLE})
 
 
@@ -142,11 +143,12 @@ def moved(breaker: Breaker, event: BreakerEvent, now_us: int, *, lease_us: int =
 def failed(outcome: Outcome, detail: str) -> bool | None:
     """Whether a call speaks against the module; None when it says nothing about it.
 
-    A corrupt document is not the module's fault, nor is a run that was stopped, nor a pool with no free place.
+    A corrupt document is not the module's fault, nor one that it is not made for, nor a run that was stopped, nor a
+    pool with no free place.
     """
     if outcome in _WORKED:
         return False
-    if outcome in _FAILED and detail != NO_FREE_WORKER:
+    if outcome in _FAILED and detail not in _SAYS_NOTHING:
         return True
     return None
 

@@ -16,6 +16,8 @@ from switchgear.domain.errors import Code, DomainError
 MAX_LOSSES: Final = 3
 #: Detail of a timeout in the queue of a module's own pool: the module was not asked.
 NO_FREE_WORKER: Final = "no_free_worker"
+#: Detail of an error by which a module leaves a document to another one. ADR 0018
+UNSUPPORTED: Final = "unsupported"
 #: A back-off of at most this many seconds keeps the lease and is part of running. DESIGN 4
 SHORT_BACKOFF_S: Final = 10.0
 

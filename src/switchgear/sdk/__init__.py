@@ -11,6 +11,7 @@ from switchgear.sdk.errors import (
     Retryable,
     SwitchgearError,
     Unavailable,
+    Unsupported,
 )
 from switchgear.sdk.module import Module, module
 from switchgear.sdk.pipeline import Pipeline, Stage, StageLimits
@@ -50,6 +51,7 @@ __all__ = [
     "StageLimits",
     "SwitchgearError",
     "Unavailable",
+    "Unsupported",
     "WarmContext",
     "module",
 ]

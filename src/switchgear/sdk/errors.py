@@ -1,9 +1,9 @@
 """Errors that cross the border between a module and the engine.
 
 They are sorted by what the engine does about them: `Retryable` is tried again, `Unavailable` makes the module
-unavailable, `InputRejected` rejects the document. `NotApplicable` and `NeedsReview` are no failures. Everything else
-that a module raises is a bug of the module (outcome `error`). Each one is a plain record, so that it survives a
-process border and JSON. Source: DESIGN 5, INTERFACES 4.
+unavailable, `InputRejected` rejects the document, `Unsupported` leaves it to another module. `NotApplicable` and
+`NeedsReview` are no failures. Everything else that a module raises is a bug of the module (outcome `error`). Each one
+is a plain record, so that it survives a process border and JSON. Source: DESIGN 5, INTERFACES 4.
 """
 
 from __future__ import annotations
@@ -103,6 +103,14 @@ class InputRejected(ModuleError):
         return str(self.fields["code"])
 
 
+class Unsupported(ModuleError):
+    """The stage concerns the document, and this module is not made for its kind; another one of the stage may be.
+
+    The outcome is `error`, so the fallback policy decides who is next. It says nothing about how well the module
+    works: its breaker does not count it. Source: ADR 0018.
+    """
+
+
 class NotApplicable(ModuleError):
     """The document does not concern this stage: a third answer, neither a value nor a failure."""
 
@@ -126,7 +134,7 @@ class NeedsReview(ModuleError):
 
 #: What may cross the border by name; anything else arrives as a plain error text.
 BORDER_ERRORS: Mapping[str, type[ModuleError]] = {
-    kind.__name__: kind for kind in (Retryable, Unavailable, InputRejected, NotApplicable, NeedsReview)
+    kind.__name__: kind for kind in (Retryable, Unavailable, InputRejected, Unsupported, NotApplicable, NeedsReview)
 }
 
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ValidationError
 
 from switchgear.sdk.contract import Contract
-from switchgear.sdk.errors import InputRejected, NotApplicable, SwitchgearError, Unavailable
+from switchgear.sdk.errors import InputRejected, NotApplicable, SwitchgearError, Unavailable, Unsupported
 from switchgear.sdk.module import Module, ModuleSpec
 from switchgear.sdk.pipeline import Pipeline
 from switchgear.sdk.values import Blob, Decision, Earlier, Limits, SecretRef
@@ -129,6 +129,7 @@ class ModuleContractTests:
         settings: Settings as plain data; the defaults when empty.
         samples: Inputs that must succeed: a mapping by name, or one value for the input of its type.
         rejected: Inputs that must raise `InputRejected`, and nothing else.
+        unsupported: Inputs that must raise `Unsupported`.
         not_applicable: Inputs that must raise `NotApplicable`.
         contract: Found among the installed pipelines when not set.
         deterministic: False for a module that asks a model or a service.
@@ -138,6 +139,7 @@ class ModuleContractTests:
     settings: ClassVar[Mapping[str, Any]] = {}
     samples: ClassVar[Iterable[Any]] = ()
     rejected: ClassVar[Iterable[Any]] = ()
+    unsupported: ClassVar[Iterable[Any]] = ()
     not_applicable: ClassVar[Iterable[Any]] = ()
     contract: ClassVar[Contract | None] = None
     deterministic: ClassVar[bool] = True
@@ -284,6 +286,10 @@ class ModuleContractTests:
     def test_rule_12_other_documents_are_not_applicable(self) -> None:
         """`NotApplicable` with a reason for what does not concern the stage."""
         self._raises(NotApplicable, self.not_applicable)
+
+    def test_rule_13_documents_for_another_module_are_unsupported(self) -> None:
+        """`Unsupported` with a reason for what this module is not made for: a chain goes on, no breaker counts it."""
+        self._raises(Unsupported, self.unsupported)
 
     def _raises(self, kind: type[SwitchgearError], samples: Iterable[Any]) -> None:
         samples = list(samples)

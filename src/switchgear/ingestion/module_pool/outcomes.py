@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from switchgear.domain.errors import Code
-from switchgear.domain.run import AttemptResult, Outcome
+from switchgear.domain.run import UNSUPPORTED, AttemptResult, Outcome
 from switchgear.domain.stage import Lack
 from switchgear.sdk.errors import (
     InputRejected,
@@ -16,6 +16,7 @@ from switchgear.sdk.errors import (
     NotApplicable,
     Retryable,
     Unavailable,
+    Unsupported,
     from_record,
 )
 
@@ -35,6 +36,10 @@ def _rejected(error: Any) -> AttemptResult:
     return AttemptResult(Outcome.BAD_INPUT, error.reason_code, error.message)
 
 
+def _unsupported(error: Any) -> AttemptResult:
+    return AttemptResult(Outcome.ERROR, UNSUPPORTED, error.message)
+
+
 def _not_applicable(error: Any) -> AttemptResult:
     return AttemptResult(Outcome.NOT_APPLICABLE, message=error.message)
 
@@ -48,6 +53,7 @@ _MEANING: Final[Mapping[type[ModuleError], Callable[[Any], AttemptResult]]] = {
     Retryable: _retryable,
     Unavailable: _unavailable,
     InputRejected: _rejected,
+    Unsupported: _unsupported,
     NotApplicable: _not_applicable,
     NeedsReview: _review,
 }

@@ -10,9 +10,9 @@ from switchgear.sdk import (
     Blob,
     Context,
     Module,
-    ModuleError,
     NotApplicable,
     Requires,
+    Unsupported,
     module,
 )
 
@@ -25,7 +25,7 @@ from switchgear.sdk import (
     requires=Requires(packages=("eu-einvoice>=1.0", "lxml>=5.3", "pypdf>=5.1"), memory_mb=384),
 )
 class ParseEuEinvoice(Module):
-    """Reads UBL and CII. ZUGFeRD 1.0 and FatturaPA are beyond the library: the module fails and says so."""
+    """Reads UBL and CII. ZUGFeRD 1.0 and FatturaPA are beyond the library and left to another module."""
 
     def run(self, blob: Blob, kind: Kind, ctx: Context) -> Structured:
         """Read the XML, from the PDF's attachment where it is embedded."""
@@ -34,7 +34,7 @@ class ParseEuEinvoice(Module):
         root, passed_over = invoice_xml(blob, kind, ctx.limits)
         syntax = syntax_of(root)
         if syntax not in (Syntax.UBL_INVOICE, Syntax.UBL_CREDIT_NOTE, Syntax.CII):
-            raise ModuleError(f"eu-einvoice reads UBL and CII, not {syntax}; select parse-einvoice for it.")
+            raise Unsupported(f"eu-einvoice reads UBL and CII, not {syntax}; select parse-einvoice for it.")
         model, _notes = parse_cii(root) if syntax is Syntax.CII else parse_ubl(root)
         mapper = Mapper(syntax)
         fields = mapper.fields(model)

@@ -9,7 +9,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from switchgear.invoice.sheet_values import SheetSettings, cells_of, csv_cells, not_intact, sheet_bytes
 from switchgear.invoice.types import Cells, Kind
-from switchgear.sdk import Blob, Context, Module, ModuleError, Requires, module
+from switchgear.sdk import Blob, Context, Module, Requires, Unsupported, module
 
 
 @module(
@@ -31,7 +31,7 @@ class TabulateOpenpyxl(Module):
         if kind.sheet_format == "csv":
             return csv_cells(data, self.settings.max_cells)
         if kind.sheet_format != "xlsx":
-            raise ModuleError(f"openpyxl reads XLSX and CSV, not {kind.sheet_format}; select tabulate-calamine for it.")
+            raise Unsupported(f"openpyxl reads XLSX and CSV, not {kind.sheet_format}; select tabulate-calamine for it.")
         try:
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
             sheets = ((sheet.title, sheet.iter_rows(values_only=True)) for sheet in book.worksheets)
