@@ -1,8 +1,9 @@
-"""`switchgear ingest` and a server that goes away: what was accepted is told. RELIABILITY 41."""
+"""`switchgear ingest`: what it sends, how it ends, and what is told when the server goes away. RELIABILITY 41."""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from factories.api_answers import Json
 from switchgear.interface.cli.app import run
+from switchgear.interface.cli.errors import WrongUse
+from switchgear.interface.cli.ingest import exit_code, files_below
 
 NOT_DOUBLED = "documents that are known are not doubled"
 
@@ -156,3 +160,26 @@ def test_without_any_answer_the_server_is_named_and_nothing_is_listed(
     assert printed == ""
     assert said.count("does not answer") == 1
     assert ".. Is the server" not in said
+
+
+def test_the_exit_code_of_waiting_is_that_of_the_worst_run() -> None:
+    def code(*statuses: str, problem: bool = False) -> int:
+        sent: list[Json] = [{"run": {}} for _ in statuses] + ([{"problem": {}}] if problem else [])
+        return exit_code(sent, [{"status": status} for status in statuses], waited=True)
+
+    assert code("succeeded", "succeeded") == 0
+    assert code("succeeded", "parked") == 3
+    assert code("parked", "failed") == 1
+    assert code("parked", problem=True) == 1
+    assert exit_code([{"run": {}}], [{"status": "queued"}], waited=False) == 0
+
+
+def test_folders_are_walked_in_order_without_hidden_files(tmp_path: Path) -> None:
+    for name in ("b.pdf", "a/c.pdf", ".hidden", ".git/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in files_below([tmp_path])] == ["c.pdf", "b.pdf"]
+    with pytest.raises(WrongUse, match="does not exist"):
+        list(files_below([tmp_path / "missing"]))
+    with pytest.raises(WrongUse, match="neither a file nor a folder"):
+        list(files_below([Path(os.devnull)]))
