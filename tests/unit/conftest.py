@@ -1,4 +1,4 @@
-"""What several files of unit tests take: a module registry of only the tiny plug-in."""
+"""Registries of modules for unit tests: one over an installed plug-in, one of plain data."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from factories.core import Clock, FakeRegistry
 from factories.plugin import install
 from factories.registries import FEW, Bench
-from switchgear.core.module_registry import registry
 from switchgear.core.module_registry.discovery import offers
 
 
@@ -21,8 +21,14 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     def only_of_tests(group: str) -> dict[str, Any]:
         return {name: offer for name, offer in offers(group).items() if offer.distribution != "switchgear"}
 
-    monkeypatch.setattr(registry, "offers", only_of_tests)
+    monkeypatch.setattr("switchgear.core.module_registry.registry.offers", only_of_tests)
     made = Bench(site, tmp_path / "cache")
     yield made
     for one in made.made:
         await one.close()
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    """The modules of the pipeline of three stages, as a test changes them."""
+    return FakeRegistry(Clock())

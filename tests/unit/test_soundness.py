@@ -29,11 +29,6 @@ SETTINGS = {"depth": 2}
 
 
 @pytest.fixture
-def registry() -> FakeRegistry:
-    return FakeRegistry(Clock())
-
-
-@pytest.fixture
 def known(registry: FakeRegistry) -> Content:
     """Content that was sound a moment ago."""
     made = content(read=("read-a", SETTINGS))
