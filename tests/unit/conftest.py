@@ -1,15 +1,20 @@
-"""Registries of modules for unit tests: one over an installed plug-in, one of plain data."""
+"""What unit tests of several files take: registries of modules, a log that is looked at, and metrics."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from factories.core import Clock, FakeRegistry
+from factories.log_stream import LogStream
 from factories.plugin import install
 from factories.registries import FEW, Bench
+from switchgear.core.logging import configure_logging, get_logger, renew
 from switchgear.core.module_registry.discovery import offers
+from switchgear.core.observability import Metrics
 
 
 @pytest.fixture
@@ -32,3 +37,29 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 def registry() -> FakeRegistry:
     """The modules of the pipeline of three stages, as a test changes them."""
     return FakeRegistry(Clock())
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Loggers are as they were before, whatever the test configures."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    renew()
+    root.handlers, root.level = handlers, level
+
+
+@pytest.fixture
+def log(restored_logging: None) -> LogStream:
+    """What is logged from now on, from debug on."""
+    stream = LogStream()
+    configure_logging(stream=stream, level="debug")
+    return stream
+
+
+@pytest.fixture
+def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
+    """Metrics that log as logging is configured now."""
+    monkeypatch.setattr("switchgear.core.observability.log", get_logger())
+    return Metrics()

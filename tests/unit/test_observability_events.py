@@ -1,30 +1,24 @@
-"""Log events and metrics: closed names, the same facts in both, no secrets, no ids as labels. T032, INTERFACES 6."""
+"""Log events and metrics: closed names, the same facts in both, no ids as labels. T032, INTERFACES 6."""
 
 from __future__ import annotations
 
-import io
-import json
-import logging
 import re
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import switchgear
-from switchgear.core.logging import bound, configure_logging, get_logger, renew, request_context
+from factories.log_stream import LogStream
 from switchgear.core.observability import EventName, Metrics
-from switchgear.core.secrets import SecretResolver
 from switchgear.domain.activation import Kind, Mode, OnExpiry, State, StoredActivation
 from switchgear.domain.errors import Code, Why
 from switchgear.domain.run import Outcome, RunStatus
 
-CANARY = "canary-5519-secret"
+pytestmark = pytest.mark.usefixtures("restored_logging")
+
 WHY = Why(Code.FALLBACK_CRASH, "extract-layout crashed; extract-text served instead.", {"signal": "SEGV"})
 
 #: INTERFACES 6.
@@ -48,36 +42,6 @@ METRICS = {
     "switchgear_disk_free_bytes": set(),
     "switchgear_module_workers_recycled_total": {"module", "reason"},
 }
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    renew()
-    root.handlers, root.level = handlers, level
-
-
-class Log(io.StringIO):
-    """What was logged."""
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.getvalue().splitlines()]
-
-
-@pytest.fixture
-def log() -> Log:
-    stream = Log()
-    configure_logging(stream=stream, level="debug")
-    return stream
-
-
-@pytest.fixture
-def metrics(monkeypatch: pytest.MonkeyPatch) -> Metrics:
-    monkeypatch.setattr("switchgear.core.observability.log", get_logger())
-    return Metrics()
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -132,7 +96,7 @@ def record_everything(metrics: Metrics) -> None:
     metrics.set_disk_free(42)
 
 
-def test_every_metric_of_the_list_is_there_with_its_labels_and_no_other(metrics: Metrics, log: Log) -> None:
+def test_every_metric_of_the_list_is_there_with_its_labels_and_no_other(metrics: Metrics, log: LogStream) -> None:
     record_everything(metrics)
     found: dict[str, set[str]] = {}
     for name, labels in samples(metrics):
@@ -141,12 +105,12 @@ def test_every_metric_of_the_list_is_there_with_its_labels_and_no_other(metrics:
     assert found == METRICS
 
 
-def test_no_run_or_document_id_is_ever_a_label(metrics: Metrics, log: Log) -> None:
+def test_no_run_or_document_id_is_ever_a_label(metrics: Metrics, log: LogStream) -> None:
     record_everything(metrics)
     assert not re.search(r'"(run|doc|act|cfg)_', metrics.render().decode())
 
 
-def test_a_failed_attempt_is_counted_and_a_warning(metrics: Metrics, log: Log) -> None:
+def test_a_failed_attempt_is_counted_and_a_warning(metrics: Metrics, log: LogStream) -> None:
     metrics.record_attempt(
         stage="extract",
         module="extract-layout",
@@ -192,33 +156,15 @@ def test_durations_are_rendered_as_the_library_renders_its_own_histogram(metrics
     assert lines == generate_latest(registry).decode().splitlines()
 
 
-def test_a_line_says_when_it_was_written_to_the_microsecond(log: Log) -> None:
-    before = datetime.now(UTC)
-    get_logger().info("something.said")
-    after = datetime.now(UTC)
-    [line] = log.lines()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["at"])
-    assert before <= datetime.fromisoformat(line["at"]) <= after
-
-
-@pytest.mark.parametrize("words", ["\u00e9 \u4e2d", "\ud800", "a\nb\x00", "x" * 1900])
-def test_any_text_is_logged_as_it_is_and_escaped(log: Log, words: str) -> None:
-    get_logger().info("something.said", summary=words, share=0.5, count=10**20, is_new=True)
-    assert log.getvalue().isascii()
-    [line] = log.lines()
-    assert (line["event"], line["summary"]) == ("something.said", words)
-    assert (line["share"], line["count"], line["is_new"]) == (0.5, 10**20, True)
-
-
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_only_failures_are_warnings(metrics: Metrics, log: Log, outcome: Outcome) -> None:
+def test_only_failures_are_warnings(metrics: Metrics, log: LogStream, outcome: Outcome) -> None:
     metrics.record_attempt(stage="s", module="m", outcome=outcome, duration_us=1)
     good = outcome in (Outcome.SUCCEEDED, Outcome.NOT_APPLICABLE, Outcome.SKIPPED)
     assert log.lines()[0]["level"] == ("debug" if good else "warning")
     assert value(metrics, "switchgear_stage_attempts_total", stage="s", module="m", outcome=str(outcome)) == 1
 
 
-def test_a_fallback_says_who_served_instead_of_whom_and_why(metrics: Metrics, log: Log) -> None:
+def test_a_fallback_says_who_served_instead_of_whom_and_why(metrics: Metrics, log: LogStream) -> None:
     metrics.record_fallback(stage="extract", from_module="a", to_module="b", why=WHY, run_id="run_1")
     labels = {"stage": "extract", "from_module": "a", "to_module": "b", "reason": "fallback.crash"}
     assert value(metrics, "switchgear_fallbacks_total", **labels) == 1
@@ -238,7 +184,7 @@ def test_a_fallback_says_who_served_instead_of_whom_and_why(metrics: Metrics, lo
     ],
 )
 def test_the_end_of_a_run_is_counted_once(
-    metrics: Metrics, log: Log, status: RunStatus, degraded: bool, result: str, level: str
+    metrics: Metrics, log: LogStream, status: RunStatus, degraded: bool, result: str, level: str
 ) -> None:
     metrics.record_run_end(status=status, degraded=degraded, duration_us=3_000_000, run_id="run_1", why=WHY)
     counted = {key: count for key, count in samples(metrics).items() if key[0] == "switchgear_runs_total"}
@@ -252,7 +198,7 @@ def test_the_end_of_a_run_is_counted_once(
     )
 
 
-def test_the_phases_of_an_activation_are_measured(metrics: Metrics, log: Log) -> None:
+def test_the_phases_of_an_activation_are_measured(metrics: Metrics, log: LogStream) -> None:
     metrics.record_activation_end(activation(warming_at=1_500_000, draining_at=2_000_000, ended_at=5_000_000))
     name = "switchgear_activation_duration_seconds_sum"
     assert value(metrics, name, phase="total") == 4
@@ -261,7 +207,7 @@ def test_the_phases_of_an_activation_are_measured(metrics: Metrics, log: Log) ->
     assert value(metrics, "switchgear_activations_total", kind="activate", mode="drain", outcome="applied") == 1
 
 
-def test_an_activation_that_ends_in_the_queue_has_no_phases(metrics: Metrics, log: Log) -> None:
+def test_an_activation_that_ends_in_the_queue_has_no_phases(metrics: Metrics, log: LogStream) -> None:
     metrics.record_activation_end(activation(State.CANCELLED, ended_at=3_000_000, why={"code": "activation.cancelled"}))
     assert {labels for name, labels in samples(metrics) if name.startswith("switchgear_activation_duration")} >= {
         (("phase", "total"),)
@@ -282,7 +228,7 @@ def test_what_is_shown_follows_the_active_configuration(metrics: Metrics) -> Non
     assert 'module="r"' not in text
 
 
-def test_availability_follows_the_modules_that_are_installed(metrics: Metrics, log: Log) -> None:
+def test_availability_follows_the_modules_that_are_installed(metrics: Metrics, log: LogStream) -> None:
     metrics.set_available([("extract", "a", True), ("extract", "b", False)])
     assert value(metrics, "switchgear_module_available", stage="extract", module="b") == 0
     metrics.record_availability(stage="extract", module="b", available=True)
@@ -292,7 +238,7 @@ def test_availability_follows_the_modules_that_are_installed(metrics: Metrics, l
     assert [line["event"] for line in log.lines()] == ["module.became_available"]
 
 
-def test_an_unavailable_module_is_logged_with_its_reason(metrics: Metrics, log: Log) -> None:
+def test_an_unavailable_module_is_logged_with_its_reason(metrics: Metrics, log: LogStream) -> None:
     why = Why(Code.MODULE_MISSING_BINARY, "tesseract is not installed.", {"fix": "apt-get install tesseract-ocr"})
     metrics.record_availability(stage="ocr", module="ocr-tesseract", available=False, why=why)
     [line] = log.lines()
@@ -309,89 +255,6 @@ def test_an_unknown_reason_makes_no_new_label(metrics: Metrics) -> None:
 def test_event_names_are_noun_dot_past_participle() -> None:
     for name in EventName:
         assert re.fullmatch(r"[a-z_]+\.[a-z_]+", name), name
-
-
-def test_a_line_carries_request_caller_and_what_is_bound(log: Log) -> None:
-    with request_context("req_1", "anna"), bound(run_id="run_1"):
-        get_logger().info(EventName.RUN_CLAIMED, worker_id=None)
-    get_logger().info(EventName.RUN_CLAIMED)
-    inside, outside = log.lines()
-    assert (inside["request_id"], inside["actor"], inside["run_id"]) == ("req_1", "anna", "run_1")
-    assert "worker_id" not in inside, "what is not known is left out"
-    assert not {"request_id", "actor", "run_id"} & set(outside)
-    assert inside["at"].endswith("Z")
-
-
-def test_secrets_are_taken_out_of_lines_and_tracebacks() -> None:
-    resolver = SecretResolver({"SWITCHGEAR_SECRET_X": CANARY})
-    resolver.resolve("env:SWITCHGEAR_SECRET_X")
-    stream = Log()
-    configure_logging(stream=stream, redact=resolver.redact)
-
-    def fails(password: str) -> None:
-        local = f"a local variable with {password}"
-        raise ValueError(f"{password} was refused, not {len(local)}")
-
-    try:
-        fails(CANARY)
-    except ValueError:
-        get_logger().exception(EventName.TASK_FAILED, nested={"deep": [CANARY]})
-        logging.getLogger("library").exception("library says %s", CANARY)
-    ours, theirs = stream.lines()
-    assert CANARY not in stream.getvalue()
-    assert ours["nested"] == {"deep": ["[secret]"]}
-    assert "locals" not in stream.getvalue()
-    assert ours["exception"][0]["exc_type"] == theirs["exception"][0]["exc_type"] == "ValueError"
-    assert (theirs["event"], theirs["logger"]) == ("library says [secret]", "library")
-
-
-def test_the_level_is_kept() -> None:
-    stream = Log()
-    configure_logging(stream=stream, level="warning")
-    get_logger().info(EventName.RUN_CLAIMED)
-    get_logger().warning(EventName.RUN_LOST)
-    assert [line["event"] for line in stream.lines()] == ["run.lost"]
-
-
-def test_a_library_is_heard_from_warning_on(log: Log) -> None:
-    logging.getLogger("library").info("chatter")
-    logging.getLogger("library").warning("trouble")
-    assert [line["event"] for line in log.lines()] == ["trouble"]
-
-
-def test_text_for_people_has_no_json() -> None:
-    stream = Log()
-    configure_logging(stream=stream, log_format="text")
-    get_logger().info(EventName.SERVER_STARTED, port=8420)
-    assert "server.started" in stream.getvalue()
-    assert "port=8420" in stream.getvalue()
-
-
-def test_long_values_are_cut(log: Log) -> None:
-    get_logger().info(EventName.TASK_FAILED, message="x" * 50_000)
-    assert len(log.getvalue()) < 3000
-    assert "(50000 characters)" in log.lines()[0]["message"]
-
-
-def test_whatever_a_value_holds_a_line_is_one_line(log: Log) -> None:
-    get_logger().info(EventName.TASK_FAILED, message="a\r\n\x1b[2J\u2028\u0085{}\n")
-    assert log.getvalue().splitlines() == [log.getvalue().removesuffix("\n")]
-    assert "\x1b" not in log.getvalue()
-    assert log.lines()[0]["message"].startswith("a")
-
-
-class Broken(io.StringIO):
-    """A full disk, or a pipe whose reader is gone."""
-
-    def write(self, text: str) -> int:
-        raise BrokenPipeError(text)
-
-
-def test_a_log_that_cannot_be_written_stops_nothing() -> None:
-    configure_logging(stream=Broken())
-    get_logger().warning(EventName.TASK_FAILED)
-    logging.getLogger("library").warning("%d arguments are missing")
-    logging.getLogger("library").warning("%d", "not a number")
 
 
 def test_every_metric_has_somebody_who_sets_it() -> None:
