@@ -12,7 +12,8 @@ from switchgear.core.database import Database, Statement
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.access import Actor, Role
 from switchgear.domain.audit import AuditEvent
-from switchgear.domain.run import Outcome
+from switchgear.domain.errors import Code, Why
+from switchgear.domain.run import Outcome, RunStatus
 from switchgear.ingestion.artifact_store import ArtifactStore
 from switchgear.ingestion.run_queue import BuiltinQueue
 from switchgear.ingestion.run_repository import AcceptedDocument, AttemptRow, ClaimedRun, OutputRow, RunRepository
@@ -153,6 +154,44 @@ class PeopleRoom(Room):
         """The trail, newest first."""
         async with self.units(write=False) as unit:
             return list((await unit.audit.list()).items)
+
+
+class Office(PeopleRoom):
+    """A room with runs that stand where a person has to act."""
+
+    async def finished(
+        self, text: str = "a", status: RunStatus = RunStatus.FAILED, *, why: Why | None = None
+    ) -> ClaimedRun:
+        """A run that finished `read` and `extract` and ended so at `deliver`."""
+        await self.submit(text)
+        claim = await self.held()
+        outputs = [output("read"), output("extract", '{"total":"1.00"}')]
+        await self.repository.end(
+            claim,
+            status=status,
+            attempts=[attempt("read"), attempt("extract")],
+            outputs=outputs,
+            why=why,
+            stage_id=None if status is RunStatus.SUCCEEDED else "deliver",
+        )
+        return claim
+
+    async def in_review(self, text: str = "a") -> ClaimedRun:
+        """A run that waits for a person."""
+        return await self.finished(text, RunStatus.PARKED, why=Why(Code.PARKED_REVIEW, "Somebody has to look."))
+
+    async def rejected(self, text: str = "a", status: RunStatus = RunStatus.SUCCEEDED) -> ClaimedRun:
+        """A run that a person rejected at `extract`, and that ended so after it."""
+        await self.submit(text)
+        why = Why(Code.PARKED_REVIEW, "Somebody has to look.")
+        held = await self.held()
+        await self.repository.end(held, status=RunStatus.PARKED, outputs=[output("read")], why=why, stage_id="extract")
+        await self.service.reject(held.document_id, message="not ours", by=OPERATOR)
+        claim = await self.held()
+        stage = None if status is RunStatus.SUCCEEDED else "deliver"
+        outputs = [output("extract", '{"total":"1.00"}')]
+        await self.repository.end(claim, status=status, outputs=outputs, stage_id=stage)
+        return claim
 
 
 def attempt(stage_id: str = "read", **values: Any) -> AttemptRow:

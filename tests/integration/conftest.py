@@ -1,15 +1,20 @@
-"""Queue backends: a test that takes `make_queue` runs with each one, on each database that it supports.
+"""What several files of integration tests start from.
 
-Its module says so: there, `dialect` is the backend's.
+Queue backends: a test that takes `make_queue` runs with each one, on each database that it supports. Its module says
+so: there, `dialect` is the backend's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from factories.backends import BACKENDS, Backend
+from factories.runs import Office
+from switchgear.core.database import Database
+from switchgear.core.unit_of_work import Units
 from switchgear.ingestion.run_queue import RunQueue
 
 MakeQueue = Callable[..., RunQueue]
@@ -26,3 +31,9 @@ def make_queue(backend: Backend, database_url: str) -> MakeQueue:
     """Makes queues as another process each: `make_queue(repository, "ocr")`."""
     backend.prepare(database_url)
     return lambda repository, *queues: backend.queue(repository, database_url, *queues)
+
+
+@pytest.fixture
+async def office(database: Database, units: Units, tmp_path: Path) -> Office:
+    """Runs that stand where a person has to act."""
+    return await Office(database, units, tmp_path).prepare()
