@@ -67,7 +67,13 @@ _IDLE_S = 600
 _UNHEARD_S = 60
 _HERE = Path(__file__).parent
 #: Where PostgreSQL goes through code of its own; elsewhere its tests go through the lines that SQLite's have counted.
-_DIFFERS = {"test_database.py", "test_run_repository.py", "test_audit_trail.py", "test_backup.py"}
+_DIFFERS = {
+    "test_database.py",
+    "test_database_group_commit.py",
+    "test_run_repository.py",
+    "test_audit_trail.py",
+    "test_backup.py",
+}
 
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
