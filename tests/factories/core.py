@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from switchgear.core import admission
 from switchgear.core.activation_queue import ActivationQueue, BlockingRun
 from switchgear.core.configuration_service import ConfigurationService
 from switchgear.core.configuration_validation import ValidationOptions
@@ -337,6 +338,17 @@ async def running_core(url: str, clock: Clock | None = None, **options: Any) -> 
     finally:
         await core.queue.stop()
         await database.close()
+
+
+def runs(core: Core) -> FakeRuns:
+    """Running work as the test says it."""
+    assert isinstance(core.runs, FakeRuns)
+    return core.runs
+
+
+async def admitted(core: Core) -> admission.AdmissionState:
+    """Which version first claims pin now, and who holds them back."""
+    return await admission.read(core.database.narrow, "threes")
 
 
 def version_of(

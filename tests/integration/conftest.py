@@ -6,12 +6,13 @@ so: there, `dialect` is the backend's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from factories.backends import BACKENDS, Backend
+from factories.core import Clock, Core, running_core
 from factories.runs import Office
 from switchgear.core.database import Database
 from switchgear.core.unit_of_work import Units
@@ -37,3 +38,16 @@ def make_queue(backend: Backend, database_url: str) -> MakeQueue:
 async def office(database: Database, units: Units, tmp_path: Path) -> Office:
     """Runs that stand where a person has to act."""
     return await Office(database, units, tmp_path).prepare()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The time of `core` and of its database."""
+    return Clock()
+
+
+@pytest.fixture
+async def core(database_url: str, clock: Clock) -> AsyncIterator[Core]:
+    """The core services over plain data, with version 1 active."""
+    async with running_core(database_url, clock) as core:
+        yield core
