@@ -6,7 +6,7 @@ so: there, `dialect` is the backend's.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from factories.backends import BACKENDS, Backend
 from factories.core import Clock, Core, running_core
 from factories.runs import Office
+from factories.works import Plugged, Works, plugged_in, running_works
 from switchgear.core.database import Database
 from switchgear.core.unit_of_work import Units
 from switchgear.ingestion.run_queue import RunQueue
@@ -51,3 +52,17 @@ async def core(database_url: str, clock: Clock) -> AsyncIterator[Core]:
     """The core services over plain data, with version 1 active."""
     async with running_core(database_url, clock) as core:
         yield core
+
+
+@pytest.fixture(scope="module")
+def plugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plugged]:
+    """The tiny plug-in with every module, for all tests of one file."""
+    with plugged_in(tmp_path_factory.mktemp("plugged")) as plugged:
+        yield plugged
+
+
+@pytest.fixture
+async def works(database: Database, plugged: Plugged, tmp_path: Path) -> AsyncIterator[Works]:
+    """What carries runs, with real module processes."""
+    async with running_works(database, plugged, tmp_path) as works:
+        yield works
