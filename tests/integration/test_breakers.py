@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Final
 
 import pytest
 
-from factories.core import Clock, Core, running_core
+from factories.core import Clock, Core
 from switchgear.core.breaker_service import Admission, Breakers
 from switchgear.core.observability import Metrics
 from switchgear.domain.access import Actor, Role
@@ -22,17 +22,6 @@ MARTA: Final = Actor("marta", Role.MAINTAINER, "tok_2")
 KEY: Final = ("read-a", "digest")
 FREE: Final = Admission()
 Make = Callable[[], Breakers]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def core(database_url: str, clock: Clock) -> AsyncIterator[Core]:
-    async with running_core(database_url, clock) as core:
-        yield core
 
 
 @pytest.fixture

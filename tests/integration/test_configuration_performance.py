@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from sqlalchemy import Connection, event
 
-from factories.core import DEFAULTS, OPERATOR, Core, content, running_core
+from factories.core import DEFAULTS, OPERATOR, Core, content
 from factories.server import RunningServer, Start
 from switchgear.core.database.statements import Result, Row, Statement
 from switchgear.domain.audit import AuditAction
@@ -86,12 +86,6 @@ def test_configuration_endpoints_answer_in_time_at_a_thousand_versions(server: R
             "activate": p95_s(activate, {202}, applied),
         }
     assert {name: seconds for name, seconds in measured.items() if seconds >= LIMIT_S} == {}, measured
-
-
-@pytest.fixture
-async def core(database_url: str) -> AsyncIterator[Core]:
-    async with running_core(database_url) as core:
-        yield core
 
 
 @contextmanager

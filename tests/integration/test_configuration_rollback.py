@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from factories.core import DEFAULTS, GONE, OPERATOR, Clock, Core, FakeRuns, content, running_core
@@ -13,12 +11,6 @@ from switchgear.domain.configuration import IllegalTransition
 from switchgear.domain.errors import Code, NotFound
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def core(database_url: str) -> AsyncIterator[Core]:
-    async with running_core(database_url) as core:
-        yield core
 
 
 async def test_rollback_restores_selections_settings_limits_and_policies(core: Core) -> None:

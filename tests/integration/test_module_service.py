@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from structlog.testing import capture_logs
 
-from factories.core import Core, running_core
+from factories.core import Core
 from switchgear.core.module_registry import ModuleChange
 from switchgear.core.module_service import ModuleService
 from switchgear.domain.access import Actor, Role
@@ -17,12 +15,6 @@ from switchgear.domain.stage import Lack, ModuleStatus
 pytestmark = pytest.mark.anyio
 
 MARTA = Actor("marta", Role.MAINTAINER, "tok_2")
-
-
-@pytest.fixture
-async def core(database_url: str) -> AsyncIterator[Core]:
-    async with running_core(database_url) as core:
-        yield core
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ CHANGED = Lack(Code.MODULE_VERSION_CHANGED, "Its code was changed.", "switchgear
 AVAILABLE, UNAVAILABLE = ModuleStatus.AVAILABLE, ModuleStatus.UNAVAILABLE
 
 
-@pytest.fixture
-async def core(database_url: str) -> AsyncIterator[Core]:
-    async with running_core(database_url) as core:
-        yield core
-
-
 async def test_defaults_that_do_not_fit_leave_nothing_active_and_are_recorded(database_url: str) -> None:
     clock = Clock()
     database = Database(database_url, clock=clock)
