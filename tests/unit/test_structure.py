@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "switchgear"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
+#: Where Python of the project stands beside its source.
+BESIDE_SOURCE = ("tests", "benchmarks", "docs", "tools")
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 40
 NAMES_WITHOUT_MEANING = {"utils", "util", "helpers", "helper", "misc", "stuff"}
@@ -88,10 +90,22 @@ def test_the_room_list_names_every_file_once_and_no_other() -> None:
     assert sorted(set(listed) - on_disk) == [], "lines in docs/architecture.md without a file"
 
 
+def too_long(paths: list[Path]) -> dict[str, int]:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
+    return {str(path.relative_to(ROOT)): length for path, length in lengths.items() if length >= LONGEST_FILE}
+
+
 def test_every_source_file_is_short_enough_to_read() -> None:
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in source_files()}
-    too_long = {str(path.relative_to(ROOT)): length for path, length in lengths.items() if length >= LONGEST_FILE}
-    assert not too_long, f"split these into packages of the same name: {too_long}"
+    found = too_long(source_files())
+    assert not found, f"split these into packages of the same name: {found}"
+
+
+@pytest.mark.parametrize("folder", BESIDE_SOURCE)
+def test_every_file_beside_the_source_is_short_enough_to_read(folder: str) -> None:
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths, f"{folder} has no file that could be too long"
+    found = too_long(paths)
+    assert not found, f"split these by subject: {found}"
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -105,18 +119,18 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def test_every_function_is_short_enough_to_read() -> None:
-    too_long = [
+    found = [
         f"{path.relative_to(ROOT)}: {name} has {lines} lines"
         for path in source_files()
         if "versions" not in path.parts
         for name, lines in functions(path)
         if lines >= LONGEST_FUNCTION
     ]
-    assert not too_long, "\n".join(too_long)
+    assert not found, "\n".join(found)
 
 
 def test_no_file_has_a_name_that_says_nothing() -> None:
-    places = [ROOT / name for name in ("src", "tests", "benchmarks", "docs", "tools")]
+    places = [ROOT / name for name in ("src", *BESIDE_SOURCE)]
     named = [path for place in places for path in place.rglob("*.py") if path.stem in NAMES_WITHOUT_MEANING]
     assert not named
 
