@@ -12,6 +12,7 @@ import pytest
 from factories.works import FAULTS, ON_SQLITE, Works, chain
 from switchgear.core.database.statements import wall_time_us
 from switchgear.domain.run import RunStatus
+from switchgear.ingestion.run_repository import RetryFilter
 
 pytestmark = [
     pytest.mark.anyio,
@@ -107,6 +108,10 @@ async def test_when_all_modules_fail_every_attempt_is_listed_and_the_document_st
         ("upper-faulty-inline", "error", "ValueError"),
         ("upper-nobinary", "unavailable", "module.missing_binary"),
     ]
+    [again] = await works.room.repository.retryable(RetryFilter(status=RunStatus.PARKED), 10)
+    document = await works.room.repository.document(again.document_id)
+    assert again.id == run_id
+    assert await works.artifacts.read(document.sha256) == b"hello world"
 
 
 @ON_SQLITE
