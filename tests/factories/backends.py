@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from factories.runs import LEASE_S
@@ -10,6 +11,9 @@ from switchgear.core.database import Database, Statement
 from switchgear.ingestion.run_queue import BuiltinQueue, RunQueue
 from switchgear.ingestion.run_repository import RunRepository
 from switchgear.workers.distributed import ProcrastinateQueue
+
+#: Makes queues as another process each: see the fixture `make_queue`.
+MakeQueue = Callable[..., RunQueue]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Runs the real `switchgear` command in a folder, with the tiny pipeline installed."""
+"""Runs `switchgear` with the tiny pipeline installed: the real command in a folder, or its code in this process."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -10,6 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
+import structlog
+
+from switchgear.core.logging import renew
+from switchgear.interface.cli.app import run
 
 SWITCHGEAR = str(Path(sys.executable).parent / "switchgear")
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -59,3 +66,49 @@ class CommandLine:
     def json(self, *words: str, expect: int = 0) -> Any:
         """What a command prints with --json."""
         return json.loads(self(*words, "--json", expect=expect))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class CommandsInProcess:
+    """Runs commands in this process, which is what makes them quick; the application is a new one each time."""
+
+    folder: Path
+    captured: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str, expect: int | None = 0) -> str:
+        """What a command printed on stdout, after its exit code was checked."""
+        return self.run(*words, expect=expect).stdout
+
+    def run(self, *words: str, expect: int | None = 0) -> Ended:
+        """Run a command to its end."""
+        self.captured.readouterr()
+        code = run(words)
+        seen = self.captured.readouterr()
+        assert expect in (None, code), (words, code, seen.out, seen.err)
+        return Ended(seen.out, seen.err)
+
+    def json(self, *words: str, expect: int = 0) -> Any:
+        """What a command prints with --json."""
+        return json.loads(self(*words, "--json", expect=expect))
+
+
+def quiet_logging(**_options: Any) -> None:
+    """What the command does to logs, without a trace in later tests of this process: cached loggers stay for ever."""
+    quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=quiet, cache_logger_on_first_use=False)
+    renew()
+
+
+def write(folder: Path, **texts: str) -> list[str]:
+    """Write text files; return their names."""
+    for name, text in texts.items():
+        (folder / f"{name}.txt").write_text(text)
+    return [f"{name}.txt" for name in texts]

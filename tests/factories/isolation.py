@@ -93,3 +93,8 @@ def needs(*measures: str) -> None:
 def needs_level(level: str) -> None:
     """Skip where the machine does not hold *level*."""
     needs(*NEEDED[level])
+
+
+def at_levels(*levels: str) -> pytest.MarkDecorator:
+    """Run a test of module processes at each of these levels, or at the "highest" of this machine."""
+    return pytest.mark.parametrize("level", levels, indirect=True)
