@@ -126,6 +126,11 @@ def offer(one: Soak, number: int, seed: int, offers: Counter[str]) -> None:
 
 #: Where a run stands, and why where it did not succeed.
 _STATUS: Final = "status || CASE WHEN status = 'succeeded' THEN '' ELSE ', ' || COALESCE(why_code, 'no reason') END"
+#: What the last modules that were asked said of the runs that did not succeed.
+_WHY: Final = """
+    SELECT a.stage_id, a.message, count(*) FROM stage_attempts a JOIN runs r ON r.id = a.run_id
+    WHERE r.status <> 'succeeded' AND a.outcome NOT IN ('succeeded', 'not_applicable', 'skipped')
+    GROUP BY a.stage_id, a.message ORDER BY 3 DESC LIMIT 5"""
 
 
 def table(one: Soak, wanted: argparse.Namespace, states: Counter[str], offers: Counter[str], seconds: float) -> None:
@@ -136,6 +141,7 @@ def table(one: Soak, wanted: argparse.Namespace, states: Counter[str], offers: C
     figures = [
         Figure("documents accepted", str(len(one.sender.accepted)), beside=f"{seconds:.0f} s"),
         *(Figure(f"runs {name}", str(count)) for name, count in one.counts("runs", _STATUS).items()),
+        *(Figure(f"  {stage}: {said}"[:160], str(count)) for stage, said, count in one.rows(_WHY)),
         *(Figure(name, str(count)) for name, count in sorted(one.fleet.deeds.items())),
         Figure("runs taken from a lost worker", str(lost[0]), beside=f"at most {lost[1]} times one"),
         Figure("writes of lost workers refused", str(fenced)),

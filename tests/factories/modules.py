@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ class FakePools:
         self.lacks: dict[str, Lack] = {}
         self.warmed: list[str] = []
         self.kept: list[str] = []
+        self.gate: asyncio.Event | None = None  #: what `warm` waits for
 
     async def call(self, use: ModuleUse, call: Call) -> AttemptResult:
         self.calls.append((use.module_id, call))
@@ -41,6 +43,8 @@ class FakePools:
 
     async def warm(self, use: ModuleUse) -> Lack | None:
         self.warmed.append(use.module_id)
+        if self.gate is not None:
+            await self.gate.wait()
         return self.lacks.get(use.module_id)
 
     async def keep(self, uses: Any) -> None:

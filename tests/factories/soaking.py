@@ -202,7 +202,10 @@ class Soak:
         self.sender.start()
 
     def _breaches(self) -> list[str]:
-        return breaches(self.database_url, settled=True, deliveries=self.folder)
+        found = breaches(self.database_url, settled=True, deliveries=self.folder)
+        for run, why in self.rows("SELECT id, why FROM runs WHERE why_code = 'parked.nothing_available'"):
+            found.append(f"Run {run} is on hold although every module works: {why}")
+        return found
 
     def _known_runs(self) -> set[str]:
         return {str(row[0]) for row in self.rows("SELECT id FROM runs")}

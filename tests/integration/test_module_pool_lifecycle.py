@@ -107,6 +107,27 @@ async def test_pools_that_no_plan_names_are_closed_when_their_calls_have_ended(d
     await until(lambda: set(desk.processes()) == desk.known())
 
 
+async def test_a_pool_that_no_plan_names_any_more_is_first_made_ready_for_whoever_waits(desk: Desk) -> None:
+    warming = asyncio.create_task(desk.warm(use_of("upper-text")))
+    await until(lambda: bool(desk.starting()))
+
+    await desk.pools.keep([])
+
+    assert await warming is None  # what is said of the module holds for everybody
+    await until(lambda: set(desk.processes()) == desk.known())
+
+
+async def test_a_call_whose_pool_ends_meanwhile_was_stopped_and_its_module_lacks_nothing(desk: Desk) -> None:
+    pools = other_pools(desk)
+    await pools.start()
+    call = asyncio.create_task(pools.call(desk.use(use_of("upper-text")), desk.call()))
+    await asyncio.sleep(0)
+
+    await pools.close()
+
+    assert (await call).outcome is Outcome.CANCELLED
+
+
 async def test_a_pool_that_only_calls_started_is_closed_when_nobody_calls_it(desk: Desk) -> None:
     pools = other_pools(desk, idle_s=0.2)
     await pools.start()

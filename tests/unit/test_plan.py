@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -113,6 +114,24 @@ async def test_a_plan_is_made_once_and_forgotten_with_its_pools() -> None:
     assert bench.pools.kept == ["b"]
     await bench.plans.get("cfg_1")
     assert bench.found == ["cfg_1"]
+
+
+async def test_what_is_made_ready_meanwhile_stays_when_an_earlier_switch_closes_old_pools() -> None:
+    bench = Bench()
+    first, second = version(1), version(2, "b")
+    bench.stored = {first.id: first, second.id: second}
+    await bench.plans.warm(first)
+    bench.pools.gate = asyncio.Event()
+    warming = asyncio.create_task(bench.plans.warm(second))
+    await asyncio.sleep(0.01)
+
+    await bench.plans.keep({"cfg_1"})
+    assert bench.pools.kept == ["a", "b"]
+
+    bench.pools.gate.set()
+    assert await warming is None
+    await bench.plans.keep({"cfg_1"})
+    assert bench.pools.kept == ["a"]
 
 
 def test_a_pipeline_that_is_not_installed_is_named() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -272,6 +273,7 @@ class Plans:
         self._isolate_all = isolate_all
         self.level: Level = "L1"
         self._plans: dict[str, ExecutionPlan] = {}
+        self._warming: Counter[str] = Counter()  #: ids of configurations that are made ready now
 
     def serves(self, stage: StagePlan) -> bool:
         """Whether runs go through this stage here; else they are handed to the workers of its queue."""
@@ -320,7 +322,11 @@ class Plans:
                 return await self._warm_stage(plan, stage)
 
         stages = [stage for stage in plan.stages if stage.fallback is not None and self.serves(stage)]
-        answers = await asyncio.gather(*map(one, stages))
+        self._warming[configuration.id] += 1
+        try:
+            answers = await asyncio.gather(*map(one, stages))
+        finally:
+            self._warming -= Counter([configuration.id])
         lacks = [lack for answer in answers for lack in answer]
         return _refusal(configuration, lacks) if lacks else None
 
@@ -349,8 +355,12 @@ class Plans:
         return lack
 
     async def keep(self, configuration_ids: Collection[str]) -> None:
-        """Forget the other plans, and close the pools that no plan uses; calls that run there end first."""
-        self._plans = {name: plan for name, plan in self._plans.items() if name in configuration_ids}
+        """Forget the other plans, and close the pools that no plan uses; calls that run there end first.
+
+        What is made ready meanwhile stays: a switch is told of late, and the next version may be on its way already.
+        """
+        kept = {*configuration_ids, *self._warming}
+        self._plans = {name: plan for name, plan in self._plans.items() if name in kept}
         await self._pools.keep({use for plan in self._plans.values() for use in plan.uses})
 
 

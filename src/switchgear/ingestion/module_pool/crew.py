@@ -18,13 +18,12 @@ from switchgear.ingestion.module_pool.listener import Listener
 from switchgear.ingestion.module_pool.memory import TOO_MUCH, MemoryWatch
 from switchgear.ingestion.module_pool.pipe import BodyTooLarge, FrameError
 from switchgear.ingestion.module_pool.redaction import Redactor, references, resolve
-from switchgear.ingestion.module_pool.values import ModuleUse, StartRefused, Surroundings
+from switchgear.ingestion.module_pool.values import ModuleUse, PoolClosed, StartRefused, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess
 from switchgear.sdk.host.frames import Frame
 
 #: How long the fork server may take to report a death before the engine ends it, in seconds.
 REPORT_S: Final = 1.0
-_STOPPING: Final = Lack(Code.MODULE_PROBE_FAILED, "The server is stopping.")
 
 
 class Crew:
@@ -67,7 +66,7 @@ class Crew:
             StartRefused: None can be started.
         """
         if self._is_closed:
-            raise StartRefused(_STOPPING)
+            raise PoolClosed()
         waiting: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         self.fill()
@@ -186,7 +185,7 @@ class Crew:
     async def _running_server(self) -> ForkServer:
         async with self._server_lock:
             if self._is_closed:
-                raise StartRefused(_STOPPING)
+                raise PoolClosed()
             if self._server is None or not self._server.is_alive:
                 if self._server is not None:
                     await self._server.close(at_once=True)
@@ -217,7 +216,7 @@ class Crew:
             await asyncio.wait(starting)
         for waiting in self._waiting:
             if not waiting.done():
-                waiting.set_exception(StartRefused(_STOPPING))
+                waiting.set_exception(PoolClosed())
         async with self._server_lock:
             if self._server is not None:
                 await self._server.close()

@@ -9,7 +9,8 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from switchgear.ingestion.module_pool.crew import REPORT_S, Crew
 from switchgear.ingestion.module_pool.listener import Listener
 from switchgear.ingestion.module_pool.memory import MemoryWatch
 from switchgear.ingestion.module_pool.pipe import BodyTooLarge, FrameError
-from switchgear.ingestion.module_pool.values import Call, ModuleUse, StartRefused, Surroundings
+from switchgear.ingestion.module_pool.values import Call, ModuleUse, PoolClosed, StartRefused, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess
 from switchgear.sdk.host.worker import too_large
 from switchgear.sdk.values import Earlier
@@ -40,7 +41,7 @@ class Pool:
         self._crew = Crew(use, surroundings, folder, self._listener)
         self._slots = asyncio.Semaphore(self._crew.concurrency)
         self._active = 0
-        self.idle = asyncio.Event()  #: set while no call runs or waits
+        self.idle = asyncio.Event()  #: set while no call runs or waits, and nobody waits until it is warm
         self.idle.set()
         self._last_call = time.monotonic()
         self.calls = 0
@@ -66,7 +67,8 @@ class Pool:
 
     async def warm(self) -> Lack | None:
         """Make one worker ready; returns why that is not possible."""
-        return await self._crew.warm()
+        with self._in_use():
+            return await self._crew.warm()
 
     async def call(self, call: Call) -> AttemptResult:
         """Run one attempt; never raises for what the module did.
@@ -74,13 +76,20 @@ class Pool:
         Raises:
             OSError: The stored document cannot be opened.
         """
+        with self._in_use():
+            try:
+                return await self._call(call)
+            finally:
+                self._last_call = time.monotonic()
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
         self._active += 1
         self.idle.clear()
         try:
-            return await self._call(call)
+            yield
         finally:
             self._active -= 1
-            self._last_call = time.monotonic()
             if not self._active:
                 self.idle.set()
 
@@ -100,6 +109,8 @@ class Pool:
             if worker is None:
                 return self._no_worker(call, began)
             result = await self._attempt(worker, call, deadline)
+        except PoolClosed:
+            result = AttemptResult(Outcome.CANCELLED, message="The run was stopped.")
         except StartRefused as refused:
             result = outcomes.of_lack(refused.lack)
         finally:

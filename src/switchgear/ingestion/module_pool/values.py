@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from switchgear.domain.errors import Code
 from switchgear.domain.stage import Lack
 from switchgear.sdk.pipeline import StageLimits
 from switchgear.sdk.values import Blob, Decision, Earlier, Limits
@@ -147,3 +148,10 @@ class StartRefused(Exception):
     def __init__(self, lack: Lack) -> None:
         super().__init__(lack.message)
         self.lack = lack
+
+
+class PoolClosed(StartRefused):
+    """The pool ends with its server: that says nothing about the module."""
+
+    def __init__(self) -> None:
+        super().__init__(Lack(Code.MODULE_PROBE_FAILED, "The server is stopping."))
