@@ -147,9 +147,11 @@ class Application:
 
     def _build_configurations(self, wrap: Wrap) -> None:
         settings = self.settings
+        effects = [stage.id for stage in self.pipeline.stages if stage.contract.effects != "none"]
         result_stage = next(s.id for s in self.pipeline.stages if s.contract.output_name == self.pipeline.result)
         self.repository: RunRepository = wrap(
-            "runs", RunRepository(self.database.narrow, settings.pipeline, result_stage=result_stage)
+            "runs",
+            RunRepository(self.database.narrow, settings.pipeline, result_stage=result_stage, effects=effects),
         )
         self.plans = Plans(
             pipeline=self.pipeline,

@@ -44,7 +44,7 @@ class Room:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.repository = RunRepository(database.narrow, PIPELINE, result_stage="extract")
+        self.repository = RunRepository(database.narrow, PIPELINE, result_stage="extract", effects=("deliver",))
 
     async def prepare(self, version: int | None = 1) -> Self:
         """Make the stages, and version *version* the active one; None leaves none active."""

@@ -44,9 +44,9 @@ class Pair:
         documents = [claim.document_id for claim in self.claims]
         self.seen[number] = {documents.index(row.document_id) for row in rows}
 
-    async def end(self, number: int, status: RunStatus = RunStatus.SUCCEEDED) -> None:
+    async def end(self, number: int, status: RunStatus = RunStatus.SUCCEEDED, stage: str | None = None) -> None:
         identity = "same" if status is RunStatus.SUCCEEDED else None
-        await self.room.repository.end(self.claims[number], status=status, identity=identity)
+        await self.room.repository.end(self.claims[number], status=status, identity=identity, stage_id=stage)
 
     async def again(self, number: int) -> None:
         """The worker of this run is lost, and another one claims it."""
@@ -113,11 +113,14 @@ async def test_a_run_that_lost_its_worker_keeps_its_place(room: Room) -> None:
     assert pair.seen == [set(), {0}]
 
 
-@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.PARKED, RunStatus.CANCELLED])
-async def test_a_run_that_came_to_nothing_holds_nobody_back(room: Room, status: RunStatus) -> None:
+@pytest.mark.parametrize(
+    ("status", "stage"),
+    [(RunStatus.FAILED, "extract"), (RunStatus.CANCELLED, "extract"), (RunStatus.CANCELLED, "deliver")],
+)
+async def test_a_run_that_came_to_nothing_holds_nobody_back(room: Room, status: RunStatus, stage: str) -> None:
     pair = await at_work(room)
     await pair.commit(0)
-    await pair.end(0, status)
+    await pair.end(0, status, stage)
 
     await pair.commit(1)
     await pair.read(1)
@@ -125,7 +128,24 @@ async def test_a_run_that_came_to_nothing_holds_nobody_back(room: Room, status: 
     assert pair.seen[1] == set()
 
 
-async def test_a_run_whose_workers_were_all_lost_holds_nobody_back(room: Room) -> None:
+@pytest.mark.parametrize(
+    ("status", "stage"), [(RunStatus.PARKED, "extract"), (RunStatus.PARKED, "deliver"), (RunStatus.FAILED, "deliver")]
+)
+async def test_a_run_that_a_person_may_still_let_go_on_is_seen_by_whoever_comes_after_it(
+    room: Room, status: RunStatus, stage: str
+) -> None:
+    pair = await at_work(room)
+    await pair.commit(0)
+    await pair.end(0, status, stage)
+
+    await pair.commit(1)
+    await pair.read(1)
+    await pair.read(0)
+
+    assert pair.seen == [set(), {0}]
+
+
+async def test_a_run_whose_workers_were_all_lost_is_still_seen(room: Room) -> None:
     pair = await at_work(room)
     await pair.commit(0)
     await pair.again(0)
@@ -136,13 +156,46 @@ async def test_a_run_whose_workers_were_all_lost_holds_nobody_back(room: Room) -
     await pair.read(1)
 
     assert (await room.repository.get(pair.claims[0].run_id)).status is RunStatus.PARKED
+    assert pair.seen[1] == {0}
+
+
+@pytest.mark.parametrize("status", [RunStatus.PARKED, RunStatus.FAILED])
+async def test_a_retry_behind_every_check_is_seen_all_the_time(room: Room, status: RunStatus) -> None:
+    pair = await at_work(room)
+    await pair.commit(0)
+    await pair.end(0, status, "deliver")
+    run = await room.repository.get(pair.claims[0].run_id)
+
+    await room.repository.retry(run, stage_id="deliver")
+    await pair.commit(1)
+    await pair.read(1)
+
+    assert pair.seen[1] == {0}
+
+
+async def test_a_retry_that_finds_its_result_anew_comes_after_those_who_did_not_see_it(room: Room) -> None:
+    pair = await at_work(room)
+    await pair.commit(0)
+    await pair.end(0, RunStatus.PARKED, "deliver")
+    run = await room.repository.get(pair.claims[0].run_id)
+    await room.repository.retry(run, stage_id="extract", forgotten=["extract"])
+    await pair.commit(1)
+    await pair.read(1)
+    again = await room.held()
+
+    await room.repository.checkpoint(
+        again, attempts=[], outputs=[output("extract")], next_stage_id="deliver", identity="same"
+    )
+    rows = await room.repository.earlier("same", again.document_id, again.run_id)
+
     assert pair.seen[1] == set()
+    assert [row.document_id for row in rows] == [pair.claims[1].document_id]
 
 
 async def test_whoever_comes_back_after_a_failure_comes_after_those_who_did_not_see_it(room: Room) -> None:
     pair = await at_work(room)
     await pair.commit(0)
-    await pair.end(0, RunStatus.FAILED)
+    await pair.end(0, RunStatus.FAILED, "extract")
     await pair.commit(1)
     await pair.read(1)
     claim = await retried(room, pair.claims[0])

@@ -72,4 +72,4 @@ class RunRepository(Claims, Jobs, Losses, Intake, People, Results, Work, Files, 
 
     def on(self, statements: Statements) -> RunRepository:
         """The same inside an open unit of work: pass `unit.statements`."""
-        return RunRepository(statements, self.pipeline, result_stage=self.result_stage)
+        return RunRepository(statements, self.pipeline, result_stage=self.result_stage, effects=self.effects)

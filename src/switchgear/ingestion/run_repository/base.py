@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from switchgear.core.admission import ACTIVE_CONFIGURATION, FIRST_CLAIM_GUARD
@@ -32,12 +32,16 @@ class RepositoryPart:
         statements: The narrow path, or a unit of work's statements.
         pipeline: Name of the instance's pipeline.
         result_stage: Stage whose output is the run's result.
+        effects: Stages that change something outside.
     """
 
-    def __init__(self, statements: Statements, pipeline: str, *, result_stage: str = "") -> None:
+    def __init__(
+        self, statements: Statements, pipeline: str, *, result_stage: str = "", effects: Sequence[str] = ()
+    ) -> None:
         self._statements = statements
         self.pipeline = pipeline
         self.result_stage = result_stage
+        self.effects = effects
 
 
 def to_json(value: Any) -> str:

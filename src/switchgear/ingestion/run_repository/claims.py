@@ -35,8 +35,8 @@ _HELD: Final = "id = :run AND fencing_token = :token AND status = 'running'"
 _FREED: Final = "claimed_by = NULL, lease_expires_at = NULL, lease_boot_id = NULL, running_us = :running_us"
 _CHECKPOINT: Final = f"""
 UPDATE runs SET stage_id = :stage, running_us = :running_us WHERE {_HELD} RETURNING cancel_requested"""  # noqa: S608
-#: Its place comes after those of all runs with the same identity, and stays as long as the run is under way: a run that
-#: ended without success has no identity any more. Writers must follow each other, or two would take one place.
+#: Its place comes after those of all runs with the same identity, and stays as long as others see the run: one that
+#: came to nothing gets another place when it is retried. Writers must follow each other, or two would take one place.
 _WANTED: Final = "CAST(:identity AS VARCHAR)"  # PostgreSQL wants one type wherever the parameter stands
 _CHECKPOINT_IDENTITY: Final = f"""
 UPDATE runs SET stage_id = :stage, running_us = :running_us, identity = :identity,
@@ -50,7 +50,8 @@ _OPEN: Final = """status = CASE WHEN :open AND cancel_requested THEN 'cancelled'
     why_code = CASE WHEN :open AND cancel_requested THEN NULL ELSE :why_code END,
     ended_at = CASE WHEN :open AND NOT cancel_requested THEN NULL ELSE now_us() END"""
 _END: Final = f"""
-UPDATE runs SET {_OPEN}, degraded = :degraded, stage_id = :stage, identity = :identity, {_FREED}
+UPDATE runs SET {_OPEN}, degraded = :degraded, stage_id = :stage,
+    identity = COALESCE({_WANTED}, identity), {_FREED}
 WHERE {_HELD} RETURNING status"""  # noqa: S608
 _HAND_BACK: Final = f"""
 UPDATE runs SET {_OPEN}, losses = :losses, stage_id = COALESCE(:stage, stage_id), available_at = now_us() + :pause,
@@ -153,7 +154,7 @@ class Claims(Claiming):
             deliveries: Effects that happened outside; a key that is known keeps its first receipt.
             degraded: Whether a fallback's output was used.
             why: The reason, for anything but success.
-            identity: Digest of the result's identity fields.
+            identity: Digest of the result's identity fields; None leaves what the last checkpoint said.
             stage_id: Where it stopped; a retry goes on there.
 
         Raises:

@@ -16,10 +16,12 @@ def _statuses(event: RunEvent) -> str:
     return ", ".join(f"'{status}'" for status in before(event))
 
 
-#: A person's retry starts losses and running time anew: the reasons for both have been looked at.
+#: A person's retry starts losses and running time anew: the reasons for both have been looked at. Whom others with its
+#: identity could not see meanwhile comes after them now; see `Results.earlier`.
 _RETRY: Final = f"""
 UPDATE runs SET status = 'queued', stage_id = :stage, available_at = now_us(), ended_at = NULL,
-    losses = 0, running_us = 0, cancel_requested = FALSE, degraded = FALSE, identity = NULL, why = NULL,
+    losses = 0, running_us = 0, cancel_requested = FALSE, degraded = FALSE, why = NULL,
+    identity = CASE WHEN :seen THEN identity ELSE NULL END,
     why_code = NULL, decision = CASE WHEN :anew THEN NULL ELSE decision END
 WHERE id = :run AND fencing_token = :token AND status IN ({_statuses(RunEvent.RETRY)})"""  # noqa: S608
 _DECIDE: Final = f"""
@@ -108,7 +110,9 @@ class People(Reading):
             RunTransitionRefused: It is neither failed nor parked, or somebody else was faster.
         """
         transition(run.status, RunEvent.RETRY)
-        parameters = {"run": run.id, "token": run.fencing_token, "stage": stage_id, "anew": anew}
+        is_seen = run.status is RunStatus.PARKED or run.stage_id in self.effects
+        seen = is_seen and self.result_stage not in forgotten
+        parameters = {"run": run.id, "token": run.fencing_token, "stage": stage_id, "anew": anew, "seen": seen}
         outputs = [{"run": run.id, "stage": stage} for stage in forgotten]
         return await self._changed(
             run, Statement(_RETRY, parameters, expect=1), *([Statement(_FORGET_OUTPUT, outputs)] if outputs else [])

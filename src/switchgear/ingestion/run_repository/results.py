@@ -74,14 +74,17 @@ class Results(RepositoryPart):
     async def earlier(self, identity: str, document_id: str, run_id: str) -> Sequence[ResultRow]:
         """Return results of other documents with the same identity, newest first, one per document.
 
-        Those that were accepted, and those under way that committed this identity before the run *run_id* did. To be
-        asked after `checkpoint` with the identity: of two runs at work together exactly one sees the other then.
+        Those that were accepted, and of those that may still be, whichever committed this identity before the run
+        *run_id* did: under way, on hold, or failed at a stage with effects, where a retry begins behind every check.
+        To be asked after `checkpoint` with the identity: of two runs at work together exactly one sees the other then.
         """
+        effects = {f"effect{number}": stage for number, stage in enumerate(self.effects)}
+        failed = f"r.status = 'failed' AND r.stage_id IN ({', '.join(f':{name}' for name in effects) or 'NULL'})"
         rows = await self._statements.query(
             f"""{_RESULTS} WHERE r.identity = :identity AND r.document_id <> :document
-            AND (r.status = 'succeeded' OR (r.status IN ('queued', 'running')
+            AND (r.status = 'succeeded' OR ((r.status IN ('queued', 'running', 'parked') OR {failed})
                 AND r.identity_place < (SELECT own.identity_place FROM runs own WHERE own.id = :run)))
-            ORDER BY r.ended_at IS NULL DESC, r.ended_at DESC, r.id DESC LIMIT :limit""",  # noqa: S608 - only constants
+            ORDER BY r.ended_at IS NULL DESC, r.ended_at DESC, r.id DESC LIMIT :limit""",  # noqa: S608 - only constants and names of parameters
             {
                 "identity": identity,
                 "document": document_id,
@@ -89,6 +92,7 @@ class Results(RepositoryPart):
                 "result_stage": self.result_stage,
                 "rejected": _REJECTED,
                 "limit": 10 * _MAX_EARLIER,
+                **effects,
             },
         )
         newest: dict[str, ResultRow] = {}
