@@ -147,12 +147,8 @@ class Application:
 
     def _build_configurations(self, wrap: Wrap) -> None:
         settings = self.settings
-        effects = [stage.id for stage in self.pipeline.stages if stage.contract.effects != "none"]
-        result_stage = next(s.id for s in self.pipeline.stages if s.contract.output_name == self.pipeline.result)
-        self.repository: RunRepository = wrap(
-            "runs",
-            RunRepository(self.database.narrow, settings.pipeline, result_stage=result_stage, effects=effects),
-        )
+        runs = RunRepository.of(self.pipeline, settings.pipeline, self.database.narrow)
+        self.repository: RunRepository = wrap("runs", runs)
         self.plans = Plans(
             pipeline=self.pipeline,
             find=lambda reference: self.configurations.get(reference),

@@ -176,9 +176,10 @@ class Office(PeopleRoom):
         )
         return claim
 
-    async def in_review(self, text: str = "a") -> ClaimedRun:
-        """A run that waits for a person."""
-        return await self.finished(text, RunStatus.PARKED, why=Why(Code.PARKED_REVIEW, "Somebody has to look."))
+    async def in_review(self, text: str = "a", **facts: Any) -> ClaimedRun:
+        """A run that waits for a person, who is told *facts*."""
+        why = Why(Code.PARKED_REVIEW, "Somebody has to look.", facts)
+        return await self.finished(text, RunStatus.PARKED, why=why)
 
     async def rejected(self, text: str = "a", status: RunStatus = RunStatus.SUCCEEDED) -> ClaimedRun:
         """A run that a person rejected at `extract`, and that ended so after it."""

@@ -35,7 +35,8 @@ async def test_a_review_goes_on_at_that_stage_with_the_decision(plant: Plant) ->
         if call.decision is None:
             facts = {"total": "12.00"}
             return AttemptResult(Outcome.SKIPPED, message="Look at it.", needs_review=True, facts=facts)
-        return given(number=f"{call.decision.action} by {call.decision.actor}")
+        told = call.decision.facts["total"]
+        return given(number=f"{call.decision.action} by {call.decision.actor}, told {told}")
 
     plant.pools.answers["extract-a"][0] = asks
     run_id = await plant.submit()
@@ -47,12 +48,12 @@ async def test_a_review_goes_on_at_that_stage_with_the_decision(plant: Plant) ->
     assert run.why["facts"]["total"] == "12.00"
     assert run.why["next_actions"][0]["cli"] == f"switchgear documents release {run.document_id} -m WHY"
 
-    decision = {"action": "release", "actor": "ada", "message": "fine", "at": 1_700_000_000_000_000}
-    await plant.room.repository.decide(run, decision)
+    said = {"action": "release", "actor": "ada", "message": "fine", "at": 1_700_000_000_000_000}
+    await plant.room.repository.decide(run, {**said, "facts": run.why["facts"]})
     end = await plant.carry()
 
     assert end.status is RunStatus.SUCCEEDED
-    assert (await plant.outputs(run_id))["extract"].value == '{"number":"release by ada"}'
+    assert (await plant.outputs(run_id))["extract"].value == '{"number":"release by ada, told 12.00"}'
     assert plant.pools.called() == ["read-a", "extract-a", "extract-a", "deliver-a"]
 
 

@@ -8,13 +8,14 @@ from factories.runs import OPERATOR, Office, output
 from switchgear.domain.errors import Code, NotFound, Why
 from switchgear.domain.run import RunStatus, RunTransitionRefused
 from switchgear.ingestion.run_repository import ClaimedRun, RunFilter
+from switchgear.interface.api.views.runs import run_summary
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("action", ["release", "reject"])
 async def test_a_decision_sends_the_run_back_to_its_stage_with_who_and_why(office: Office, action: str) -> None:
-    parked = await office.in_review()
+    parked = await office.in_review(other_documents=["doc_1"])
     decide = office.service.release if action == "release" else office.service.reject
     view = await decide(parked.document_id, message="checked by phone", by=OPERATOR)
     assert (view.run.id, view.run.status) == (parked.run_id, RunStatus.QUEUED)
@@ -26,6 +27,10 @@ async def test_a_decision_sends_the_run_back_to_its_stage_with_who_and_why(offic
         "actor": "olga",
         "message": "checked by phone",
     }
+    assert claim.decision["facts"] == {"other_documents": ["doc_1"]}  # what the person was told
+    shown = run_summary(view.run).decision
+    assert shown is not None
+    assert "facts" not in shown
     event = (await office.audited())[0]
     assert event.action == f"document.{action}{'d' if action == 'release' else 'ed'}"
     assert event.message == "checked by phone"

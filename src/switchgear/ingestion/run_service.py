@@ -359,8 +359,8 @@ class RunService:
                     status=str(document.last_run_status),
                 )
             at = datetime.fromtimestamp(await unit.now_us() / 1_000_000, UTC).isoformat()
-            decision = {"action": action, "actor": by.name, "message": message, "at": at, "stage_id": run.stage_id}
-            after = await repository.decide(run, decision)
+            said = {"action": action, "actor": by.name, "message": message, "at": at, "stage_id": run.stage_id}
+            after = await repository.decide(run, {**said, "facts": (run.why or {}).get("facts") or {}})
             await unit.audit.append(
                 audited,
                 actor=by,

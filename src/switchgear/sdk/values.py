@@ -88,12 +88,13 @@ class Requires(Frozen):
 
 
 class Decision(Frozen):
-    """What a person decided about a document on hold."""
+    """What a person decided about a document on hold; `facts` are those that the module gave with `NeedsReview`."""
 
     action: Literal["release", "reject"]
     actor: str
     message: str
     at: datetime | None = None
+    facts: dict[str, Any] = {}
 
 
 class Earlier(Frozen):

@@ -217,7 +217,8 @@ def decision_of(stored: Mapping[str, Any] | None) -> Decision | None:
         return None
     at = stored.get("at")
     when = datetime.fromtimestamp(at / 1e6, UTC) if isinstance(at, int) else at
-    return Decision.model_validate({**{key: stored.get(key) for key in ("action", "actor", "message")}, "at": when})
+    said = {key: stored.get(key) for key in ("action", "actor", "message")}
+    return Decision.model_validate({**said, "at": when, "facts": stored.get("facts") or {}})
 
 
 def tries_before(stage: StagePlan | None, stored: Sequence[StoredAttempt]) -> Mapping[int, int]:

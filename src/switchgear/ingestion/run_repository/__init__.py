@@ -38,6 +38,7 @@ from switchgear.ingestion.run_repository.records import (
 from switchgear.ingestion.run_repository.results import Results
 from switchgear.ingestion.run_repository.retention import Removed, Retention
 from switchgear.ingestion.run_repository.work import LIVE_WORKER_US, Waiting, Work
+from switchgear.sdk import Pipeline
 
 __all__ = [
     "LIVE_WORKER_US",
@@ -69,6 +70,13 @@ __all__ = [
 
 class RunRepository(Claims, Jobs, Losses, Intake, People, Results, Work, Files, Retention):
     """Everything that is read from and written to the tables of runs; see its parts."""
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, name: str, statements: Statements) -> RunRepository:
+        """The runs of a pipeline; *name* is that of its entry point, under which it is stored."""
+        result = next(stage.id for stage in pipeline.stages if stage.contract.output_name == pipeline.result)
+        effects = [stage.id for stage in pipeline.stages if stage.contract.effects != "none"]
+        return cls(statements, name, result_stage=result, effects=effects)
 
     def on(self, statements: Statements) -> RunRepository:
         """The same inside an open unit of work: pass `unit.statements`."""

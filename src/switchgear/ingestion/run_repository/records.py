@@ -55,7 +55,8 @@ class ClaimedRun:
         token: Fencing token; every write names it, and is refused when another worker holds the run.
         losses: How often its worker was lost before. Whoever took the lease away has recorded the `lost` attempt.
         running_us: Time that it was running in earlier claims, in microseconds.
-        decision: `{action, actor, message, at, stage_id}` of a person, when it comes back from review.
+        decision: `{action, actor, message, at, stage_id}` of a person, when it comes back from review, and the `facts`
+            of the hold that it answers.
         stage_id: The stage it goes on at; None = the first.
         at_stage_id: The stage it is at now, committed or not; heartbeats show it. None until the first one begins.
         first: Whether this claim has pinned the configuration.

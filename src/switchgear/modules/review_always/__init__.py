@@ -1,8 +1,7 @@
 """Asks a person about every invoice. Source: INVOICES.md (review)."""
 
-from typing import Literal
-
 from switchgear.invoice import rules
+from switchgear.invoice.decisions import OTHER_DOCUMENTS, decided, other_documents
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, Module, NeedsReview, module
 
@@ -21,15 +20,19 @@ class ReviewAlways(Module):
         """Return what the person decided.
 
         Raises:
-            NeedsReview: Nobody has decided yet.
+            NeedsReview: Nobody has decided yet, or decided without knowing of another document.
         """
-        if ctx.decision is None:
+        decision = decided(invoice, ctx)
+        if decision is None:
             fields = {
                 name: None if fact is None else str(fact.value) for name, fact in rules.critical_facts(invoice).items()
             }
             raise NeedsReview(
                 "Every invoice is looked at by a person: release or reject it.",
-                facts={"verdict": verdict.status, "critical_fields": fields},
+                facts={
+                    "verdict": verdict.status,
+                    "critical_fields": fields,
+                    OTHER_DOCUMENTS: list(other_documents(invoice, ctx)),
+                },
             )
-        outcome: Literal["released", "rejected"] = "released" if ctx.decision.action == "release" else "rejected"
-        return ReviewDecision(outcome=outcome, reasons=(ctx.decision.message,), actor=ctx.decision.actor)
+        return decision

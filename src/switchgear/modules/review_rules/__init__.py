@@ -1,14 +1,14 @@
 """Decides by rules whether an invoice goes on or waits for a person. Source: INVOICES.md (review)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.other_content import differences
+from switchgear.invoice.decisions import OTHER_DOCUMENTS, decided, other_documents
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
-from switchgear.sdk import Context, Earlier, InputRejected, Module, ModuleSettings, NeedsReview, module
+from switchgear.sdk import Context, InputRejected, Module, ModuleSettings, NeedsReview, module
 
 
 @module(
@@ -42,32 +42,31 @@ class ReviewRules(Module):
         """Return the decision.
 
         Raises:
-            NeedsReview: A person has to decide (`on_review` is `park`).
+            NeedsReview: A person has to decide (`on_review` is `park`), or decided without knowing of another document.
             InputRejected: A person would have to decide and `on_review` is `fail`; code `review`.
         """
-        if ctx.decision is not None:
-            outcome: Literal["released", "rejected"] = "released" if ctx.decision.action == "release" else "rejected"
-            return ReviewDecision(outcome=outcome, reasons=(ctx.decision.message,), actor=ctx.decision.actor)
+        if (decision := decided(invoice, ctx)) is not None:
+            return decision
         reasons = [*_verdict_reasons(verdict), *_field_reasons(invoice, self.settings.review_below)]
-        others = {item.document_id: differences(invoice, item.result) for item in _others(ctx.earlier, ctx.document_id)}
+        others = other_documents(invoice, ctx)
         reasons += [
             f"document {document_id} has the same supplier and number, but other content: {', '.join(named)}"
             for document_id, named in others.items()
             if named
         ]
         if not reasons:
-            return _accepted(verdict, ctx)
+            return _accepted(verdict, others)
         if self.settings.on_review == "accept":
             return ReviewDecision(outcome="accepted_flagged", reasons=tuple(reasons))
         sentence = f"A person has to look at this invoice: {'; '.join(reasons)}."
         if self.settings.on_review == "fail":
             raise InputRejected("review", sentence)
-        raise NeedsReview(sentence, facts=_facts(invoice, verdict, reasons, [each for each in others if others[each]]))
+        raise NeedsReview(sentence, facts=_facts(invoice, verdict, reasons, list(others)))
 
 
-def _accepted(verdict: Verdict, ctx: Context) -> ReviewDecision:
+def _accepted(verdict: Verdict, others: Iterable[str]) -> ReviewDecision:
     flags = [f"not checked: {', '.join(verdict.layers_skipped)}"] if verdict.status == "incomplete" else []
-    flags += [f"document {item.document_id} states the same" for item in _others(ctx.earlier, ctx.document_id)]
+    flags += [f"document {document_id} states the same" for document_id in others]
     return ReviewDecision(outcome="accepted_flagged" if flags else "accepted", reasons=tuple(flags))
 
 
@@ -88,10 +87,6 @@ def _field_reasons(invoice: Invoice, threshold: float) -> list[str]:
     return reasons
 
 
-def _others(earlier: Sequence[Earlier], document_id: str) -> list[Earlier]:
-    return [item for item in earlier if item.document_id != document_id]
-
-
 def _facts(invoice: Invoice, verdict: Verdict, reasons: list[str], others: list[str]) -> dict[str, Any]:
     fields = {
         name: None if fact is None else {"value": str(fact.value), "confidence": fact.confidence, "source": fact.source}
@@ -101,5 +96,5 @@ def _facts(invoice: Invoice, verdict: Verdict, reasons: list[str], others: list[
         "reasons": reasons,
         "verdict": verdict.status,
         "critical_fields": fields,
-        "other_documents": others,
+        OTHER_DOCUMENTS: others,
     }

@@ -1,12 +1,12 @@
 """Accepts an invoice that leaves no doubt, asks a person about any other. Source: INVOICES.md (review), ADR 0013."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Final
 
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.other_content import differences
+from switchgear.invoice.decisions import OTHER_DOCUMENTS, decided, other_documents
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, Module, ModuleSettings, NeedsReview, module
 
@@ -40,19 +40,19 @@ class ReviewStrict(Module):
         """Return the decision.
 
         Raises:
-            NeedsReview: There is a doubt and nobody has decided yet.
+            NeedsReview: There is a doubt and nobody has decided yet, or decided without knowing of another document.
         """
-        if ctx.decision is not None:
-            outcome: Literal["released", "rejected"] = "released" if ctx.decision.action == "release" else "rejected"
-            return ReviewDecision(outcome=outcome, reasons=(ctx.decision.message,), actor=ctx.decision.actor)
-        doubts = [*_verdict_doubts(verdict), *self._field_doubts(invoice), *_identity_doubts(invoice, ctx)]
+        if (decision := decided(invoice, ctx)) is not None:
+            return decision
+        others = other_documents(invoice, ctx)
+        doubts = [*_verdict_doubts(verdict), *self._field_doubts(invoice), *_identity_doubts(others)]
         if doubts:
             raise NeedsReview(
                 f"A person has to look at this invoice: {'; '.join(doubts)}.",
-                facts={"reasons": doubts, "verdict": verdict.status},
+                facts={"reasons": doubts, "verdict": verdict.status, OTHER_DOCUMENTS: list(others)},
             )
         flags = [f"not checked: {', '.join(verdict.layers_skipped)}"] if verdict.status == "incomplete" else []
-        flags += [f"document {item} says the same" for item in _others(ctx)]
+        flags += [f"document {item} says the same" for item in others]
         return ReviewDecision(outcome="accepted_flagged" if flags else "accepted", reasons=tuple(flags))
 
     def _field_doubts(self, invoice: Invoice) -> list[str]:
@@ -71,13 +71,9 @@ def _verdict_doubts(verdict: Verdict) -> list[str]:
     return ["the verdict is invalid"] if verdict.status == "invalid" else []
 
 
-def _others(ctx: Context) -> dict[str, Mapping[str, Any]]:
-    return {item.document_id: item.result for item in ctx.earlier if item.document_id != ctx.document_id}
-
-
-def _identity_doubts(invoice: Invoice, ctx: Context) -> list[str]:
+def _identity_doubts(others: Mapping[str, list[str]]) -> list[str]:
     return [
         f"document {document_id} has the same supplier and number and says something else: {', '.join(named)}"
-        for document_id, result in _others(ctx).items()
-        if (named := differences(invoice, result))
+        for document_id, named in others.items()
+        if named
     ]

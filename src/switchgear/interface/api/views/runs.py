@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from switchgear.domain.run import RunStatus
@@ -44,7 +44,7 @@ def document_view(row: DocumentRow) -> DocumentView:
         received_at=time_of(row.received_at),
         last_run_id=row.last_run_id,
         last_run_status=row.last_run_status,
-        last_run_decision=row.last_run_decision,
+        last_run_decision=_decision(row.last_run_decision),
         file_removed_at=None if row.file_removed_at is None else time_of(row.file_removed_at),
     )
 
@@ -73,8 +73,13 @@ def _summary(row: RunRow, own: str | None) -> dict[str, Any]:
         "started_at": time_of(row.started_at),
         "ended_at": time_of(row.ended_at),
         "why": WhyView.of(row.why),
-        "decision": row.decision,
+        "decision": _decision(row.decision),
     }
+
+
+def _decision(stored: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a person decided, without the facts of the hold, which may be many."""
+    return None if stored is None else {name: value for name, value in stored.items() if name != "facts"}
 
 
 def run_summary(row: RunRow, own: str | None = None) -> RunSummary:

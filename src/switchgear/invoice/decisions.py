@@ -1,0 +1,46 @@
+"""What the review modules share: other documents with one supplier and number, and what a person decided.
+
+Source: INVOICES.md (review).
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from switchgear.invoice.other_content import differences
+from switchgear.invoice.types import Invoice, ReviewDecision
+from switchgear.sdk import Context, NeedsReview
+
+#: Fact of a hold: ids of the documents that the person who decides is told of.
+OTHER_DOCUMENTS: Final = "other_documents"
+
+
+def other_documents(invoice: Invoice, ctx: Context) -> Mapping[str, list[str]]:
+    """Return the documents with the same supplier and number, by id, with the names of what each states differently."""
+    others = (item for item in ctx.earlier if item.document_id != ctx.document_id)
+    return {item.document_id: differences(invoice, item.result) for item in others}
+
+
+def decided(invoice: Invoice, ctx: Context) -> ReviewDecision | None:
+    """Return what a person decided, None when nobody has.
+
+    Raises:
+        NeedsReview: The document was released by somebody who was not told of a document with the same supplier and
+            number: it came after the hold, and both would be delivered.
+    """
+    decision = ctx.decision
+    if decision is None:
+        return None
+    others = other_documents(invoice, ctx)
+    untold = {name: others[name] for name in others if name not in (decision.facts.get(OTHER_DOCUMENTS) or ())}
+    if decision.action == "release" and untold:
+        reasons = [
+            f"document {name} " + (f"has other content: {', '.join(named)}" if named else "states the same")
+            for name, named in untold.items()
+        ]
+        raise NeedsReview(
+            "While this document was on hold, others came with the same supplier and number: "
+            f"{'; '.join(reasons)}. Release it once more to deliver it as well, or reject it.",
+            facts={"reasons": reasons, OTHER_DOCUMENTS: list(others)},
+        )
+    outcome: Literal["released", "rejected"] = "released" if decision.action == "release" else "rejected"
+    return ReviewDecision(outcome=outcome, reasons=(decision.message,), actor=decision.actor)
