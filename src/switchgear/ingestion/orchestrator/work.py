@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 
-from switchgear.domain.configuration import sha256_of
 from switchgear.domain.errors import Code, NextAction, Why
 from switchgear.domain.fallback import may_retry
 from switchgear.domain.run import Outcome
+from switchgear.ingestion.identity import identity_of
 from switchgear.ingestion.module_pool import DocumentFile, StageValue
 from switchgear.ingestion.orchestrator import missing_input
 from switchgear.ingestion.orchestrator.missing_input import StageAnswer, no_input, there_is_no
@@ -146,18 +146,12 @@ class RunWork:
 
     @cached_property
     def identity(self) -> str | None:
-        """Digest of the result's identity fields; None without them. Case and spaces make no difference.
-
-        To be asked only when the result is there.
-        """
+        """Digest of the result's identity fields; None without them. To be asked only when the result is there."""
         result = self.result
         if result is None or not self.plan.pipeline.identity:
             return None
         body = result.model.model_dump(mode="json", by_alias=True)  # with defaults that the module left out
-        values = [_at(body, pointer) for pointer in self.plan.pipeline.identity]
-        if any(value is None or value == "" for value in values):
-            return None
-        return sha256_of([_folded(value) for value in values])
+        return identity_of(body, self.plan.pipeline.identity)
 
     def deliveries(self) -> list[DeliveryRow]:
         """Effects that happened outside, from the outputs of stages with effects: whatever names key and target."""
@@ -179,21 +173,6 @@ def _receipts(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, list):
         for item in value:
             yield from _receipts(item)
-
-
-def _at(value: Any, pointer: str) -> Any:
-    for name in pointer.strip("/").split("/"):
-        if isinstance(value, Mapping):
-            value = value.get(name)
-        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
-            value = value[int(name)]
-        else:
-            return None
-    return value
-
-
-def _folded(value: Any) -> Any:
-    return " ".join(value.split()).casefold() if isinstance(value, str) else value
 
 
 def _noted(stage: StagePlan, reason: str) -> list[AttemptRow]:

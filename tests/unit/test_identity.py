@@ -1,0 +1,57 @@
+"""Results have one identity however their identity fields are written, and none without them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from switchgear.ingestion.identity import identity_of
+
+POINTERS = ("/seller/name", "/number")
+
+
+def identity(number: object, name: object = "Acme GmbH") -> str | None:
+    return identity_of({"seller": {"name": name}, "number": number}, POINTERS)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "RE 2024-1",
+        "re 2024-1",
+        " RE  2024-1 ",
+        "RE\u00a02024-1",  # no-break space
+        "RE 20\u200b24-1",  # zero width space
+        "RE\u00ad 2024-1",  # soft hyphen
+        "RE 2024\u20111",  # no-break hyphen
+        "RE 2024\u20131",  # en dash
+        "RE 2024\u22121",  # minus sign
+        "RE 2024\ufe631",  # small hyphen-minus
+        "\uff32\uff25 2024-1",  # full width letters
+    ],
+)
+def test_the_same_number_is_one_identity_however_it_is_written(written: str) -> None:
+    assert identity(written) == identity("RE 2024-1")
+
+
+@pytest.mark.parametrize("other", ["RE 2024-2", "RE 20241", "RE2024-1", "0RE 2024-1", "RE 2024/1"])
+def test_another_number_is_another_identity(other: str) -> None:
+    assert identity(other) != identity("RE 2024-1")
+
+
+@pytest.mark.parametrize("missing", [None, "", " ", "\u200b"])
+def test_without_one_of_the_fields_there_is_none(missing: object) -> None:
+    assert identity(missing) is None
+    assert identity("1", missing) is None
+    assert identity_of({"number": "1"}, POINTERS) is None
+    assert identity_of({"number": "1"}, ()) is None
+
+
+def test_fields_do_not_run_into_each_other() -> None:
+    assert identity("c", "ab") != identity("bc", "a")
+
+
+@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1))
+def test_case_and_spaces_around_make_no_difference(number: str) -> None:
+    assert identity(f"  {number.upper()}\n") == identity(number.lower()) is not None
