@@ -102,6 +102,18 @@ def test_nothing_earlier_in_an_ordered_chain_stands_in_for_what_is_selected(
     assert said in found.notes
 
 
+def test_for_a_module_that_has_no_place_in_an_ordered_chain_only_the_last_one_stands_in() -> None:
+    found = invoice_change("review=acme-review")
+    [policy] = found.fallback_policies
+    assert [step["module_id"] for step in policy["chain"]] == ["review-always"]
+    assert found.notes[-1] == (
+        "review: review-strict leaves the chain: nobody said that it may stand in for acme-review. When nobody serves, "
+        "the run waits on hold for a person (then=park). To put one back, add "
+        "review.fallback=review-strict,review-always."
+    )
+    assert invoice_change("deliver=acme-deliver").fallback_policies == []  # only its last one is there
+
+
 @pytest.mark.parametrize(
     ("then", "said"),
     [
@@ -123,7 +135,7 @@ def test_who_names_the_chain_of_an_ordered_stage_gets_it_with_the_settings_that_
     assert not any("leave" in note and "chain" in note for note in found.notes)
 
 
-def test_whether_a_chain_is_ordered_is_asked_only_when_the_module_is_in_it() -> None:
+def test_whether_a_chain_is_ordered_is_asked_only_where_it_matters() -> None:
     asked: list[str] = []
 
     def is_ordered(stage_id: str) -> bool:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from switchgear.invoice.decisions import STRICT_FROM
 from switchgear.invoice.testing import blob, fact, pages, sample_invoice, sample_verdict
 from switchgear.invoice.types import (
     Candidate,
@@ -344,9 +346,10 @@ def test_the_strict_review_flags_a_document_that_says_the_same() -> None:
     confidence=st.floats(0, 1),
     status=st.sampled_from(["valid", "invalid", "incomplete"]),
     others=st.lists(st.sampled_from(["10.00", "119.00"]), max_size=2),
+    review_below=st.floats(0, STRICT_FROM),
 )
 def test_the_strict_review_accepts_nothing_that_the_rules_would_not(
-    confidence: float, status: Any, others: list[str]
+    confidence: float, status: Any, others: list[str], review_below: float
 ) -> None:
     invoice = sample_invoice(number=fact("2024-0017", confidence=confidence))
     ctx = FakeContext(
@@ -358,4 +361,10 @@ def test_the_strict_review_accepts_nothing_that_the_rules_would_not(
         review.run(invoice, sample_verdict(status), ctx)
     except NeedsReview:
         return
-    assert reviewed(invoice, sample_verdict(status), ctx).outcome in ("accepted", "accepted_flagged")
+    by_rules = reviewed(invoice, sample_verdict(status), ctx, review_below=review_below)
+    assert by_rules.outcome in ("accepted", "accepted_flagged")
+
+
+def test_the_rules_never_ask_for_more_than_what_stands_in_for_them() -> None:
+    with pytest.raises(ValidationError, match=r"less than or equal to 0[.]75"):
+        ReviewRules.Settings(review_below=0.8)

@@ -10,6 +10,9 @@ from switchgear.invoice.other_content import differences
 from switchgear.invoice.types import Invoice, ReviewDecision
 from switchgear.sdk import Context, NeedsReview
 
+#: From here on `review-strict` accepts unless told otherwise; `review-rules` asks for no more, so that what stands in
+#: for it is never laxer. ADR 0013
+STRICT_FROM: Final = 0.75
 #: Fact of a hold: ids of the documents that the person who decides is told of.
 OTHER_DOCUMENTS: Final = "other_documents"
 

@@ -76,7 +76,7 @@ def apply(
 
     A stage that gets another module loses the settings and limits of the old one. When that module is in the stage's
     fallback chain, the two change places: a chain must not name the selected module. Where the chain is ordered, what
-    came after the module stays instead.
+    came after the module stays instead; for a module that has no place in it, only the last one. ADR 0017
 
     Raises:
         WrongUse: An assignment names something that cannot be set.
@@ -93,7 +93,7 @@ class _Work:
         self._chained = {item["stage_id"]: item for item in active.get("fallback_policies") or ()}
         self._schema_of = schema_of
         self._is_ordered = is_ordered
-        self._left: dict[str, list[dict[str, Any]]] = {}  # stage id -> steps that left its ordered chain
+        self._left: dict[str, tuple[list[dict[str, Any]], str]] = {}  # stage id -> who left its ordered chain, and why
         self.selections: dict[str, dict[str, Any]] = {}
         self.policies: dict[str, dict[str, Any]] = {}
         self.notes: list[str] = []
@@ -137,26 +137,36 @@ class _Work:
         stored = (self._chained.get(stage_id) or {}).get("chain") or ()
         place = next((place for place, step in enumerate(stored) if step["module_id"] == module_id), None)
         if place is None:
+            if len(stored) > 1 and self._is_ordered(stage_id):
+                self._keep_last(stage_id, module_id)
             return
         chain = self._policy(stage_id)["chain"]
         chain[place]["module_id"] = before["module_id"]
         chain[place]["settings"] = copy.deepcopy(dict(before.get("settings") or {}))
         if self._is_ordered(stage_id):
-            self._left[stage_id] = [chain[place], *chain[:place]]
+            left = [chain[place], *chain[:place]]
+            self._left[stage_id] = left, "an earlier module never stands in for a later one"
             del chain[: place + 1]
         else:
             self.notes.append(f"{stage_id}: {module_id} was its fallback; {before['module_id']} takes that place.")
 
+    def _keep_last(self, stage_id: str, module_id: str) -> None:
+        """Nobody knows where the module would stand; the last one of an ordered chain may stand in for any."""
+        chain = self._policy(stage_id)["chain"]
+        they = "it" if len(chain) == 2 else "they"
+        self._left[stage_id] = chain[:-1], f"nobody said that {they} may stand in for {module_id}"
+        del chain[:-1]
+
     def notes_of_left(self) -> Iterator[str]:
         """Say which modules left an ordered chain, how it ends now, and what puts one back."""
-        for stage_id, steps in self._left.items():
+        for stage_id, (steps, reason) in self._left.items():
             left = [step["module_id"] for step in steps]
             policy = self.policies[stage_id]
             back = ",".join([left[-1], *(step["module_id"] for step in policy["chain"])])
             then = policy.get("then")
             yield (
-                f"{stage_id}: {', '.join(left)} {'leaves' if len(left) == 1 else 'leave'} the chain: an earlier module "
-                f"never stands in for a later one. When nobody serves, {_ENDINGS.get(then, f'then={then}')}. "
+                f"{stage_id}: {', '.join(left)} {'leaves' if len(left) == 1 else 'leave'} the chain: {reason}. "
+                f"When nobody serves, {_ENDINGS.get(then, f'then={then}')}. "
                 f"To put one back, add {stage_id}.fallback={back}."
             )
 
@@ -173,7 +183,7 @@ class _Work:
 
     def _chain(self, stage_id: str, module_ids: list[str]) -> None:
         policy = self._policy(stage_id)
-        known = {step["module_id"]: step for step in [*self._left.pop(stage_id, ()), *policy["chain"]]}
+        known = {step["module_id"]: step for step in [*self._left.pop(stage_id, ([], ""))[0], *policy["chain"]]}
         policy["chain"] = [
             known.get(module_id, {"module_id": module_id, "settings": {}, "on": list(FAULTS)})
             for module_id in module_ids

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.decisions import OTHER_DOCUMENTS, decided, other_documents
+from switchgear.invoice.decisions import OTHER_DOCUMENTS, STRICT_FROM, decided, other_documents
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, InputRejected, Module, ModuleSettings, NeedsReview, module
 
@@ -29,7 +29,11 @@ class ReviewRules(Module):
         """Thresholds of the review."""
 
         review_below: float = Field(
-            0.6, ge=0, le=1, description="A critical field with a lower confidence needs a person, 0 to 1."
+            0.6,
+            ge=0,
+            le=STRICT_FROM,
+            description="A critical field with a lower confidence needs a person, 0 to 0.75. "
+            "Whoever wants more selects review-strict.",
         )
         on_review: Literal["park", "accept", "fail"] = Field(
             "park",

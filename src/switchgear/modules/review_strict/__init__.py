@@ -1,16 +1,13 @@
 """Accepts an invoice that leaves no doubt, asks a person about any other. Source: INVOICES.md (review), ADR 0013."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.decisions import OTHER_DOCUMENTS, decided, other_documents
+from switchgear.invoice.decisions import OTHER_DOCUMENTS, STRICT_FROM, decided, other_documents
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, Module, ModuleSettings, NeedsReview, module
-
-_ACCEPT_FROM: Final = 0.75
 
 
 @module(
@@ -21,7 +18,7 @@ _ACCEPT_FROM: Final = 0.75
     min_isolation="L0",
 )
 class ReviewStrict(Module):
-    """Stands in for `review-rules`: accepts fewer invoices, never one that those rules hold by default.
+    """Stands in for `review-rules`: accepts fewer invoices, with its defaults never one that those rules hold.
 
     Another document with the same supplier and number is a doubt, unless it states the same amounts, dates, account
     and buyer.
@@ -31,7 +28,7 @@ class ReviewStrict(Module):
         """How sure is sure enough."""
 
         accept_from: float = Field(
-            _ACCEPT_FROM, ge=0, le=1, description="Each critical field needs at least this confidence, 0 to 1."
+            STRICT_FROM, ge=0, le=1, description="Each critical field needs at least this confidence, 0 to 1."
         )
 
     settings: Settings
