@@ -68,6 +68,18 @@ def test_the_decision_says_why_a_stage_was_left_out_and_where_the_run_failed_wit
     ]
 
 
+def test_what_a_module_noted_stands_below_it() -> None:
+    stage = {"stage_id": "review", "outcome": "succeeded", "module_id": "review-rules", "degraded": False}
+    attempt = {"stage_id": "review", "module_id": "review-rules", "outcome": "succeeded", "duration_us": 1}
+    noted = {**attempt, "message": "document doc_1 states the same\nnot checked: page"}
+    run = {"status": "succeeded", "stages": [stage], "attempts": [noted]}
+    assert list(decision_lines(run)) == [
+        "  review: review-rules served, as selected",
+        "    document doc_1 states the same",
+        "    not checked: page",
+    ]
+
+
 def test_a_run_that_a_person_rejected_says_so_with_who_and_why() -> None:
     stage = {"stage_id": "review", "outcome": "succeeded", "module_id": "review-rules", "degraded": False}
     decision = {"action": "reject", "actor": "olga", "message": "not our invoice", "stage_id": "review"}

@@ -159,6 +159,7 @@ def test_a_pipeline_is_declared_by_contracts_and_stages() -> None:
         guarantees={"is_upper": upper_is_long_enough},
         confidence="/confidence",
         effects="none",
+        notes=lambda output: [output.text],
     )
     stage = Stage(
         id="upper",

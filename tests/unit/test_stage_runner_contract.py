@@ -76,6 +76,23 @@ async def test_an_inline_output_is_the_contracts_model_or_a_violation() -> None:
     assert other.attempts[0].detail == "wrong_type"
 
 
+async def noted(notes: Any) -> str:
+    """What the attempt of the word A says under a contract with these notes."""
+    contract = Contract(name="c", version="1.0", inputs={}, output_name="word", output=Word, notes=notes)
+    plan = ExecutionPlan(configuration(), Pipeline("p", (Stage("shout", 1, contract),), "word"))
+    call = StageCall("run_1", "doc_1", DOCUMENT, {}, time.monotonic() + 9)
+    end = await Bench(FakePools(a=[value("A")])).runner.run(plan, plan.stages[0], call)
+    assert end.value is not None
+    return end.attempts[0].message
+
+
+async def test_what_people_are_to_read_of_an_output_is_kept_with_the_attempt() -> None:
+    assert await noted(lambda word: [f"it is {word.text}", "and loud"]) == "it is A\nand loud"
+    assert await noted(lambda word: []) == ""
+    assert len((await noted(lambda word: (str(number) for number in range(10**9)))).splitlines()) == 20
+    assert await noted(lambda word: [word.nothing]) == "Its notes cannot be told: AttributeError."
+
+
 async def test_a_check_that_breaks_on_an_output_is_a_violation() -> None:
     def explodes(inputs: Mapping[str, Any], output: Any) -> str | None:
         raise RecursionError

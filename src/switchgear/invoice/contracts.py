@@ -254,6 +254,19 @@ def every_receipt_has_key(inputs: Inputs, output: Receipts) -> str | None:
     return None
 
 
+# --- what people are to read beside who served ---
+
+
+def what_was_found(output: Verdict) -> list[str]:
+    """Each finding with its rule."""
+    return [f"{finding.severity} {finding.code}: {finding.message}" for finding in output.findings]
+
+
+def what_was_flagged(output: ReviewDecision) -> tuple[str, ...]:
+    """Why an invoice was accepted with a flag; what a person said stands beside the person."""
+    return output.reasons if output.outcome == "accepted_flagged" else ()
+
+
 def _named(*checks: Any) -> dict[str, Any]:
     return {check.__name__: check for check in checks}
 
@@ -331,6 +344,7 @@ VALIDATE: Final = Contract(
     output_name="verdict",
     output=Verdict,
     guarantees=_named(skipped_layers_make_incomplete, errors_make_invalid, rule_set_named),
+    notes=what_was_found,
 )
 REVIEW: Final = Contract(
     name="invoice-review",
@@ -339,6 +353,7 @@ REVIEW: Final = Contract(
     output_name="decision",
     output=ReviewDecision,
     guarantees=_named(decision_names_its_person),
+    notes=what_was_flagged,
 )
 DELIVER: Final = Contract(
     name="invoice-deliver",

@@ -6,7 +6,7 @@ Source: DESIGN 3, INTERFACES 4, T010.
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,8 @@ from switchgear.sdk.errors import DeclarationError
 Check = Callable[[Mapping[str, Any], Any], str | None]
 #: Gets the inputs by name, never reads the document; returns None when the stage concerns it, else one sentence.
 Applies = Callable[[Mapping[str, Any]], str | None]
+#: Gets the output; gives sentences for whoever asks why a run ended as it did. Pure and bounded.
+Notes = Callable[[Any], Iterable[str]]
 Effects = Literal["none", "idempotent", "external"]
 
 _NAME = re.compile(r"^[a-z][a-z0-9_-]{0,60}$")
@@ -50,6 +52,7 @@ class Contract:
         confidence: JSON pointer to a number 0..1 in the output, or None.
         applies: Says from the inputs alone whether the stage concerns the document. If not, the stage is
             `not_applicable` without a call, so that a missing OCR engine holds back scans only.
+        notes: What of an output people are to read beside who served, such as warnings; kept with the attempt.
         effects: `external` stages are preceded by a checkpoint and get a delivery key.
     """
 
@@ -63,6 +66,7 @@ class Contract:
     confidence: str | None = None
     effects: Effects = "none"
     applies: Applies | None = None
+    notes: Notes | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):

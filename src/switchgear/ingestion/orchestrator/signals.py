@@ -9,7 +9,7 @@ from typing import Protocol
 from switchgear.core.logging import get_logger
 from switchgear.core.observability import EventName, Metrics
 from switchgear.domain.errors import Why
-from switchgear.domain.run import RunStatus
+from switchgear.domain.run import Outcome, RunStatus
 from switchgear.ingestion.run_repository.records import (
     AttemptRow,
     ClaimedRun,
@@ -61,7 +61,7 @@ class Signals:
             outcome=attempt.outcome,
             duration_us=attempt.duration_us,
             detail=attempt.detail,
-            message=attempt.message,
+            message="" if attempt.outcome is Outcome.SUCCEEDED else attempt.message,  # notes repeat the document
             run_id=claim.run_id,
             configuration_version=claim.configuration_version,
         )

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from switchgear.domain.run import AttemptResult, Outcome
 from switchgear.ingestion.module_pool import DocumentFile, StageValue
-from switchgear.sdk.contract import Contract
+from switchgear.sdk.contract import Contract, Notes
 from switchgear.sdk.values import Blob
 
 #: An output of more bytes is read in a thread.
 _LARGE: Final = 1 << 20
 #: How many wrong fields are named.
 _MOST_NAMED: Final = 3
+#: How many notes are kept.
+_MOST_NOTES: Final = 20
 
 
 @dataclass(slots=True)
@@ -58,6 +61,8 @@ def enforce(
         broken = _broken_guarantee(contract, inputs, output, document)
         if broken is not None:
             return _violation(result, f"guarantee:{broken[0]}", broken[1])
+    if contract.notes is not None:
+        result = replace(result, message=_notes(contract.notes, output))
     return Checked(result if confidence is None else replace(result, confidence=confidence), value)
 
 
@@ -95,6 +100,14 @@ def _broken_guarantee(
         if trouble is not None:
             return name, f"It promised {name}, but {trouble}."
     return None
+
+
+def _notes(notes: Notes, output: BaseModel) -> str:
+    """One sentence a line; notes that fail are no reason to refuse an output that keeps its promises."""
+    try:
+        return "\n".join(islice(notes(output), _MOST_NOTES))
+    except Exception as error:
+        return f"Its notes cannot be told: {type(error).__name__}."
 
 
 def _reference(document: DocumentFile) -> Blob:

@@ -174,6 +174,8 @@ def decision_lines(run: Mapping[str, Any]) -> Iterator[str]:
         attempts = [attempt for attempt in run["attempts"] if attempt["stage_id"] == stage_id]
         yield f"  {stage_id}: {_sentence(served.get(stage_id), attempts, run)}"
         for attempt in attempts:
+            if attempt["outcome"] == "succeeded":
+                yield from (f"    {printable(note)}" for note in (attempt.get("message") or "").splitlines())
             if attempt["outcome"] in _FINE:
                 continue
             yield f"    {_attempt_line(attempt)}"
