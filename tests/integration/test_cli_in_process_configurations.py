@@ -89,3 +89,15 @@ def test_a_configuration_goes_out_and_comes_back_as_a_file(switchgear: CommandsI
     assert "It does not fit." in switchgear("config", "validate", "v2", expect=1)
     (switchgear.folder / "other.yaml").write_text(text.replace("pipeline: tiny", "pipeline: invoice"))
     switchgear("config", "create", "other.yaml", expect=2)
+
+
+def test_warnings_about_stages_that_were_not_changed_are_counted(switchgear: CommandsInProcess) -> None:
+    chain = switchgear.run("config", "set", "upper.fallback=upper-nopackage", "-m", "Chain", "--activate").stderr
+    assert "warning: upper: " in chain
+    assert "upper-nopackage" in chain
+
+    other = switchgear.run("config", "set", "count.limits.timeout_s=5", "-m", "Other").stderr
+
+    assert "warning: upper" not in other
+    assert "Warnings about other stages: 1, see `switchgear config show v3`." in other
+    assert "upper-nopackage" in switchgear.run("config", "show", "v3").stderr

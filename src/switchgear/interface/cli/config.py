@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -175,16 +176,24 @@ def set_values(
         body: dict[str, Any] = {"base": active["id"], "selections": change.selections, "message": message}
         if change.fallback_policies:
             body["fallback_policies"] = change.fallback_policies
-        _create(api, body, activate=activate, as_json=as_json)
+        changed = {item["stage_id"] for item in (*change.selections, *change.fallback_policies)}
+        _create(api, body, activate=activate, as_json=as_json, changed=changed)
 
 
-def _create(api: Api, body: dict[str, Any], *, activate: bool, as_json: bool) -> None:
+def _create(
+    api: Api, body: dict[str, Any], *, activate: bool, as_json: bool, changed: Collection[str] | None = None
+) -> None:
+    """Make the version and say what was found; what lies outside the *changed* stages is only counted."""
     response = api.raw("POST", "/configurations", json=body)
     created = response.json()
     if not as_json:
         word = "made" if response.status_code == 201 else "is known already: the content is the same"
         show(f"{created['label']} {word} ({created['status']}).")
-        _say_findings(created.get("findings") or [], "warning: " if created["status"] != "draft" else "")
+        findings = created.get("findings") or []
+        told = [one for one in findings if changed is None or one.get("stage_id") in (None, *changed)]
+        _say_findings(told, "warning: " if created["status"] != "draft" else "")
+        if left := len(findings) - len(told):
+            say(f"Warnings about other stages: {left}, see `switchgear config show {created['label']}`.")
     if not activate:
         if as_json:
             print_json(created)
