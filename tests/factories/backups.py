@@ -65,7 +65,8 @@ class House(Room):
             output("extract", json.dumps({"picture": saved.model_dump()})),
         ]
         await self.repository.end(claim, status=RunStatus.SUCCEEDED, outputs=outputs)
-        self.files = {claim.sha256, large.sha256, saved.sha256}
+        self.kinds = (claim.sha256, large.sha256, saved.sha256)  # a document, an output, what a module saved
+        self.files = set(self.kinds)
         await self.write_audit("first")
         return self
 

@@ -20,14 +20,21 @@ class CopiedFiles:
     Attributes:
         files: How many were copied.
         size_bytes: Their length together.
-        lacking: Digests of documents and outputs that the first store does not have, or not as they were stored.
+        missing: Digests of documents and outputs that the first store does not have.
+        damaged: Digests of files that it does not have as they were stored, those that modules saved among them.
     """
 
     origin: ArtifactStore
     store: ArtifactStore
     files: int = 0
     size_bytes: int = 0
-    lacking: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    damaged: set[str] = field(default_factory=set)
+
+    @property
+    def lacking(self) -> set[str]:
+        """Digests of all files that did not come along."""
+        return self.missing | self.damaged
 
     async def take_all(self, repository: RunRepository, bar: Bar) -> None:
         """Copy everything that the rows name; it survives a power cut when this returns.
@@ -54,19 +61,23 @@ class CopiedFiles:
             await self._take_saved(saved)
 
     async def _take(self, sha256: str, bar: Bar) -> bool:
-        adopted = await asyncio.to_thread(self.store.adopt, sha256, self.origin)
+        adopted = await self._adopt(sha256)
         bar.advance(sha256[:12])
-        if adopted is Adopted.COPIED:
-            self._count(sha256)
-        if adopted in (Adopted.MISSING, Adopted.DAMAGED):
-            self.lacking.add(sha256)
-            return False
-        return True
+        if adopted is Adopted.MISSING:
+            self.missing.add(sha256)
+        return adopted not in (Adopted.MISSING, Adopted.DAMAGED)
 
     async def _take_saved(self, sha256: str) -> None:
         """What a module saved: a digest in an output that is no file of ours is none of our business."""
-        if await asyncio.to_thread(self.store.adopt, sha256, self.origin) is Adopted.COPIED:
+        await self._adopt(sha256)
+
+    async def _adopt(self, sha256: str) -> Adopted:
+        adopted = await asyncio.to_thread(self.store.adopt, sha256, self.origin)
+        if adopted is Adopted.COPIED:
             self._count(sha256)
+        elif adopted is Adopted.DAMAGED:
+            self.damaged.add(sha256)
+        return adopted
 
     def _count(self, sha256: str) -> None:
         self.files += 1

@@ -104,7 +104,7 @@ async def restore(folder: Path, settings: Settings, show: ShowProgress) -> Resto
         before or "",
         note,
         copied.files,
-        tuple(sorted(copied.lacking)),
+        tuple(sorted(manifest.lacking)),
     )
 
 

@@ -75,9 +75,9 @@ async def save(settings: Settings, folder: Path, show: ShowProgress) -> Saved:
     await copied.store.start()
     for _ in range(_TRIES):
         url = settings.database_url if source is None else await _copy(source, folder, show)
-        copied.lacking.clear()
+        copied.missing.clear()
         manifest = await _save_rest(settings, url, folder, copied, show)
-        if not copied.lacking or await _still_named(settings, copied.lacking) == copied.lacking:
+        if not copied.missing or await _still_named(settings, copied.missing) == copied.missing:
             break  # else something was removed meanwhile that the copy of the database names
     _finish(folder, manifest)
     command = None if source is not None else postgres_commands(settings.database_url, folder / DUMP)[0]
