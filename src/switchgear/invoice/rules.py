@@ -12,13 +12,15 @@ from typing import Any, Final
 
 from switchgear.invoice import type_codes
 from switchgear.invoice.amounts import share_of
-from switchgear.invoice.types import Fact, Finding, InvoiceFields, Kind, Severity
+from switchgear.invoice.types import Fact, Finding, InvoiceFields, Kind, Severity, Structured
 from switchgear.sdk import InputRejected, NotApplicable
 
 #: Largest difference of a sum, in units of the currency.
 TOLERANCE: Final = Decimal("0.01")
 #: The same where several rounded amounts are added up, or a rate is applied.
 ROUNDING_TOLERANCE: Final = Decimal("0.02")
+#: Findings of one kind that are listed; a person has seen enough then.
+_MOST_FINDINGS: Final = 20
 _LONGEST_TERM: Final = timedelta(days=730)
 #: Days outside are mistakes of reading or of writing, whatever day it is today.
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2099, 12, 31)
@@ -121,6 +123,36 @@ def known_type(fields: InvoiceFields) -> list[Finding]:
     if code in type_codes.INVOICES or code in type_codes.CREDIT_NOTES:
         return []
     return [_finding("BR-CL-01", f"The XML's type code {code[:20]} is none of an invoice or a credit note.", "/type")]
+
+
+# --- what the XML states ----------------------------------------------------------------------------------------------
+
+
+def unread(structured: Structured | None) -> list[Finding]:
+    """Errors for what the XML states but is no number or no day, what it contradicts, and invoices passed over."""
+    if structured is None:
+        return []
+    findings = [
+        Finding(
+            code="NAT-XML-VALUE",
+            severity="error",
+            message=f"The XML has at {path} what is no number or no calendar day.",
+        )
+        for path in structured.unreadable[:_MOST_FINDINGS]
+    ]
+    findings += [
+        Finding(
+            code="NAT-XML-CONTRADICTED",
+            severity="error",
+            message=f"The XML states another value beside {path}, or it in another currency.",
+        )
+        for path in structured.contradicted[:_MOST_FINDINGS]
+    ]
+    if others := structured.passed_over:
+        names = ", ".join(name[:80] for name in others[:5])
+        message = f"The PDF carries further e-invoices with other numbers, which were not read: {names}."
+        findings.append(Finding(code="NAT-XML-SEVERAL", severity="error", message=message))
+    return findings
 
 
 # --- sums -----------------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""The simple validator: sums and dates, nothing else. Source: INVOICES.md."""
+"""The simple validator: sums, dates, and what the XML states but nobody can read. Source: INVOICES.md."""
 
 from typing import Final
 
 from switchgear.invoice import rules
-from switchgear.invoice.types import Invoice, Verdict
+from switchgear.invoice.types import Invoice, Structured, Verdict
 from switchgear.sdk import Module, module
 
 RULE_SET: Final = "switchgear-basic 1.1"
@@ -19,11 +19,14 @@ _NOT_LOOKED_AT: Final = ("mandatory", "vat", "check_digits", "page")
     min_isolation="L0",
 )
 class ValidateBasic(Module):
-    """Checks sums (BR-CO-10, 13, 15, 16) and dates. Its best verdict is `incomplete`: the other layers did not run."""
+    """Checks sums (BR-CO-10, 13, 15, 16), dates, and that all of the XML can be read and says one thing.
 
-    def run(self, invoice: Invoice) -> Verdict:
-        """Return `invalid` when a sum is wrong, else `incomplete`."""
-        findings = rules.apply((*rules.SUMS, *rules.DATES), invoice)
+    Its best verdict is `incomplete`: the other layers did not run.
+    """
+
+    def run(self, invoice: Invoice, structured: Structured | None) -> Verdict:
+        """Return `invalid` when a finding is an error, else `incomplete`."""
+        findings = [*rules.apply((*rules.SUMS, *rules.DATES), invoice), *rules.unread(structured)]
         wrong = any(finding.severity == "error" for finding in findings)
         return Verdict(
             status="invalid" if wrong else "incomplete",

@@ -16,8 +16,6 @@ from switchgear.sdk import Blob, Module, Requires, module
 
 RULE_SET: Final = "switchgear-native 1.1"
 _SHORTEST_NUMBER: Final = 3
-#: Findings of one kind that are listed; a person has seen enough then.
-_MOST_FINDINGS: Final = 20
 
 
 @module(
@@ -45,7 +43,7 @@ class ValidateNative(Module):
     def run(self, invoice: Invoice, blob: Blob, structured: Structured | None, pages: Pages | None) -> Verdict:
         """Return the verdict with every finding."""
         findings = rules.apply((*rules.MANDATORY, *rules.SUMS, *rules.VAT, *rules.DATES), invoice)
-        findings += [*known_currency(invoice), *unread(structured), *check_digits(invoice)]
+        findings += [*known_currency(invoice), *rules.unread(structured), *check_digits(invoice)]
         ran, skipped = ["mandatory", "sums", "vat", "dates", "check_digits"], []
         if structured is not None and is_pdf(blob):
             if pages is not None and pages.has_text:
@@ -78,25 +76,6 @@ def known_currency(fields: InvoiceFields) -> list[Finding]:
     if currency is None or not currency.value or currency.value in currency_codes():
         return []
     return [_error("BR-CL-04", f"{currency.value[:20]} is no currency code of ISO 4217.", "/currency")]
-
-
-def unread(structured: Structured | None) -> list[Finding]:
-    """Errors for what the XML states but is no number or no day, what it contradicts, and invoices passed over."""
-    if structured is None:
-        return []
-    findings = [
-        _error("NAT-XML-VALUE", f"The XML has at {path} what is no number or no calendar day.")
-        for path in structured.unreadable[:_MOST_FINDINGS]
-    ]
-    findings += [
-        _error("NAT-XML-CONTRADICTED", f"The XML states another value beside {path}, or it in another currency.")
-        for path in structured.contradicted[:_MOST_FINDINGS]
-    ]
-    if others := structured.passed_over:
-        names = ", ".join(name[:80] for name in others[:5])
-        message = f"The PDF carries further e-invoices with other numbers, which were not read: {names}."
-        findings.append(_error("NAT-XML-SEVERAL", message))
-    return findings
 
 
 # --- check digits ---------------------------------------------------------------------------------------------------
