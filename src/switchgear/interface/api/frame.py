@@ -5,8 +5,10 @@ Plain ASGI, so that it costs little and streams pass through. Source: INTERFACES
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -24,6 +26,9 @@ from switchgear.sdk.errors import SwitchgearError
 MAX_JSON_BYTES: Final = 1024 * 1024
 #: What a multipart body needs beside the document itself.
 _MULTIPART_EXTRA: Final = 64 * 1024
+#: The most that is still taken of a body after its answer, in bytes and in seconds, before the connection is closed.
+_REST_BYTES: Final = 32 * 1024 * 1024
+_REST_S: Final = 2.0
 SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _METHODS: Final = "DELETE, GET, HEAD, PATCH, POST"
 _HEADERS: Final = (
@@ -56,12 +61,13 @@ class Frame:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        answer = _Answer(send, request_id, has_body=scope["method"] != "HEAD")
+        body = self._body_of(scope, receive)
+        answer = _Answer(send, request_id, body, has_body=scope["method"] != "HEAD")
         if scope["method"] == "HEAD":  # answered as GET is
             scope = {**scope, "method": "GET"}
         with request_context(request_id):
             try:
-                await self._app(scope, self._limited(scope, receive), answer.send)
+                await self._app(scope, body.receive, answer.send)
             except ClientDisconnect:
                 return  # the sender went away: nobody waits for an answer, and nothing here is at fault
             except SwitchgearError as error:
@@ -80,40 +86,67 @@ class Frame:
             raise error  # the server cuts the connection; half an answer must not look whole
         await refusal(scope, receive, answer.send)
 
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        is_upload = scope["method"] == "POST" and scope["path"].rstrip("/") == self._upload_path
-        limit = self._max_upload_bytes + _MULTIPART_EXTRA if is_upload else MAX_JSON_BYTES
-        shown = self._max_upload_bytes if is_upload else MAX_JSON_BYTES
-        refusal = BodyTooLarge(larger_than(shown))
-        seen = 0
+    def _body_of(self, scope: Scope, receive: Receive) -> _Body:
+        if scope["method"] == "POST" and scope["path"].rstrip("/") == self._upload_path:
+            return _Body(scope, receive, limit=self._max_upload_bytes + _MULTIPART_EXTRA, shown=self._max_upload_bytes)
+        return _Body(scope, receive, limit=MAX_JSON_BYTES, shown=MAX_JSON_BYTES)
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > limit:
-                    raise refusal
-            return message
 
-        async def refused() -> Message:
-            raise refusal
+class _Body:
+    """The body of a request: the application reads no more than *limit* bytes of it, and is told *shown*."""
 
-        return refused if _declared(scope) > limit else counted
+    def __init__(self, scope: Scope, receive: Receive, *, limit: int, shown: int) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._shown = shown
+        self._declared = _declared(scope)
+        self._seen = 0
+        self.has_ended = self._declared == 0 and _header(scope, b"transfer-encoding") is None
+        #: Whether the sender wants the connection closed after the answer.
+        self.is_last = scope.get("http_version") == "1.0" or _closes(scope["headers"])
+
+    async def receive(self) -> Message:
+        """What the application reads; raises `BodyTooLarge`."""
+        if self._declared <= self._limit:
+            message = await self._next()
+            if self._seen <= self._limit:
+                return message
+        raise BodyTooLarge(larger_than(self._shown))
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        self.has_ended = not message.get("more_body", False)
+        return message
+
+    async def throw_rest_away(self) -> None:
+        """Take what still comes, within bounds.
+
+        A connection that is closed with unread data is reset, and the sender loses the answer if it reads only after
+        it has sent all, as many libraries do.
+        """
+        most = self._seen + _REST_BYTES
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REST_S):
+                while not self.has_ended and self._seen < most:
+                    await self._next()
 
 
 class _Answer:
     """Adds the headers that every answer has, and remembers whether it began."""
 
-    def __init__(self, send: Send, request_id: str, *, has_body: bool) -> None:
+    def __init__(self, send: Send, request_id: str, asked: _Body, *, has_body: bool) -> None:
         self._send = send
         self._request_id = request_id
+        self._asked = asked
         self._has_body = has_body
+        self._is_last = asked.is_last
         self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
+            self._is_last = self._is_last or _closes(message.get("headers", ()))
             message = {
                 **message,
                 "headers": [
@@ -126,6 +159,10 @@ class _Answer:
             if message.get("more_body"):
                 raise ClientDisconnect  # whoever makes the rest, be it a stream without end, is to stop
             return
+        elif self._is_last and not self._asked.has_ended and not message.get("more_body"):
+            await self._send({**message, "more_body": True})  # whole for who reads it; it ends the connection below
+            await self._asked.throw_rest_away()
+            message = {"type": "http.response.body"}
         await self._send(message)
 
 
@@ -165,6 +202,10 @@ def _refused_unseen(code: Code, status: int, sentence: str, headers: Mapping[str
 
 def _header(scope: Scope, name: bytes) -> bytes | None:
     return next((value for key, value in scope["headers"] if key == name), None)
+
+
+def _closes(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"connection" and b"close" in value.lower() for name, value in headers)
 
 
 def _request_id(scope: Scope) -> str:
