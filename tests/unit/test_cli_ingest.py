@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from factories.api_answers import Json
 from switchgear.interface.cli.app import run
+from switchgear.interface.cli.document_files import find_documents
 from switchgear.interface.cli.errors import WrongUse
-from switchgear.interface.cli.ingest import exit_code, files_below
+from switchgear.interface.cli.ingest import exit_code
 
 NOT_DOUBLED = "documents that are known are not doubled"
 
@@ -116,6 +118,18 @@ def test_json_lists_every_file_and_which_got_no_answer(
     assert NOT_DOUBLED in json.loads(said)["detail"]
 
 
+def test_a_failure_in_json_stands_alone_on_stderr_also_when_something_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inbox: str
+) -> None:
+    (Path(inbox) / ".hidden").write_text("x")
+    with leaving_server(monkeypatch, uploads=3):
+        assert run(["ingest", inbox, "--json"]) == 1
+    assert NOT_DOUBLED in json.loads(capsys.readouterr().err)["detail"]
+    with leaving_server(monkeypatch, uploads=3):
+        assert run(["ingest", inbox]) == 1
+    assert "Left out: 1 hidden file" in capsys.readouterr().err
+
+
 def test_a_server_that_goes_away_while_runs_are_waited_for_leaves_them_as_last_seen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inbox: str
 ) -> None:
@@ -174,12 +188,86 @@ def test_the_exit_code_of_waiting_is_that_of_the_worst_run() -> None:
     assert exit_code([{"run": {}}], [{"status": "queued"}], waited=False) == 0
 
 
-def test_folders_are_walked_in_order_without_hidden_files(tmp_path: Path) -> None:
-    for name in ("b.pdf", "a/c.pdf", ".hidden", ".git/config"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+def test_folders_are_walked_in_order_and_what_is_left_out_is_kept_with_its_reason(tmp_path: Path) -> None:
+    for name in ("b.pdf", "a/c.pdf", ".hidden", ".git/config", "elsewhere/.ignored/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
-    assert [path.name for path in files_below([tmp_path])] == ["c.pdf", "b.pdf"]
+    os.mkfifo(tmp_path / "a" / "pipe")
+    (tmp_path / "a" / "folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "a" / "file.pdf").symlink_to(tmp_path / "b.pdf")
+    (tmp_path / "gone.pdf").symlink_to(tmp_path / "nothing")
+
+    found = find_documents([tmp_path])
+
+    assert [path.name for path in found.files] == ["c.pdf", "file.pdf", "b.pdf"]
+    left_out = {kind.name: [str(path.relative_to(tmp_path)) for path in paths] for kind, paths in found.left_out}
+    assert left_out == {
+        "HIDDEN_FILE": [".hidden"],
+        "HIDDEN_FOLDER": [".git", "elsewhere/.ignored"],
+        "LINKED_FOLDER": ["a/folder"],
+        "BROKEN_LINK": ["gone.pdf"],
+        "SPECIAL": ["a/pipe"],
+    }
+
+
+def test_what_is_named_itself_is_sent_also_when_hidden_or_linked(tmp_path: Path) -> None:
+    (tmp_path / ".folder").mkdir()
+    for name in (".hidden.xml", ".folder/a.pdf"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / ".folder")
+
+    found = find_documents([tmp_path / ".hidden.xml", tmp_path / ".folder", tmp_path / "link"])
+
+    assert [path.name for path in found.files] == [".hidden.xml", "a.pdf", "a.pdf"]
+    assert found.left_out == []
+    assert list(found.sentences()) == []
+
+
+def test_a_name_that_leads_to_no_document_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="does not exist"):
-        list(files_below([tmp_path / "missing"]))
+        find_documents([tmp_path / "missing"])
     with pytest.raises(WrongUse, match="neither a file nor a folder"):
-        list(files_below([Path(os.devnull)]))
+        find_documents([Path(os.devnull)])
+
+
+def test_a_folder_with_only_hidden_files_says_what_was_left_out_and_how_to_send_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for number in range(5):
+        (tmp_path / f".{number}.xml").write_text("x")
+    os.mkfifo(tmp_path / "pipe")
+    with leaving_server(monkeypatch, uploads=1):
+        assert run(["ingest", str(tmp_path)]) == 0
+        printed, said = capsys.readouterr()
+        assert run(["ingest", str(tmp_path), "--json"]) == 0
+        listed, said_beside = capsys.readouterr()
+        assert run(["ingest", str(tmp_path / ".0.xml")]) == 0
+    assert "Nothing was accepted." in printed + said
+    folder = tmp_path
+    assert (
+        f"Left out: 5 hidden files ({folder}/.0.xml, {folder}/.1.xml, {folder}/.2.xml, ...). "
+        "Name what is hidden or linked itself to send it." in said
+    )
+    assert f"Left out: 1 pipe, socket or device ({folder}/pipe)." in said
+    assert json.loads(listed) == []
+    assert "Left out: 5 hidden files" in said_beside
+    assert "run_1" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], inbox: str
+) -> None:
+    (Path(inbox) / "shut").mkdir()
+    listed = os.scandir
+
+    def refusing(path: Any) -> Any:  # a superuser may read what nobody may
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with leaving_server(monkeypatch, uploads=5):
+        assert run(["ingest", inbox]) == 1
+    printed, said = capsys.readouterr()
+    assert "run_5" in printed
+    assert f"{inbox}/shut cannot be read: Permission denied." in said

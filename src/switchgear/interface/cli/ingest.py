@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from switchgear.interface.cli.client import Api, connect
+from switchgear.interface.cli.document_files import find_documents
 from switchgear.interface.cli.errors import CommandFailed, Exit, ProblemAnswer, WrongUse
 from switchgear.interface.cli.output import (
     AsJson,
@@ -53,20 +54,28 @@ _COMPLETIONS: Final = {
 
 @app.command("ingest", epilog="Example: switchgear ingest invoices/ letter.pdf --wait")
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders with everything in them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, or folders with what is in them.")],
     wait: Annotated[bool, typer.Option("--wait", help="Stay until all have ended.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Make a new run of documents that are known already.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send documents. With --wait the exit code is 0 succeeded, 1 failed, 3 on hold."""
-    files = list(files_below(paths))
+    """Send documents. With --wait the exit code is 0 succeeded, 1 failed, 3 on hold.
+
+    Of a folder, hidden files and folders (names that begin with a dot), linked folders, pipes and the like are left out
+    and named; what is hidden or linked is sent when it is named itself. A folder that cannot be read is a failure.
+    """
+    found = find_documents(paths)
     with connect(carry_runs=wait) as api:
-        sent = send_files(api, files, again=again, is_patient=wait or not api.in_process)
+        sent = send_files(api, found.files, again=again, is_patient=wait or not api.in_process)
+        sent += [_unread(folder, reason) for folder, reason in found.unreadable]
         accepted = [answer for answer in sent if "run" in answer]
         cut = _first_unanswered(sent)
         if wait and accepted:
             cut = _wait(api, accepted) or cut
         _report(sent, again=again, as_json=as_json)
+        if cut is None or not as_json:  # a failure in JSON stands alone on stderr
+            for sentence in found.sentences():
+                say(sentence)
         if cut is not None:
             raise _with_completion(cut, sent, again=again)
         if api.in_process and not wait and accepted:
@@ -74,6 +83,10 @@ def ingest(
     code = exit_code(sent, [answer["run"] for answer in accepted], waited=wait)
     if code:
         raise typer.Exit(code)
+
+
+def _unread(path: Path, reason: str | None) -> dict[str, Any]:
+    return {"file": str(path), "problem": {"detail": f"{path} cannot be read: {reason}."}}
 
 
 def _first_unanswered(sent: Sequence[dict[str, Any]]) -> CommandFailed | None:
@@ -106,28 +119,6 @@ def _with_completion(cut: CommandFailed, sent: Sequence[dict[str, Any]], *, agai
     return CommandFailed(message)
 
 
-def files_below(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield files, and the files in folders, in the order of their names; hidden ones in folders are left out.
-
-    Raises:
-        WrongUse: A path does not exist, or is a device, a pipe or the like.
-    """
-    for path in paths:
-        if path.is_dir():
-            found = sorted(one for one in path.rglob("*") if one.is_file())
-            yield from (one for one in found if not _is_hidden(one.relative_to(path)))
-        elif path.is_file():
-            yield path
-        elif path.exists():
-            raise WrongUse(f"{path} is neither a file nor a folder.")
-        else:
-            raise WrongUse(f"{path} does not exist.")
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
 def send_files(
     api: Api, files: Sequence[Path], *, again: bool = False, is_patient: bool = True
 ) -> list[dict[str, Any]]:
@@ -157,7 +148,7 @@ async def _send_all(api: Api, files: Sequence[Path], again: bool, bar: Bar, is_p
                 unanswered.append(failed)
                 answer = {"problem": {"detail": failed.message}, "answered": False}
             except OSError as error:
-                answer = {"problem": {"detail": f"{path} cannot be read: {error.strerror}."}}
+                answer = _unread(path, error.strerror)
             bar.advance(path.name)
             return {"file": str(path), **answer}
 
