@@ -13,6 +13,7 @@ from switchgear.core.observability import EventName, Metrics
 from switchgear.core.settings import FolderSource, Settings
 from switchgear.domain.audit import AuditAction
 from switchgear.domain.errors import Code
+from switchgear.ingestion.sources.folder import UNFINISHED
 from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.problems import STATUS
 
@@ -52,7 +53,7 @@ A setting is given on the command line (where a command has the option), as an e
 {table(("in the file", "variable", "type", "default", "meaning"), rows)}
 ## Folders to take documents from
 
-`[[source]]` tables in `{settings_module.FILE_NAME}`, with `kind = "folder"`. A file is taken when its size has been stable for two seconds, and moved after it was accepted. Relative paths are meant from the file's folder.
+`[[source]]` tables in `{settings_module.FILE_NAME}`, with `kind = "folder"`. A file is taken when its size has been stable for two seconds, and moved after it was accepted. Folders inside it are left alone, and so are hidden files (names that begin with a dot) and those whose names say that they are still being written ({", ".join(map(code, UNFINISHED))}). Links are not followed: they and pipes stay, like files that cannot be read, and `switchgear status` names them. Relative paths are meant from the file's folder.
 
 {table(("name", "meaning"), sources)}
 ## Other variables

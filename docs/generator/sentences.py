@@ -39,7 +39,7 @@ LOG_EVENTS: Final[Mapping[EventName, str]] = {
     EventName.DOCUMENT_DECIDED: "A person released or rejected a document.",
     EventName.FILE_TAKEN: "A file of a watched folder was accepted and moved.",
     EventName.FILE_REFUSED: "A file of a watched folder was refused and moved.",
-    EventName.FILE_LEFT: "A file of a watched folder cannot be read or moved and stays; the others go on.",
+    EventName.FILE_LEFT: "A link or pipe in a watched folder, or a file that cannot be read or moved, stays there.",
     EventName.FOLDER_UNREADABLE: "A watched folder is not there or cannot be read; nothing is taken from it.",
     EventName.RUN_CLAIMED: "A worker took a run.",
     EventName.RUN_ENDED: "A run succeeded, failed, was put on hold or cancelled.",

@@ -101,15 +101,35 @@ async def test_unfinished_and_hidden_files_are_left_alone(watched: Watched, name
     assert watched.names() == [name]
 
 
-async def test_folders_links_and_pipes_are_left_alone(watched: Watched, tmp_path: Path) -> None:
+async def test_links_and_pipes_stay_and_are_named_once(watched: Watched, tmp_path: Path) -> None:
     outside = tmp_path / "secret.txt"
     outside.write_bytes(b"secret")
     (watched.folder / "link.pdf").symlink_to(outside)
-    (watched.folder / "folder").mkdir()
+    (watched.folder / "round").symlink_to("round")
     os.mkfifo(watched.folder / "pipe")
 
+    assert sorted(await watched.look_twice()) == ["link.pdf", "pipe", "round"]
     assert await watched.look_twice() == []
     assert outside.exists()
+    said = " ".join(watched.source.left())
+    assert "link.pdf is a link, and links are not followed" in said
+    assert "pipe is no file" in said
+    assert not (await watched.room.repository.documents(limit=10)).items
+    assert await watched.source.is_empty()
+
+    (watched.folder / "link.pdf").unlink()
+    (watched.folder / "link.pdf").write_bytes(b"now a file")
+    assert await watched.look_twice() == ["link.pdf"]
+    assert watched.names("done") == ["link.pdf"]
+
+
+async def test_folders_are_left_alone_also_when_they_are_links(watched: Watched, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (watched.folder / "folder").mkdir()
+    (watched.folder / "done").symlink_to(tmp_path / "elsewhere")
+
+    assert await watched.look_twice() == []
+    assert watched.source.left() == []
 
 
 @pytest.mark.parametrize(("data", "code"), [(b"", "request.invalid"), (b"x" * 1001, "request.too_large")])

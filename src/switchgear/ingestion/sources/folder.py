@@ -35,13 +35,13 @@ _MOST_AT_ONCE: Final = 100
 _LEFT_S: Final = 60.0
 _MOST_NAMED: Final = 5
 #: Suffixes of files that other programs are still writing.
-_UNFINISHED: Final = (".part", ".tmp", ".crdownload", ".filepart")
+UNFINISHED: Final = (".part", ".tmp", ".crdownload", ".filepart")
 
 log = get_logger()
 
 
 class FileLeft(DomainError):
-    """A file cannot be read or moved: it stays where it is, and the others go on."""
+    """A file cannot be read or moved, or is none: it stays where it is, and the others go on."""
 
     code = Code.SYSTEM_SOURCE_UNREADABLE
 
@@ -60,6 +60,7 @@ class _Seen:
     size: int
     changed_ns: int
     status_ns: int  #: also changes with owner and mode
+    mode: int
     since_s: float
 
 
@@ -125,7 +126,7 @@ class FolderSource:
         return Why(Code.SYSTEM_SOURCE_UNREADABLE, f"{reason} Make or mount it, or take it out of switchgear.toml.")
 
     def left(self) -> list[str]:
-        """Sentences about files that stay because they cannot be read or moved; a few, and how many more."""
+        """Sentences about what stays because it cannot be read or moved, or is no file; a few, and how many more."""
         found = [item.why.message for item in self._left.values()]
         more = len(found) - _MOST_NAMED
         return [*found[:_MOST_NAMED], *([f"{more} more files stay in {self.path}."] if more > 0 else [])]
@@ -188,20 +189,20 @@ class FolderSource:
         now = self._monotonic()
         seen: dict[Path, _Seen] = {}
         for entry in os.scandir(self.path):
-            if entry.name.startswith(".") or entry.name.lower().endswith(_UNFINISHED):
+            if entry.name.startswith(".") or entry.name.lower().endswith(UNFINISHED):
                 continue
             with contextlib.suppress(FileNotFoundError):
-                info = entry.stat(follow_symlinks=False)
-                if not stat.S_ISREG(info.st_mode):
+                info, path = entry.stat(follow_symlinks=False), Path(entry.path)
+                if not stat.S_ISREG(info.st_mode) and _is_folder(path):
                     continue
-                path = Path(entry.path)
                 before = self._seen.get(path)
-                fresh = _Seen(info.st_size, info.st_mtime_ns, info.st_ctime_ns, now)
+                fresh = _Seen(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_mode, now)
                 is_same = before is not None and replace(fresh, since_s=before.since_s) == before
                 seen[path] = before if before and is_same else fresh
         return seen
 
     async def _take(self, path: Path) -> Taken | None:
+        _need_file(path, self._seen[path].mode)
         try:
             accepted = await self._intake.accept(
                 _read(path),
@@ -247,6 +248,22 @@ class FolderSource:
             raise FileLeft(
                 f"{path} was looked at and cannot be moved to {folder}: {error.strerror or error}. It stays."
             ) from error
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder, or a link to one."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _need_file(path: Path, mode: int) -> None:
+    """Refuse what only looks like a file, once and with the reason; raises `FileLeft`."""
+    if stat.S_ISLNK(mode):
+        raise FileLeft(f"{path} is a link, and links are not followed. It stays; put the file itself there.")
+    if not stat.S_ISREG(mode):
+        raise FileLeft(f"{path} is no file but a pipe, a socket or a device. It stays.")
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:

@@ -219,7 +219,8 @@ def watch(
 ) -> None:
     """Send what is put into a folder, until stopped. A file is taken when its size is stable for two seconds.
 
-    Folders inside it are left alone.
+    Folders inside it are left alone, and so are hidden files (names that begin with a dot) and those whose names say
+    that they are still being written: .part, .tmp, .crdownload, .filepart. Links and pipes are named and stay.
     """
     if not folder.is_dir():
         raise WrongUse(f"{folder} is no folder. Make it first.")

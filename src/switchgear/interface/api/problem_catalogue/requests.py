@@ -131,8 +131,8 @@ REQUESTS: Final[Mapping[Code, Entry]] = {
     ),
     Code.SYSTEM_SOURCE_UNREADABLE: Entry(
         "A folder, or a file in it, cannot be read",
-        "A folder that `[[source]]` in switchgear.toml names, or one file in it, cannot be read or moved. A file stays "
-        "where it is and the others go on; of a folder nothing is taken.",
+        "A folder that `[[source]]` in switchgear.toml names, or one file in it, cannot be read or moved, or is a link "
+        "or a pipe. A file stays where it is and the others go on; of a folder nothing is taken.",
         "The folder was not made or is not mounted, or its owner and mode shut this process out.",
         "Make or mount the folder, or give the user of this process the right to read and move its files. Both are "
         "noticed by themselves: a folder within a second, a file when it changes or after a minute.",

@@ -109,7 +109,7 @@ def _behind(now: Present, workers: Sequence[WorkerRow]) -> Iterator[str]:
 
 
 def _left(app: Services) -> Iterator[str]:
-    """Files of watched folders that cannot be taken."""
+    """Files of watched folders that cannot be taken, and links and pipes there."""
     for folder in app.folders:
         yield from folder.left()
 
