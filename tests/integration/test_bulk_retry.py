@@ -102,6 +102,21 @@ async def test_a_dry_run_changes_nothing_and_says_which_cannot_be_retried_and_wh
     assert await pile.retried(code="parked.review") == [review]  # whoever names reviews means them
 
 
+async def test_reviews_that_are_named_go_to_their_stage_again_on_the_active_version(pile: Pile) -> None:
+    review = await pile.ended("a", RunStatus.PARKED, Code.PARKED_REVIEW, stage="deliver")
+    await pile.configure(2)
+    await pile.activate(2)
+
+    named = RetryFilter(status=RunStatus.PARKED, code="parked.review")
+    done = await pile.service.retry_many(named, Repeat(configuration="active"), by=OPERATOR)
+
+    ((asked, after),) = done.retried
+    again = await pile.repository.get(str(after))
+    assert (asked.id, again.status, again.stage_id) == (review, RunStatus.QUEUED, "deliver")
+    assert [kept.stage_id for kept in await pile.repository.outputs(again.id)] == ["read"]
+    assert again.decision is None
+
+
 async def test_under_another_version_each_run_is_repeated_once_however_often_it_is_asked_for(pile: Pile) -> None:
     failed = [await pile.ended(text) for text in "ab"]
     await pile.configure(2)

@@ -247,7 +247,11 @@ def retry(
     message: Message = "",
     as_json: AsJson = False,
 ) -> None:
-    """Run a document again, or all that match: on the version held, on the active one, or on a named one."""
+    """Run a document again, or all that match: on the version held, on the active one, or on a named one.
+
+    Reviews are left out, because a retry decides nothing, unless --code parked.review names them: they go to their
+    stage again, and what still needs a person is on hold again.
+    """
     body = {"configuration": configuration, "from": from_stage, "message": message}
     status = {"status": "parked"} if parked else {"status": "failed"} if failed else {}
     wanted = {"code": code, "stage_id": stage, "module_id": module, "configuration": held}

@@ -106,7 +106,8 @@ async def _wait(app: Services, request: Request, run_id: str, wait_s: float) -> 
 async def retry_runs(app: App, by: Operator, response: Response, body: RetryManyBody) -> RetriedView:
     """Retry failed and parked runs, the oldest first; each is audited. `dry_run` changes nothing and answers 200.
 
-    Runs that wait for a person's decision are skipped, unless `filter.code` names `parked.review`.
+    Runs that wait for a person's decision are skipped, unless `filter.code` names `parked.review`: then they go to
+    their stage again, and what still needs a person is on hold again.
     """
     asked = body.filter
     wanted = RetryFilter(
