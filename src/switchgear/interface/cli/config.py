@@ -12,7 +12,7 @@ import typer
 from switchgear.interface.cli import config_changes, config_files
 from switchgear.interface.cli.activations import describe, follow
 from switchgear.interface.cli.client import Api, connect
-from switchgear.interface.cli.errors import CommandFailed, Exit
+from switchgear.interface.cli.errors import CommandFailed, Exit, WrongUse
 from switchgear.interface.cli.output import (
     AsJson,
     Message,
@@ -135,9 +135,11 @@ def create(
     message: Message = "",
     draft: Annotated[bool, typer.Option("--draft", help="Store it although it has errors.")] = False,
     activate: Activate = False,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version from a file."""
+    """Make a version from a file. --wait goes with --activate."""
+    _check_wait(activate=activate, wait=wait)
     body, pipeline = config_files.read(file)
     if message:
         body["message"] = message
@@ -145,7 +147,7 @@ def create(
         body["draft"] = True
     with connect() as api:
         config_files.check_pipeline(file, pipeline, api.get("/status")["pipeline"])
-        _create(api, body, activate=activate, as_json=as_json)
+        _create(api, body, activate=activate, wait=wait, as_json=as_json)
 
 
 @app.command(
@@ -155,13 +157,16 @@ def set_values(
     changes: Annotated[list[str], typer.Argument(metavar="STAGE=MODULE...", help="What to change.")],
     message: Message = "",
     activate: Activate = False,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a version from the active one, with some things changed.
 
     STAGE=MODULE selects a module; STAGE.settings.NAME=VALUE and STAGE.limits.NAME=VALUE change what it gets;
     STAGE.fallback=MODULE,MODULE is the chain, STAGE.then=park|fail|skip what happens when nobody could.
+    --wait goes with --activate.
     """
+    _check_wait(activate=activate, wait=wait)
     assignments = config_changes.parse(changes)
     with connect() as api:
         active = api.get("/configurations/active")
@@ -177,11 +182,22 @@ def set_values(
         if change.fallback_policies:
             body["fallback_policies"] = change.fallback_policies
         changed = {item["stage_id"] for item in (*change.selections, *change.fallback_policies)}
-        _create(api, body, activate=activate, as_json=as_json, changed=changed)
+        _create(api, body, activate=activate, wait=wait, as_json=as_json, changed=changed)
+
+
+def _check_wait(*, activate: bool, wait: bool) -> None:
+    if wait and not activate:
+        raise WrongUse("--wait goes with --activate: a version that is only made has nothing to wait for.")
 
 
 def _create(
-    api: Api, body: dict[str, Any], *, activate: bool, as_json: bool, changed: Collection[str] | None = None
+    api: Api,
+    body: dict[str, Any],
+    *,
+    activate: bool,
+    wait: bool,
+    as_json: bool,
+    changed: Collection[str] | None = None,
 ) -> None:
     """Make the version and say what was found; what lies outside the *changed* stages is only counted."""
     response = api.raw("POST", "/configurations", json=body)
@@ -201,7 +217,7 @@ def _create(
             say(f"Activate it with `switchgear config activate {created['label']}`.")
         return
     request = {"message": body.get("message") or ""}
-    _activate(api, "activate", created["id"], request, wait=False, as_json=as_json)
+    _activate(api, "activate", created["id"], request, wait=wait, as_json=as_json)
 
 
 @app.command("validate", epilog="Example: switchgear config validate pipeline.yaml")
