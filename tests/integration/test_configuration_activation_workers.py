@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from sqlalchemy import insert, update
 
@@ -9,7 +11,7 @@ from factories.core import DEFAULTS, GONE, OPERATOR, Clock, Core
 from switchgear.core.configuration_models import Worker
 from switchgear.core.configuration_service import ConfigurationInvalid
 from switchgear.domain.activation import State
-from switchgear.domain.configuration import Status
+from switchgear.domain.configuration import Content, Selection, Status
 from switchgear.domain.errors import Code, Why
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +36,7 @@ async def test_a_plan_that_breaks_rejects_the_activation_with_a_reason(core: Cor
     assert "boom" not in str(activation.why)
 
 
-async def heartbeat(core: Core, worker_id: str, **unavailable: dict[str, str]) -> None:
+async def heartbeat(core: Core, worker_id: str, queues: Sequence[str] = (), **unavailable: dict[str, str]) -> None:
     async with core.units() as unit:
         await unit.session.execute(
             insert(Worker).values(
@@ -46,6 +48,7 @@ async def heartbeat(core: Core, worker_id: str, **unavailable: dict[str, str]) -
                 heartbeat_at=core.clock(),
                 unavailable={name.replace("_", "-"): lack for name, lack in unavailable.items()},
                 isolation={},
+                queues=list(queues),
             )
         )
         await unit.commit()
@@ -106,6 +109,27 @@ async def test_a_module_is_unavailable_when_no_live_worker_can_use_it(core: Core
     assert refused.value.findings.errors[0].hint == "apt install foo"
     clock.advance(21)  # they are not heard of any more
     assert (await core.switch_to(made.id)).state is State.APPLIED
+
+
+async def test_whoever_makes_a_version_is_told_of_a_queue_that_no_live_worker_serves(core: Core, clock: Clock) -> None:
+    async def told(queue: str) -> list[str]:
+        sent = Content((Selection("read", "read-a", limits={"queue": queue}),))
+        found = await core.service.validate_content(sent, base="active")
+        made = await core.service.create(sent, base="active", partial=True, by=OPERATOR)
+        assert [each.message for each in made.findings.warnings] == [each.message for each in found.warnings]
+        return [each.message for each in found.warnings]
+
+    assert await told("ocr") == []  # nobody is there to say
+    await heartbeat(core, "server", ["default"])
+    assert await told("ocr") == ["No live worker serves the queue ocr: runs wait there."]
+    await heartbeat(core, "wrk_other", ["default", "ocr"])
+    assert await told("ocr") == []
+    assert len(await told("other")) == 1
+    await heartbeat(core, "wrk_all")
+    assert await told("other") == []
+    clock.advance(21)  # they are not heard of any more
+    await heartbeat(core, "wrk_late", ["default"])
+    assert len(await told("ocr")) == 1
 
 
 async def test_a_workers_own_look_is_newer_than_its_row(core: Core) -> None:

@@ -208,7 +208,8 @@ def not_installed() -> NotFound:
 class Snapshot:
     """What is installed and available at one moment; validation is a pure function of content and snapshot.
 
-    `taken_at_us` is in microseconds UTC; `probes` and `mistakes` are keyed by (module id, settings digest).
+    `taken_at_us` is in microseconds UTC; `probes` and `mistakes` are keyed by (module id, settings digest); `served`
+    are the work queues that live workers serve, None where one of them serves all or none is alive.
     """
 
     taken_at_us: int
@@ -216,6 +217,7 @@ class Snapshot:
     modules: Mapping[str, ModuleDescription]
     probes: Mapping[tuple[str, str], ProbeAnswer] = field(default_factory=dict)
     mistakes: Mapping[tuple[str, str], tuple[SettingMistake, ...]] = field(default_factory=dict)
+    served: frozenset[str] | None = None
 
     def module(self, module_id: str) -> ModuleDescription:
         """Return an installed module, also one that cannot be used; raises `NotFound`."""

@@ -24,6 +24,7 @@ from switchgear.core.configuration_validation import (
     Validate,
     ValidationOptions,
     as_workers_see,
+    served_by,
     validator,
 )
 from switchgear.core.database import Statements
@@ -48,9 +49,9 @@ _BLOCKING_SHOWN: Final = 20
 #: queued, warming, draining, applied, and as many new snapshots.
 _MOST_STEPS: Final = 8
 _IS_PENDING: Final = "SELECT 1 FROM activations WHERE state IN ('queued', 'warming', 'draining') LIMIT 1"
-
-_REPORTS: Final = "SELECT id, CAST(unavailable AS TEXT) FROM workers WHERE heartbeat_at >= now_us() - :alive"
-
+_REPORTS: Final = (
+    "SELECT id, CAST(unavailable AS TEXT), CAST(queues AS TEXT) FROM workers WHERE heartbeat_at >= now_us() - :alive"
+)
 _PURPOSES: Final = {Kind.ROLLBACK: Purpose.ROLLBACK}
 
 
@@ -359,7 +360,8 @@ class ActivationQueue:
     async def as_workers_see(self, statements: Statements, snapshot: Snapshot) -> Snapshot:
         """Return the union of what live workers can use; this process's own part is *snapshot*, which is newer."""
         rows = await statements.query(_REPORTS, {"alive": self.alive_us})
-        reports = {worker_id: json.loads(unavailable) for worker_id, unavailable in rows}
+        reports = {worker_id: json.loads(unavailable) for worker_id, unavailable, _ in rows}
+        snapshot = served_by(snapshot, [json.loads(queues) for _, _, queues in rows])
         if not reports.keys() - {self.worker_id}:
             return snapshot
         mine = {

@@ -12,8 +12,10 @@ from contextlib import suppress
 from switchgear.core.configuration_validation.availability import (
     as_workers_see,
     check_lock,
+    check_queues,
     is_covered,
     lock_of,
+    served_by,
     stale_modules,
     without_stale,
 )
@@ -45,6 +47,7 @@ __all__ = [
     "disagreements",
     "is_covered",
     "lock_of",
+    "served_by",
     "stale_modules",
     "validate",
     "validator",
@@ -87,6 +90,7 @@ def validate(
         uses = Structure(content, snapshot, to, distributions or {}, quiet).check()
         check_uses(uses, content, active.content if active is not None else None, snapshot, to)
         check_pipeline(snapshot.pipeline, to)
+        check_queues(content, snapshot, to)
         if lock is not None:
             check_lock(lock, uses, snapshot, to)
     return to.findings()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from switchgear.core.configuration_validation.findings import Collector, Finding, Kind
+from switchgear.core.configuration_validation.findings import Collector, Finding, Kind, pointer
 from switchgear.core.configuration_validation.identity_cache import IdentityCache
 from switchgear.core.configuration_validation.structure import Use
 from switchgear.domain.configuration import Content, Lock, LockEntry, StoredConfiguration, Terminal, sha256_of
 from switchgear.domain.errors import Code
 from switchgear.domain.run import Outcome
 from switchgear.domain.stage import Lack, ModuleDescription, Snapshot
+from switchgear.sdk.pipeline import DEFAULT_QUEUE, QUEUE_NAME
+
+_QUEUE_NAME: Final = re.compile(QUEUE_NAME)
 
 
 def check_availability(use: Use, content: Content, active: Content | None, snapshot: Snapshot, to: Collector) -> None:
@@ -54,6 +58,23 @@ def _what_happens(content: Content, stage_id: str, snapshot: Snapshot) -> str:
     if _has_fallback(content, stage_id, snapshot):
         return "Its fallback serves."
     return _WITHOUT_FALLBACK.get(content.policy(stage_id).then, "Nothing else serves the stage.")
+
+
+def check_queues(content: Content, snapshot: Snapshot, to: Collector) -> None:
+    """Report work queues that no live worker serves, each where it is named first: documents would wait there."""
+    if snapshot.served is None:
+        return
+    stages, told = {stage.id: stage for stage in snapshot.pipeline.stages}, set(snapshot.served)
+    for index, selection in enumerate(content.selections):
+        stage = stages.get(selection.stage_id)
+        queue = selection.limits.get("queue", stage.limits.get("queue", DEFAULT_QUEUE) if stage else None)
+        if stage is None or not isinstance(queue, str) or not _QUEUE_NAME.fullmatch(queue) or queue in told:
+            continue  # what is no name is an error of the content
+        told.add(queue)
+        place = pointer("selections", index, *(("limits", "queue") if "queue" in selection.limits else ()))
+        message = f"No live worker serves the queue {queue}: runs wait there."
+        hint = f"Start `switchgear worker --queues {queue}`."
+        to.add(Kind.NOTICE, Finding(Code.WAITING_WORKER, place, stage.id, message, hint))
 
 
 def check_deprecation(use: Use, module: ModuleDescription, to: Collector) -> None:
@@ -104,6 +125,11 @@ def as_workers_see(snapshot: Snapshot, reports: Iterable[Mapping[str, Mapping[st
         elif name not in everywhere and module.lack is not None and module.stage_id:
             changed[name] = replace(module, lack=None)
     return replace(snapshot, modules={**snapshot.modules, **changed}) if changed else snapshot
+
+
+def served_by(snapshot: Snapshot, workers: Sequence[Sequence[str]]) -> Snapshot:
+    """Return *snapshot* with the queues that live workers serve; *workers* has those of each, none meaning all."""
+    return replace(snapshot, served=frozenset().union(*workers)) if workers and all(workers) else snapshot
 
 
 def _reported(report: Mapping[str, Any]) -> Lack:

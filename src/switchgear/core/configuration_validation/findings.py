@@ -33,7 +33,7 @@ class Kind(StrEnum):
     COVERED = "covered"  #: a selected module is unavailable, and something else is there
     NOT_COVERED = "not_covered"
     STALE = "stale"  #: the installed code is not the locked one
-    NOTICE = "notice"  #: fallback unavailable, deprecated, secret not verifiable, contract unproven
+    NOTICE = "notice"  #: fallback unavailable, deprecated, secret not verifiable, contract unproven, queue unserved
 
 
 _E: Final = Severity.ERROR

@@ -11,9 +11,12 @@ from switchgear.interface.api.problem_catalogue.entry import Entry
 RUNS: Final[Mapping[Code, Entry]] = {
     Code.WAITING_WORKER: Entry(
         "Waits for a live worker",
-        "No worker was heard of lately, so nothing starts. The document is safe.",
-        "No server that takes documents is running, or it does not reach the database.",
-        "Start `switchgear serve`. `switchgear status` lists the live workers.",
+        "No worker was heard of lately, or none that serves the queue of the stage, so nothing starts there. The "
+        "document is safe. As a warning of validation: documents of that version would wait so.",
+        "No server that takes documents is running, or it does not reach the database; or a selection names a queue "
+        "(`limits.queue`) that no worker was started for.",
+        "Start `switchgear serve`, or `switchgear worker --queues NAME` for a queue. `switchgear status` lists the "
+        "live workers.",
     ),
     Code.WAITING_QUEUE: Entry(
         "Waits in the queue",
