@@ -77,6 +77,7 @@ class Results(RepositoryPart):
         Those that were accepted, and of those that may still be, whichever committed this identity before the run
         *run_id* did: under way, on hold, or failed at a stage with effects, where a retry begins behind every check.
         To be asked after `checkpoint` with the identity: of two runs at work together exactly one sees the other then.
+        ADR 0019
         """
         effects = {f"effect{number}": stage for number, stage in enumerate(self.effects)}
         failed = f"r.status = 'failed' AND r.stage_id IN ({', '.join(f':{name}' for name in effects) or 'NULL'})"
