@@ -227,7 +227,7 @@ def another_postgres_url(postgres: Any) -> Iterator[str]:
 
 
 async def test_the_password_is_not_in_the_command_that_saves_the_database() -> None:
-    url = "postgresql+psycopg://bill:s3cret@db.example:5433/books?password=s3cret&sslmode=require"
+    url = "postgresql+psycopg://bill:s3cret@db.example:5433/books?password=s3cret&sslpassword=s3cret&sslmode=require"
     dump, load = copying.postgres_commands(url, Path("/backups/it's/x.pgdump"))
     assert "s3cret" not in dump + load
     assert shlex.split(dump) == [

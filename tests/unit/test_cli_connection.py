@@ -56,6 +56,24 @@ def test_an_address_that_names_no_server_is_wrong_use(
 
 
 @pytest.mark.parametrize(
+    "url",
+    ["http://user:s3cretword@127.0.0.1:1", "http://s3cretword@host", "http://u:1/s3cretword@host", "http://@host"],
+)
+@pytest.mark.parametrize("words", [["config", "history"], ["doctor", "--json"]])
+def test_a_user_or_password_in_the_address_is_wrong_use_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], url: str
+) -> None:
+    monkeypatch.setenv("SWITCHGEAR_URL", url)
+    monkeypatch.setenv("SWITCHGEAR_TOKEN", "token")
+    assert run(words) == 2
+    printed, said = capsys.readouterr()
+    assert printed == ""
+    assert "s3cretword" not in said
+    assert "SWITCHGEAR_URL must hold no user and no password: remove what stands before the @." in said
+    assert "SWITCHGEAR_TOKEN" in said
+
+
+@pytest.mark.parametrize(
     ("url", "where"),
     [
         ("http://127.0.0.1:8420", "http://127.0.0.1:8420"),

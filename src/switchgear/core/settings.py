@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from switchgear.core import database_url
 from switchgear.domain.access import LONGEST_SECRET, SHORTEST_SECRET
 from switchgear.domain.errors import Code, DomainError
 from switchgear.domain.wanted_values import wanted_of
@@ -37,10 +38,6 @@ _HOME_DEFAULT: Final = "switchgear-data"
 #: Names with our prefix that are read elsewhere: by the command line, by delivery modules.
 _OTHERS: Final = frozenset({"SWITCHGEAR_URL", "SWITCHGEAR_TOKEN", "SWITCHGEAR_OUT"})
 _SECRETS: Final = "SWITCHGEAR_SECRET_"
-_DRIVERS: Final = {
-    "postgres:": "postgresql+psycopg:",
-    "postgresql:": "postgresql+psycopg:",
-}
 
 
 class SettingsInvalid(DomainError):
@@ -192,11 +189,7 @@ class Settings(BaseSettings):
         if self.lease_s < 4 * self.heartbeat_s:
             raise ValueError("lease_s must be at least four times heartbeat_s")
         url = self.database_url or f"sqlite:///{self.home.absolute() / 'switchgear.db'}"
-        scheme = url[: url.find(":") + 1]
-        url = _DRIVERS.get(scheme, scheme) + url[len(scheme) :]
-        if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
-            raise ValueError("database_url must begin with sqlite:/// or postgresql://")
-        object.__setattr__(self, "database_url", url)
+        object.__setattr__(self, "database_url", database_url.checked(url))
         self._check_queue_backend()
         if "artifacts_dir" not in self.model_fields_set:
             object.__setattr__(self, "artifacts_dir", self.home / "artifacts")
@@ -240,10 +233,7 @@ class Settings(BaseSettings):
     def _shown(self, name: str) -> str:
         value = getattr(self, name)
         if name == "database_url":
-            head, separator, tail = value.rpartition("@")
-            scheme, slashes, credentials = head.partition("://")
-            user = credentials.partition(":")[0]
-            return f"{scheme}{slashes}{user}:***{separator}{tail}" if ":" in credentials else value
+            return database_url.shown(value)
         if name == "source":
             return ", ".join(f"{source.kind} {source.path}" for source in value)
         if isinstance(value, tuple):

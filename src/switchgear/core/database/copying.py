@@ -14,6 +14,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, make_url
 
 from switchgear.core.database.errors import unreachable
+from switchgear.core.database_url import is_secret
 from switchgear.domain.errors import DomainError
 
 #: Pages that are copied before progress is told: 4 MiB of the usual size.
@@ -32,10 +33,10 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def postgres_commands(url: str, dump: Path) -> tuple[str, str]:
-    """Return the commands that save the database at *url* into *dump* and load it from there, without the password."""
+    """Return the commands that save the database at *url* into *dump* and load it from there, without secrets."""
     parsed = make_url(url)
     shown = URL.create("postgresql", parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query)
-    plain = shown.difference_update_query(["password"]).render_as_string(hide_password=False)
+    plain = shown.difference_update_query(filter(is_secret, shown.query)).render_as_string(hide_password=False)
     address, file = shlex.quote(plain), shlex.quote(str(dump))
     return (
         f"pg_dump --format=custom --file={file} {address}",

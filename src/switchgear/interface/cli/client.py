@@ -194,9 +194,14 @@ def connect(*, carry_runs: bool = False) -> Iterator[Api]:
 
 
 def _check_address(url: str) -> None:
-    """Raise `WrongUse` when *url* names no server that can be spoken to."""
+    """Raise `WrongUse` when *url* names no server that can be spoken to, or holds what must not be printed."""
     import httpx2
 
+    if "@" in url:
+        raise WrongUse(
+            "SWITCHGEAR_URL must hold no user and no password: remove what stands before the @. Who speaks is said by "
+            "SWITCHGEAR_TOKEN."
+        )
     try:
         parts, _port = httpx2.URL(url), urlsplit(url).port  # each refuses what the other one lets through
         fits = parts.scheme in ("http", "https") and parts.host != ""
