@@ -156,7 +156,9 @@ def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None
     }
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("The database did not answer in time; nothing was changed.")
+    assert ended.stderr == (
+        "The database at 127.0.0.1:1 refuses connections; nothing was changed. Start it, or correct DATABASE_URL.\n"
+    )
     assert "Traceback" not in ended.stderr
 
 

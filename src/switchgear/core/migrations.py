@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import create_engine, event, inspect, make_url, text
@@ -137,7 +138,7 @@ def alone(url: str) -> Iterator[Connection]:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             yield connection
     except SQLAlchemyError as error:
-        ours = translate(error)
+        ours = translate(error, Path(parsed.database or "") if is_sqlite else None)
         if ours is None:
             raise
         raise ours from error

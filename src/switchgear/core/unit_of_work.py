@@ -120,7 +120,7 @@ class Units:
         """Open a unit of work; readers pass `write=False`.
 
         Raises:
-            DatabaseUnreachable: The database did not answer in time; nothing was changed.
+            DatabaseUnreachable: The database cannot be reached or used; nothing was changed.
         """
         async with self.database.transaction(write=write) as connection:
             unit = UnitOfWork(connection, self.database, self.clock, self._known)

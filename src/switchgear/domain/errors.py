@@ -196,7 +196,7 @@ class PreconditionFailed(DomainError):
 
 
 class DatabaseUnreachable(DomainError):
-    """The database does not answer in time; nothing was changed."""
+    """The database cannot be reached or used; nothing was changed."""
 
     code = Code.SYSTEM_DATABASE_UNREACHABLE
 

@@ -74,7 +74,7 @@ class ProcrastinateQueue(BuiltinQueue):
             try:
                 await self._listen_once()
             except (ConnectorException, psycopg.Error, PoolTimeout) as error:
-                log.warning(EventName.DATABASE_LOST, task="listen", summary=str(unreachable(error)))
+                log.warning(EventName.DATABASE_LOST, task="listen", summary=str(unreachable(error.__cause__ or error)))
             await asyncio.sleep(_PAUSE_S)
 
     async def _listen_once(self) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import event, make_url, text
@@ -22,7 +23,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from switchgear.core.database import sqlite_dialect
-from switchgear.core.database.errors import DiskFull, ReadOnly, commit_unanswered, errors_of_drivers, translate
+from switchgear.core.database.errors import (
+    DiskFull,
+    ReadOnly,
+    commit_unanswered,
+    errors_of_drivers,
+    translate,
+    unreachable,
+)
 from switchgear.core.database.sqlite import BUSY_MS, SqliteNarrow, prepare
 from switchgear.core.database.statements import Narrow, Refused, Result, Statement, Statements, UnitStatements
 from switchgear.domain.errors import DatabaseUnreachable
@@ -62,6 +70,7 @@ class Database:
     def __init__(self, url: str, *, clock: Clock | None = None, deadline_s: float = 5.0, pool_size: int = 8) -> None:
         self.url = make_url(url)
         self.dialect: str = self.url.get_backend_name()
+        self._file = Path(self.url.database or "") if self.dialect == "sqlite" else None
         self.deadline_s = deadline_s
         self.clock = clock
         # SQLite lets whoever asks at the right moment write next; at 16 writers some would wait beyond their deadline.
@@ -100,7 +109,7 @@ class Database:
             async with self._until(time.monotonic() + self.deadline_s), engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
         except SQLAlchemyError as error:
-            raise translate(error) or DatabaseUnreachable(str(error)) from error
+            raise unreachable(error, self._file) from error
         finally:
             await engine.dispose()
 
@@ -117,7 +126,7 @@ class Database:
                 connection.info[_WRITE_BY] = deadline if write else None
                 yield connection
         except errors_of_drivers(SQLAlchemyError, TimeoutError) as error:
-            ours = translate(error)
+            ours = translate(error, self._file)
             if ours is None:
                 raise
             raise ours from error

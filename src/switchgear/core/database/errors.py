@@ -6,11 +6,13 @@ import sqlite3
 import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as QueueTimeout
 
+from switchgear.core.database.causes import BAD_PARAMETER, IN_TIME, Cause, of_postgres, of_sqlite
 from switchgear.domain.errors import Code, DatabaseUnreachable
 
 
@@ -20,16 +22,15 @@ class DriverErrors:
 
     Attributes:
         every: What all of them are.
-        unanswered: The database is not there, or gave no answer.
         damaged: It cannot read what it kept.
     """
 
     every: tuple[type[Exception], ...]
-    unanswered: tuple[type[Exception], ...]
     damaged: tuple[type[Exception], ...] = ()
 
 
-_SQLITE: Final = DriverErrors((sqlite3.Error,), (sqlite3.OperationalError, TimeoutError, QueueTimeout))
+_SQLITE: Final = DriverErrors((sqlite3.Error,))
+_NO_ANSWER: Final = Cause("The database gave no answer")
 
 
 def _drivers() -> list[DriverErrors]:
@@ -43,7 +44,6 @@ def _psycopg() -> DriverErrors:
 
     return DriverErrors(
         (psycopg.Error,),
-        (psycopg.OperationalError, psycopg.InterfaceError),
         (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted),
     )
 
@@ -71,9 +71,14 @@ def errors_of_drivers(*others: type[Exception]) -> tuple[type[Exception], ...]:
     return (*others, *(kind for driver in _drivers() for kind in driver.every))
 
 
-def translate(error: BaseException) -> DatabaseUnreachable | None:
-    """Sort a driver's error: what a caller may try again becomes one of ours, anything else gives None."""
-    origin = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+def translate(error: BaseException, file: Path | None = None) -> DatabaseUnreachable | None:
+    """Sort a driver's error: what a caller may try again becomes one of ours, anything else gives None.
+
+    Args:
+        error: What a driver raised, or the engine around it.
+        file: The file of a SQLite database, to be named where it cannot be opened.
+    """
+    origin = _origin(error)
     words = str(origin).lower()
     if "disk is full" in words or "no space left" in words:
         return DiskFull("The disk is full; nothing was changed. Free some space and try again.")
@@ -82,24 +87,51 @@ def translate(error: BaseException) -> DatabaseUnreachable | None:
     is_damaged = any(isinstance(origin, driver.damaged) for driver in _drivers())
     if is_damaged or "malformed" in words or "not a database" in words:
         return Damaged("The database is damaged; nothing was changed. Stop the server and restore a backup.")
-    if any(isinstance(each, driver.unanswered) for each in (error, origin) for driver in _drivers()):
-        return DatabaseUnreachable("The database did not answer in time; nothing was changed. Try again in a moment.")
-    return None
+    cause = _cause(error, file)
+    return None if cause is None else DatabaseUnreachable(cause.nothing_changed())
 
 
 def unknown_outcome() -> DatabaseUnreachable:
     """For a change that was under way when the time was over: it may be made or not."""
-    return DatabaseUnreachable(
-        "The database did not answer in time; whether the change was made is not known yet. Look, then try again."
-    )
+    return DatabaseUnreachable(IN_TIME.effect_unknown())
 
 
 def commit_unanswered(error: BaseException) -> DatabaseUnreachable:
     """For an error of a commit: where the connection is gone, nobody knows whether the change was made."""
     ours = unreachable(error)
-    return unknown_outcome() if type(ours) is DatabaseUnreachable else ours
+    if type(ours) is not DatabaseUnreachable:
+        return ours
+    return DatabaseUnreachable((_cause(error, None) or _NO_ANSWER).effect_unknown())
 
 
-def unreachable(error: BaseException) -> DatabaseUnreachable:
+def unreachable(error: BaseException, file: Path | None = None) -> DatabaseUnreachable:
     """As `translate`, for errors that only say that the database is in trouble."""
-    return translate(error) or DatabaseUnreachable(f"The database refused a statement: {type(error).__name__}.")
+    return translate(error, file) or DatabaseUnreachable(f"The database refused a statement: {type(error).__name__}.")
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What the driver itself raised."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+
+
+def _cause(error: BaseException, file: Path | None) -> Cause | None:
+    """Why the database is not there, or gave no answer; None when *error* says nothing of the kind."""
+    origin = _origin(error)
+    if isinstance(error, TimeoutError | QueueTimeout):
+        return IN_TIME
+    if isinstance(origin, sqlite3.OperationalError):
+        return of_sqlite(origin, file)
+    if isinstance(error, ArgumentError) and "port arguments" in str(error):
+        return BAD_PARAMETER
+    return _cause_of_psycopg(origin) if "psycopg" in sys.modules else None
+
+
+def _cause_of_psycopg(origin: BaseException) -> Cause | None:
+    import psycopg  # it is loaded already
+
+    if isinstance(origin, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return of_postgres(origin)
+    if not isinstance(origin, psycopg.ProgrammingError) or origin.sqlstate is not None:
+        return None
+    cause = of_postgres(origin)  # what the driver itself refuses is a fault of ours, except in the address
+    return cause if cause == BAD_PARAMETER else None

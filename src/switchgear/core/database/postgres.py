@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Self
 
 import psycopg
 from psycopg.adapt import AdaptersMap
@@ -15,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from switchgear.core.database.errors import unreachable
 from switchgear.core.database.postgres_writer import PostgresWriter
 from switchgear.core.database.statements import Parameters, Result, Row, Statement, for_postgres
+from switchgear.domain.errors import DatabaseUnreachable
 
 #: A table that grew since it was analysed looks small to the planner, which then sorts the whole queue for each claim.
 #: What is written here is found by indexes, and a plan made once serves for all values.
@@ -32,21 +33,28 @@ class PostgresNarrow:
     ) -> None:
         self._clock = clock
         self._deadline_s = deadline_s
-        options = f"-c statement_timeout={int(deadline_s * 1000)}"
-        words = conninfo, f"{options} {BY_INDEX}", _Adapters(), clock, deadline_s
+        self._conninfo = conninfo
+        self._size = size
+        self._options = f"-c statement_timeout={int(deadline_s * 1000)}"
+        words = conninfo, f"{self._options} {BY_INDEX}", _Adapters(), clock, deadline_s
         self._writer = PostgresWriter(*words)
         self._locking_writer = PostgresWriter(*words)  # nobody else waits for whoever waits for a lock
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
-            conninfo,
+        self._failures: list[psycopg.Error] = []  #: why the pool made no connection the last time; else empty
+        self._pool = self._make_pool()
+
+    def _make_pool(self) -> AsyncConnectionPool[psycopg.AsyncConnection[Row]]:
+        return AsyncConnectionPool(
+            self._conninfo,
+            connection_class=_remembering(self._failures),
             min_size=1,
-            max_size=size,
+            max_size=self._size,
             open=False,
-            timeout=deadline_s,
+            timeout=self._deadline_s,
             kwargs={
                 "autocommit": True,
                 "row_factory": tuple_row,
-                "connect_timeout": max(1, int(deadline_s)),
-                "options": options,
+                "connect_timeout": max(1, int(self._deadline_s)),
+                "options": self._options,
             },
         )
 
@@ -54,8 +62,9 @@ class PostgresNarrow:
         """Open the pool and wait for one connection."""
         try:
             await self._pool.open(wait=True, timeout=self._deadline_s)
-        except (psycopg.Error, PoolTimeout) as error:
-            raise unreachable(error) from error
+        except psycopg.Error as error:
+            self._pool = self._make_pool()  # one that could not be opened is closed for good
+            raise self._unreachable(error) from error
 
     async def close(self) -> None:
         """Commit what waits, then close every connection."""
@@ -78,12 +87,34 @@ class PostgresNarrow:
         try:
             async with asyncio.timeout(self._deadline_s + 1), self._pool.connection() as connection:
                 return await (await connection.execute(worded, parameters or {})).fetchall()
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError) as error:
-            raise unreachable(error) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
+            raise self._unreachable(error) from error
 
     async def scan(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.scan`."""
         return await self.query(sql, parameters)
+
+    def _unreachable(self, error: Exception) -> DatabaseUnreachable:
+        """As `unreachable`; the pool itself only says that no connection came in time, not why."""
+        return unreachable(self._failures[-1] if isinstance(error, PoolTimeout) and self._failures else error)
+
+
+def _remembering(failures: list[psycopg.Error]) -> type[psycopg.AsyncConnection[Row]]:
+    """A connection that keeps in *failures* why it could not be made, until one is made."""
+
+    class Connection(psycopg.AsyncConnection[Row]):
+        @classmethod
+        async def connect(cls, conninfo: str = "", **options: Any) -> Self:
+            """Connect, and remember how it went."""
+            try:
+                made = await super().connect(conninfo, **options)
+            except psycopg.Error as error:
+                failures[:] = [error]
+                raise
+            failures.clear()
+            return made
+
+    return Connection
 
 
 class _Adapters:

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 from switchgear.core.database.errors import unreachable
@@ -75,7 +76,7 @@ class SqliteNarrow:
         try:
             await ready
         except sqlite3.Error as error:
-            raise unreachable(error) from error
+            raise unreachable(error, Path(self._path)) from error
 
     async def close(self) -> None:
         """Commit what waits, then stop."""
@@ -111,12 +112,12 @@ class SqliteNarrow:
         return int(self._ask("PRAGMA data_version", ())[0][0])
 
     def _ask(self, sql: str, parameters: tuple[object, ...]) -> list[Row]:
-        if self._here is None:
-            self._here = self._connect(busy_ms=BUSY_MS)
         try:
+            if self._here is None:
+                self._here = self._connect(busy_ms=BUSY_MS)
             return self._here.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
-            raise unreachable(error) from error
+            raise unreachable(error, Path(self._path)) from error
 
     async def scan(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.scan`."""
@@ -124,7 +125,7 @@ class SqliteNarrow:
         try:
             return await loop.run_in_executor(self._readers, self._read, sql, parameters or {})
         except sqlite3.Error as error:
-            raise unreachable(error) from error
+            raise unreachable(error, Path(self._path)) from error
 
     def _connect(self, busy_ms: int | None = None) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=256)

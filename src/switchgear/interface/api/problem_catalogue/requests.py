@@ -139,9 +139,11 @@ REQUESTS: Final[Mapping[Code, Entry]] = {
     ),
     Code.SYSTEM_DATABASE_UNREACHABLE: Entry(
         "The database does not answer",
-        "The database did not answer in time. Nothing was changed by this request.",
-        "It is stopped, overloaded, or the network to it is broken.",
-        "Repair the database. The server goes on by itself; repeat the request as `Retry-After` says.",
+        "The database cannot be reached, lets nobody in, or did not answer in time; the sentence says which. Nothing "
+        "was changed by this request, unless the sentence says that this is not known.",
+        "It is stopped or overloaded, the network to it is broken, or DATABASE_URL names a host, database, user or "
+        "password that is none.",
+        "Do what the sentence says. The server goes on by itself; repeat the request as `Retry-After` says.",
     ),
     Code.SYSTEM_DATABASE_DAMAGED: Entry(
         "The database is damaged",
