@@ -13,7 +13,7 @@ LOG_EVENTS: Final[Mapping[EventName, str]] = {
     EventName.SERVER_STOPPED: "The server has ended.",
     EventName.STARTUP_CHECKED: "Per stage, which module serves after the start, and what is missing.",
     EventName.DATABASE_MIGRATED: "The database was brought to a newer schema.",
-    EventName.DATABASE_LOST: "The database does not answer; what waits for it tries again.",
+    EventName.DATABASE_LOST: "The database cannot be used, for the reason in `summary`; what waits for it tries again.",
     EventName.DATABASE_REGAINED: "The database answers again.",
     EventName.ARTIFACTS_LOST: "The folder of documents is not there or another one; no runs are taken here.",
     EventName.ARTIFACTS_REGAINED: "The folder of documents is there again.",

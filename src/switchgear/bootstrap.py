@@ -266,8 +266,8 @@ class Application:
         try:
             await self._bring_up()
         except DatabaseUnreachable as error:
-            self.trouble = error
-            self._tasks.append(asyncio.create_task(self._keep_trying(), name="bring-up"))
+            self._note(error)
+            self._run(self._keep_trying(), "bring-up")
 
     async def _keep_trying(self) -> None:
         pause_s = 0.2
@@ -278,8 +278,13 @@ class Application:
                 await self._bring_up()
                 log.info(EventName.DATABASE_REGAINED)
             except (DatabaseUnreachable, ArtifactsElsewhere) as error:
-                self.trouble = error
-                log.warning(EventName.DATABASE_LOST, summary=str(error), retry_in_s=pause_s)
+                self._note(error, retry_in_s=pause_s)
+
+    def _note(self, error: DomainError, **facts: float) -> None:
+        """Keep why the instance is not up. However often it is tried, a cause is told once, until it changes."""
+        tell = log.debug if str(error) == str(self.trouble) else log.warning
+        self.trouble = error
+        tell(EventName.DATABASE_LOST, summary=str(error), **facts)
 
     async def _bring_up(self) -> None:
         """Everything that needs the database, in order; each step may be done again."""
@@ -382,16 +387,5 @@ class Application:
         log.info(EventName.MODULE_SAID, said=record.get("event"), level_of_module=record.get("level"), **fields)
 
 
-def build(
-    settings: Settings,
-    *,
-    clock: Callable[[], int] | None = None,
-    environment: Mapping[str, str] = os.environ,
-    wrap: Wrap = lambda name, part: part,
-    with_worker: bool = True,
-    with_sources: bool = True,
-) -> Application:
-    """Build an instance; see `Application`. Nothing is started and nothing is written."""
-    return Application(
-        settings, clock=clock, environment=environment, wrap=wrap, with_worker=with_worker, with_sources=with_sources
-    )
+#: Builds an instance; nothing is started and nothing is written.
+build = Application

@@ -15,7 +15,8 @@ import httpx2
 import psycopg
 import pytest
 
-from factories.server import WEB, RunningServer, Start, until
+from factories.command_line import CommandLine
+from factories.server import WEB, RunningServer, Start, free_port, until
 
 #: What is promised is 5 s; a busy machine gets ten times as long.
 SOON_S = 50.0
@@ -85,7 +86,7 @@ def change(server: RunningServer) -> httpx2.Response:
 
 
 def test_a_server_comes_up_when_its_database_does(start: Start, own_postgres: OwnPostgres) -> None:
-    server = start(wait=False, DATABASE_URL=own_postgres.url)
+    server = start(wait=False, DATABASE_URL=own_postgres.url, LOG_LEVEL="debug")
     until(lambda: status_of(server, "/livez") == 200, what="the first answer")
     assert status_of(server, "/readyz") == 503
     early = WEB.get(f"{server.url}/api/v1/status", headers={"Authorization": "Bearer any"}, timeout=10)
@@ -98,6 +99,35 @@ def test_a_server_comes_up_when_its_database_does(start: Start, own_postgres: Ow
 
     until(server.is_ready, seconds=SOON_S, what="readiness")
     assert server.ended(server.send("late but whole")["run"]["id"])["status"] == "succeeded"
+
+
+def test_a_first_start_without_its_database_says_everywhere_which_and_why(start: Start) -> None:
+    port = free_port()
+    said = f"The database at 127.0.0.1:{port} refuses connections; nothing was changed. Start it, or correct DATABASE_"
+    server = start(wait=False, DATABASE_URL=f"postgresql://bill:s3cretword@127.0.0.1:{port}/books")
+    log = server.home / f"log-{server.port}.txt"
+    until(lambda: "active " in log.read_text(), what="the introduction")
+    time.sleep(2)  # some tries
+
+    introduced = log.read_text()
+    assert f"token   {server.home}/admin.token, which is made once the database can be used\n" in introduced
+    assert f"active  not known yet. {said}URL. The server goes on trying.\n" in introduced
+    assert [line for line in introduced.splitlines() if "database.lost" in line and said in line] == [
+        line for line in introduced.splitlines() if "database.lost" in line
+    ]
+    assert introduced.count("database.lost") == 1  # however often it was tried
+    found = WEB.get(f"{server.url}/readyz?verbose", timeout=10)
+    assert (found.status_code, found.json()["code"]) == (503, "system.database_unreachable")
+    assert found.json()["detail"].startswith(said)
+
+    switchgear = CommandLine(server.home, server.site, {k: v for k, v in server.variables().items() if k != "PATH"})
+    status = switchgear.run("status", expect=1)
+    assert status.stderr.startswith(said)
+    doctor = switchgear.run("doctor", expect=1)
+    assert f"! {said}" in doctor.stdout
+    everything = introduced + found.text + status.stderr + doctor.stdout + doctor.stderr
+    assert "s3cretword" not in everything
+    assert "cannot be read" not in everything  # a token that is not there yet is nobody's fault
 
 
 def test_a_database_that_dies_in_a_request_costs_that_request_only(start: Start, own_postgres: OwnPostgres) -> None:

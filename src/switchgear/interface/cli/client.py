@@ -186,7 +186,7 @@ def connect(*, carry_runs: bool = False) -> Iterator[Api]:
         server = live_server(settings.home)
         try:
             if server is not None and runner.run(_answers(server)):
-                yield from _remote(runner, server.url, _token_of(settings))
+                yield from _remote(runner, server.url, _token_for(server, settings, runner))
                 return
             yield from _in_process(runner, require_instance({"source": ()}), carry_runs)
         except ProblemAnswer as refused:
@@ -327,6 +327,29 @@ async def _answers(server: LiveServer) -> bool:
 
 def _token_of(settings: Settings) -> str:
     return _sane_token(os.environ.get("SWITCHGEAR_TOKEN")) or admin_token(settings.home)
+
+
+def _token_for(server: LiveServer, settings: Settings, runner: asyncio.Runner) -> str:
+    """As `_token_of`; that a server has made none yet has a cause, which it tells whoever asks without one."""
+    try:
+        return _token_of(settings)
+    except CommandFailed:
+        trouble = runner.run(_trouble_of(server))
+        if trouble is None:
+            raise
+        raise trouble from None
+
+
+async def _trouble_of(server: LiveServer) -> ProblemAnswer | None:
+    """Why *server* cannot even verify who asks; None when it can."""
+    import httpx2
+
+    try:
+        async with httpx2.AsyncClient(trust_env=False, verify=needs_certificates(server.url), timeout=15) as client:
+            answer = await client.get(f"{server.url}/readyz", params={"verbose": "true"})
+    except httpx2.TransportError:
+        return None
+    return ProblemAnswer(503, _problem(answer)) if answer.status_code == 503 else None
 
 
 def _token_of_environment() -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from switchgear.core.settings import Settings
+    from switchgear.sdk.errors import SwitchgearError
 
 #: How long open connections may go on after the signal, in seconds; event streams never end by themselves.
 _CONNECTIONS_S: Final = 2
@@ -131,7 +132,7 @@ async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) 
         log.info(EventName.SERVER_STARTED, url=url)
         write_server_file(settings.home, url)
         try:
-            await _introduce(settings, url, as_json=as_json)
+            await _introduce(settings, url, application.trouble, as_json=as_json)
         except OSError:  # whoever read the output is gone; the service goes on, and what is left unsaid goes nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         spare_from_collection()
@@ -222,19 +223,20 @@ def _signals(server: uvicorn.Server) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _introduce(settings: Settings, url: str, *, as_json: bool) -> None:
+async def _introduce(settings: Settings, url: str, trouble: SwitchgearError | None, *, as_json: bool) -> None:
     """Say where it is, with what, and what is missing; the token itself is shown on a terminal only."""
     status, modules = await _look(settings, url)
     token_path = settings.home / TOKEN_FILE
     if as_json:
-        print_json_line({"url": url, "home": str(settings.home), "token_file": str(token_path), "status": status})
+        words = {"url": url, "home": str(settings.home), "token_file": str(token_path)}
+        print_json_line({**words, "status": status, "trouble": None if trouble is None else trouble.message})
         return
     show(f"Switchgear serves at {url}")
     show(f"home    {settings.home}")
-    on_terminal = sys.stdout.isatty() and token_path.exists()
-    show(f"token   {token_path}" + (f"  {admin_token(settings.home)}" if on_terminal else ""))
+    show(f"token   {token_path}{_about_token(settings, is_up=trouble is None)}")
     if status is None:
-        show("active  not known: the database does not answer yet; /readyz says why, and it goes on trying")
+        why = "`switchgear status` says why." if trouble is None else f"{trouble.message} The server goes on trying."
+        show(f"active  not known yet. {printable(why)}")
     else:
         active = status.get("active")
         show(f"active  {active['label']} {printable(active['message'])}" if active else "active  no configuration yet")
@@ -245,6 +247,12 @@ async def _introduce(settings: Settings, url: str, *, as_json: bool) -> None:
             show_missing(modules)
         show_problems((stop["summary"] for stop in status["stops"] if stop["next_actions"]), status)
     sys.stdout.flush()
+
+
+def _about_token(settings: Settings, *, is_up: bool) -> str:
+    if not (settings.home / TOKEN_FILE).exists():
+        return "" if is_up else ", which is made once the database can be used"
+    return f"  {admin_token(settings.home)}" if sys.stdout.isatty() else ""
 
 
 async def _look(settings: Settings, url: str) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
