@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,23 @@ def test_a_demo_that_shall_outlive_its_terminal_does(tmp_path: Path) -> None:
             demo.wait(2)
         demo.terminate()
         assert demo.wait(60) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(("number", "after_s"), [(signal.SIGTERM, 0.1), (signal.SIGHUP, 0.4), (signal.SIGTERM, 1.0)])
+def test_a_demo_that_is_told_to_end_while_it_waits_for_its_server_shows_no_traceback(
+    tmp_path: Path, number: signal.Signals, after_s: float
+) -> None:
+    environment = {**CommandLine(tmp_path).environment(), "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [SWITCHGEAR, "demo", "--no-serve"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        next(line for line in demo.stdout if line.startswith("$ switchgear ingest"))
+        time.sleep(after_s)  # it sends, or waits for runs
+        demo.send_signal(number)
+        _, said = demo.communicate(timeout=60)
+    assert demo.returncode == 128 + number
+    assert said == ""
+    assert list(tmp_path.glob("switchgear-demo-*")) == []
 
 
 def test_a_demo_that_is_told_to_end_leaves_no_folder(tmp_path: Path) -> None:

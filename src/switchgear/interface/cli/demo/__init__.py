@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -33,10 +34,8 @@ def demo(
     from switchgear.interface.cli.demo.server import DemoServer
     from switchgear.interface.cli.demo.story import Story
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under `nohup`
-            signal.signal(number, _end_in_order)
     with ExitStack() as stack:
+        stack.enter_context(_ended_like_ctrl_c())
         if keep is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchgear-demo-")))
         else:
@@ -51,9 +50,28 @@ def demo(
             server.wait()
 
 
-def _end_in_order(number: int, _: object) -> NoReturn:
-    """As Ctrl-C: the server is stopped and the temporary folder removed."""
-    raise SystemExit(128 + number)
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end it as Ctrl-C does: the server is stopped and the temporary folder removed.
+
+    Only Ctrl-C is known to the event loop: it leaves off in order, where an exception in its middle would break what
+    runs there, with a traceback.
+    """
+    told: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        told.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under `nohup`
+            signal.signal(number, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if told:
+            raise SystemExit(128 + told[0]) from None
+        raise
 
 
 def _new_folder(folder: Path) -> Path:
