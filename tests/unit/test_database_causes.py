@@ -208,3 +208,22 @@ def test_an_error_of_sqlite_is_sorted_without_the_driver_of_postgresql() -> None
         "translate(sqlite3.OperationalError('x')); translate(TimeoutError()); print('psycopg' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"
+
+
+def test_whoever_asks_over_the_network_is_told_the_cause_without_names() -> None:
+    for error, full in WORDS:
+        found = translate(error)
+        assert found is not None
+        for name in ("db.example", "/run/pg", "5432", "'u'", "'x'", "db.exampel"):
+            assert name not in found.public, full
+        assert "{" not in found.public
+        assert found.public.split()[:2] == full.split()[:2] or found.public.startswith("There is no database")
+    missing = sqlite3.OperationalError("unable to open database file")
+    missing.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    found = translate(missing, Path("/nowhere/x/switchgear.db"))
+    assert found is not None
+    assert "/nowhere" in found.message
+    assert found.public == (
+        "The file of the database cannot be opened; nothing was changed. See that its folder is there and may be "
+        "written."
+    )

@@ -200,6 +200,11 @@ class DatabaseUnreachable(DomainError):
 
     code = Code.SYSTEM_DATABASE_UNREACHABLE
 
+    @property
+    def public(self) -> str:
+        """The message for whoever asks over the network, known or not: without host, user and name of the database."""
+        return str(self.fields.get("public") or self.message)
+
 
 class Starting(DatabaseUnreachable):
     """The process listens already, and still looks at modules and database; nothing was changed."""

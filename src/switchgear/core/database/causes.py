@@ -23,10 +23,14 @@ _AGAIN: Final = "Try again in a moment."
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What is wrong, without a full stop, and a sentence that says what to do now."""
+    """What is wrong, without a full stop, and a sentence that says what to do now.
+
+    `general` says the same without naming anything, where this one does.
+    """
 
     fact: str
     advice: str = _AGAIN
+    general: Cause | None = None
 
     def nothing_changed(self) -> str:
         """For a call that had no effect."""
@@ -162,6 +166,14 @@ _NOT_CONNECTED: Final = Cause(
     "See that it runs, that DATABASE_URL is right, and what its log says.",
 )
 _NOT_DONE: Final = Cause("The database could not do what it was asked{state}", "Try again, or see what its log says.")
+_UNNAMED: Final = {
+    "place": "",
+    "host": "",
+    "user": "of DATABASE_URL",
+    "name": "of that name",
+    "shell_name": "NAME",
+    "state": "",
+}
 _HOST: Final = re.compile(r"host(?: name)? ['\"]([^'\"]*)['\"]")
 
 
@@ -175,8 +187,9 @@ def of_postgres(error: Any) -> Cause:
             break
     else:
         found = _NOT_DONE if state or error.pgconn is None else _NOT_CONNECTED
+    general = Cause(found.fact.format_map(_UNNAMED), found.advice.format_map(_UNNAMED))
     named = _named(error)
-    return Cause(found.fact.format_map(named), found.advice.format_map(named))
+    return Cause(found.fact.format_map(named), found.advice.format_map(named), general)
 
 
 def _named(error: Any) -> Mapping[str, str]:
@@ -221,18 +234,23 @@ def of_sqlite(error: sqlite3.Error, file: Path | None) -> Cause:
     return Cause(f"The database could not do what it was asked ({name})", "Try again, or run `switchgear migrate`.")
 
 
+_NO_FILE: Final = Cause("The file of the database cannot be opened", "See that its folder is there and may be written.")
+
+
 def _cannot_open(file: Path | None) -> Cause:
     if file is None:
-        return Cause("The file of the database cannot be opened", "See that its folder is there and may be written.")
-    file = file.absolute()
+        return _NO_FILE
+    fact, advice = _why_not_opened(file.absolute())
+    return Cause(fact, advice, _NO_FILE)
+
+
+def _why_not_opened(file: Path) -> tuple[str, str]:
     try:
         os.stat(file.parent)
     except (FileNotFoundError, NotADirectoryError):
-        return Cause(f"The folder {file.parent} does not exist", "Make it, or correct DATABASE_URL.")
+        return f"The folder {file.parent} does not exist", "Make it, or correct DATABASE_URL."
     except OSError:  # nobody may look into a folder above: that is said below
         pass
     if file.is_dir():
-        return Cause(f"{file} is a folder and no database", "Name a file in DATABASE_URL.")
-    return Cause(
-        f"The database {file} cannot be opened", "See that this user may read and write the file and its folder."
-    )
+        return f"{file} is a folder and no database", "Name a file in DATABASE_URL."
+    return f"The database {file} cannot be opened", "See that this user may read and write the file and its folder."

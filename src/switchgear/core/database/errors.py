@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -88,7 +89,7 @@ def translate(error: BaseException, file: Path | None = None) -> DatabaseUnreach
     if is_damaged or "malformed" in words or "not a database" in words:
         return Damaged("The database is damaged; nothing was changed. Stop the server and restore a backup.")
     cause = _cause(error, file)
-    return None if cause is None else DatabaseUnreachable(cause.nothing_changed())
+    return None if cause is None else _error(cause, Cause.nothing_changed)
 
 
 def unknown_outcome() -> DatabaseUnreachable:
@@ -101,12 +102,17 @@ def commit_unanswered(error: BaseException) -> DatabaseUnreachable:
     ours = unreachable(error)
     if type(ours) is not DatabaseUnreachable:
         return ours
-    return DatabaseUnreachable((_cause(error, None) or _NO_ANSWER).effect_unknown())
+    return _error(_cause(error, None) or _NO_ANSWER, Cause.effect_unknown)
 
 
 def unreachable(error: BaseException, file: Path | None = None) -> DatabaseUnreachable:
     """As `translate`, for errors that only say that the database is in trouble."""
     return translate(error, file) or DatabaseUnreachable(f"The database refused a statement: {type(error).__name__}.")
+
+
+def _error(cause: Cause, sentence: Callable[[Cause], str]) -> DatabaseUnreachable:
+    general = None if cause.general is None else sentence(cause.general)
+    return DatabaseUnreachable(sentence(cause), public=general)
 
 
 def _origin(error: BaseException) -> BaseException:
@@ -134,4 +140,4 @@ def _cause_of_psycopg(origin: BaseException) -> Cause | None:
     if not isinstance(origin, psycopg.ProgrammingError) or origin.sqlstate is not None:
         return None
     cause = of_postgres(origin)  # what the driver itself refuses is a fault of ours, except in the address
-    return cause if cause == BAD_PARAMETER else None
+    return cause if cause.fact == BAD_PARAMETER.fact else None

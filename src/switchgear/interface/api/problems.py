@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from switchgear.core.logging import request_id_var
-from switchgear.domain.errors import Code, DomainError
+from switchgear.domain.errors import Code, DatabaseUnreachable, DomainError
 from switchgear.domain.wanted_values import did_you_mean, wanted_of, words_of
 from switchgear.interface.api.problem_catalogue import CATALOGUE
 from switchgear.interface.api.schemas.common import NextActionView, Problem, ProblemItem
@@ -25,7 +25,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 MAX_BYTES: Final = 16 * 1024
 RETRY_AFTER_S: Final = 2
 
-_OWN_FIELDS: Final = frozenset({"errors", "warnings", "more", "next_actions"})
+_OWN_FIELDS: Final = frozenset({"errors", "warnings", "more", "next_actions", "public"})
 _MAX_ITEMS: Final = 100
 _MAX_DETAIL: Final = 1_000
 #: Names that may be repeated; anything else is input and is not.
@@ -110,6 +110,11 @@ def status_of(error: SwitchgearError) -> int:
     return STATUS.get(code_of(error), 500)
 
 
+def said(error: SwitchgearError) -> str:
+    """The sentence for whoever asks; where a database is, and as whom it is used, is for the log and the terminal."""
+    return error.public if isinstance(error, DatabaseUnreachable) else error.message
+
+
 def answer_to(error: SwitchgearError) -> Response:
     """Render an error of ours as a problem."""
     code, status = code_of(error), status_of(error)
@@ -126,7 +131,7 @@ def answer_to(error: SwitchgearError) -> Response:
     return problem_answer(
         code,
         status,
-        error.message,
+        said(error),
         errors=[_item(item) for item in error.fields.get("errors") or ()],
         warnings=[_item(item) for item in error.fields.get("warnings") or ()],
         more=int(error.fields.get("more") or 0),

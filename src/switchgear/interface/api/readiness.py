@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from typing import Final
 
 from switchgear.domain.errors import Code, DatabaseUnreachable, NextAction, Why
-from switchgear.interface.api.problems import code_of
+from switchgear.interface.api.problems import code_of, said
 from switchgear.interface.api.schemas.common import WhyView
 from switchgear.interface.api.schemas.status import ReadinessCheck, ReadinessView
 from switchgear.interface.api.services import Services
@@ -31,11 +31,11 @@ async def readiness(app: Services, checks: Mapping[str, Check]) -> ReadinessView
 
 async def _database(app: Services) -> Why | None:
     if app.trouble is not None:
-        return Why(code_of(app.trouble), app.trouble.message)
+        return Why(code_of(app.trouble), said(app.trouble))
     try:
         await app.database.ping()  # a fresh connection: an old session may outlive a dead server
     except SwitchgearError as error:
-        return Why(code_of(error), error.message)
+        return Why(code_of(error), said(error))
     return None
 
 
