@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from factories.runs import OPERATOR, Office
+from factories.runs import OPERATOR, Office, output
 from switchgear.core.database import Database, Statement
 from switchgear.core.unit_of_work import Units
 from switchgear.domain.errors import Code, InvalidRequest, NotFound, Why
@@ -185,3 +185,23 @@ async def test_a_refused_retry_cancel_or_decision_stands_in_the_trail_with_who_a
         ("document.rejected", "refused", "olga", (claim.document_id,), "four"),
     ]
     assert {(event.after or {}).get("code") for event in events} == {"run.illegal_transition"}
+
+
+@pytest.mark.parametrize("configuration", ["original", "active"])
+@pytest.mark.parametrize("identity", ["same", None])
+async def test_a_cancelled_run_that_others_did_not_see_is_checked_anew(
+    office: Office, configuration: str, identity: str | None
+) -> None:
+    office.repository.result_stage = "read"  # so that `extract` is a check behind it
+    await office.submit("a")
+    claim = await office.held()
+    await office.repository.checkpoint(
+        claim, attempts=[], outputs=[output("read"), output("extract")], next_stage_id="deliver", identity=identity
+    )
+    await office.repository.end(claim, status=RunStatus.CANCELLED, stage_id="deliver")
+
+    again = (await office.service.retry(claim.run_id, by=OPERATOR, configuration=configuration)).run
+
+    assert again.stage_id == ("extract" if identity else "deliver")
+    kept = {item.stage_id for item in await office.repository.outputs(again.id)}
+    assert kept == ({"read"} if identity else {"read", "extract"})

@@ -13,6 +13,7 @@ import pytest
 
 from factories.runs import Room, output
 from switchgear.core.database import Database
+from switchgear.domain.errors import Code, Why
 from switchgear.domain.run import RunStatus
 from switchgear.ingestion.run_repository import ClaimedRun
 
@@ -202,6 +203,64 @@ async def test_whoever_comes_back_after_a_failure_comes_after_those_who_did_not_
 
     await room.repository.checkpoint(claim, attempts=[], outputs=[], next_stage_id="deliver", identity="same")
     rows = await room.repository.earlier("same", claim.document_id, claim.run_id)
+
+    assert pair.seen[1] == set()
+    assert [row.document_id for row in rows] == [pair.claims[1].document_id]
+
+
+async def test_what_was_delivered_is_told_before_what_waits_for_a_person_however_many_those_are(room: Room) -> None:
+    pair = await at_work(room, 24)
+    delivered, last = 0, 23
+    await pair.commit(delivered)
+    await pair.end(delivered)
+    for number in range(1, last):
+        await pair.commit(number)
+        why = Why(Code.PARKED_REVIEW, "Somebody has to look.")
+        await room.repository.end(pair.claims[number], status=RunStatus.PARKED, why=why, stage_id="deliver")
+    await pair.commit(last)
+
+    rows = await room.repository.earlier("same", pair.claims[last].document_id, pair.claims[last].run_id)
+
+    assert len(rows) == 20
+    assert rows[0].document_id == pair.claims[delivered].document_id
+
+
+async def test_a_run_that_was_repeated_is_seen_until_the_newer_one_is(room: Room) -> None:
+    pair = await at_work(room)
+    await pair.commit(0)
+    await pair.end(0, RunStatus.PARKED, "deliver")
+    old = await room.repository.get(pair.claims[0].run_id)
+    await room.repository.add_run(
+        old.document_id, "tok_1", retry_of=old.id, stage_id="deliver", copy_from=old.id, copied_stages=["extract"]
+    )
+    await pair.commit(1)
+    await pair.read(1)
+    assert pair.seen[1] == {0}
+
+    newer = await room.held()
+    await room.repository.checkpoint(newer, attempts=[], outputs=[], next_stage_id="deliver", identity="same")
+    await room.repository.end(newer, status=RunStatus.CANCELLED, stage_id="deliver")
+    await pair.read(1)
+    assert pair.seen[1] == set()
+
+
+async def test_a_rejected_run_whose_review_is_asked_anew_comes_after_those_who_did_not_see_it(room: Room) -> None:
+    pair = await at_work(room)
+    await pair.commit(0)
+    why = Why(Code.PARKED_REVIEW, "Somebody has to look.")
+    await room.repository.end(pair.claims[0], status=RunStatus.PARKED, why=why, stage_id="deliver")
+    run = await room.repository.get(pair.claims[0].run_id)
+    await room.repository.decide(run, {"action": "reject", "actor": "ada", "message": "no"})
+    rejected = await room.held()
+    await room.repository.end(rejected, status=RunStatus.PARKED, stage_id="deliver")
+    await pair.commit(1)
+    await pair.read(1)
+
+    run = await room.repository.get(rejected.run_id)
+    await room.repository.retry(run, stage_id="deliver", anew=True)
+    again = await room.held()
+    await room.repository.checkpoint(again, attempts=[], outputs=[], next_stage_id="deliver", identity="same")
+    rows = await room.repository.earlier("same", again.document_id, again.run_id)
 
     assert pair.seen[1] == set()
     assert [row.document_id for row in rows] == [pair.claims[1].document_id]

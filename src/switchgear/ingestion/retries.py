@@ -149,6 +149,24 @@ async def _need_original(repository: RunRepository, run: RunRow) -> None:
 
 
 async def _start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
+    """Where it begins: of a run that others could not see, every check behind the result is made anew. ADR 0019"""
+    start = await _wanted_start(repository, run, from_)
+    is_rejected = (run.decision or {}).get("action") == "reject"  # and stays so, unless its review is asked anew
+    if run.identity is None or is_rejected or repository.is_seen(run):
+        return start
+    order = list(await repository.stages())
+    behind = order[order.index(repository.result_stage) + 1 :]
+    again = [stage for stage in start.kept if stage in behind]
+    if not again:
+        return start
+    return _Start(
+        behind[0],
+        [stage for stage in start.kept if stage not in again],
+        sorted({*start.forgotten, *again}, key=order.index),
+    )
+
+
+async def _wanted_start(repository: RunRepository, run: RunRow, from_: str) -> _Start:
     outputs = await repository.outputs(run.id)
     finished = [output.stage_id for output in outputs]
     gone = next((output.stage_id for output in outputs if output.is_removed), None)

@@ -9,7 +9,8 @@ from typing import Any, Final
 from switchgear.core.admission import ACTIVE_CONFIGURATION, FIRST_CLAIM_GUARD
 from switchgear.core.database import Statements
 from switchgear.domain.errors import Why
-from switchgear.ingestion.run_repository.records import Encoded
+from switchgear.domain.run import RunStatus
+from switchgear.ingestion.run_repository.records import Encoded, RunRow
 
 #: A first claim needs a version to pin, and no drain may hold first claims; a run that holds a version goes on.
 CLAIMABLE: Final = f"""status = 'queued' AND available_at <= now_us()
@@ -42,6 +43,12 @@ class RepositoryPart:
         self.pipeline = pipeline
         self.result_stage = result_stage
         self.effects = effects
+
+    def is_seen(self, run: RunRow) -> bool:
+        """Whether others that come now with its identity see it: it was accepted, or may still be. ADR 0019"""
+        if (run.decision or {}).get("action") == "reject" or run.status is RunStatus.CANCELLED:
+            return False
+        return run.status is not RunStatus.FAILED or run.stage_id in self.effects
 
 
 def to_json(value: Any) -> str:

@@ -110,8 +110,7 @@ class People(Reading):
             RunTransitionRefused: It is neither failed nor parked, or somebody else was faster.
         """
         transition(run.status, RunEvent.RETRY)
-        is_seen = run.status is RunStatus.PARKED or run.stage_id in self.effects
-        seen = is_seen and self.result_stage not in forgotten
+        seen = self.is_seen(run) and self.result_stage not in forgotten
         parameters = {"run": run.id, "token": run.fencing_token, "stage": stage_id, "anew": anew, "seen": seen}
         outputs = [{"run": run.id, "stage": stage} for stage in forgotten]
         return await self._changed(

@@ -16,6 +16,10 @@ FROM runs r JOIN stage_outputs o ON o.run_id = r.id AND o.stage_id = :result_sta
     AND (r.decision IS NULL OR r.decision NOT LIKE :rejected)"""
 #: How `decide` stores what a person rejected: such a run ends, but nobody accepted its result.
 _REJECTED: Final = '{"action":"reject",%'
+#: A newer run of the document stands for it, as soon as others see that one.
+_REPEATED: Final = (
+    "EXISTS (SELECT 1 FROM runs n WHERE n.document_id = r.document_id AND n.id > r.id AND n.identity IS NOT NULL)"
+)
 #: Most earlier results that a module is shown.
 _MAX_EARLIER: Final = 20
 #: Ends are stamped before they commit. Whoever pulls must not pass one that is still on its way, or it would never
@@ -72,7 +76,7 @@ class Results(RepositoryPart):
         return [_result_of(row) for row in rows]
 
     async def earlier(self, identity: str, document_id: str, run_id: str) -> Sequence[ResultRow]:
-        """Return results of other documents with the same identity, newest first, one per document.
+        """Return results of other documents with the same identity, one per document, what is delivered first.
 
         Those that were accepted, and of those that may still be, whichever committed this identity before the run
         *run_id* did: under way, on hold, or failed at a stage with effects, where a retry begins behind every check.
@@ -85,7 +89,9 @@ class Results(RepositoryPart):
             f"""{_RESULTS} WHERE r.identity = :identity AND r.document_id <> :document
             AND (r.status = 'succeeded' OR ((r.status IN ('queued', 'running', 'parked') OR {failed})
                 AND r.identity_place < (SELECT own.identity_place FROM runs own WHERE own.id = :run)))
-            ORDER BY r.ended_at IS NULL DESC, r.ended_at DESC, r.id DESC LIMIT :limit""",  # noqa: S608 - only constants and names of parameters
+            AND NOT (r.status IN ('parked', 'failed') AND {_REPEATED})
+            ORDER BY r.status = 'succeeded' DESC, r.why_code = 'parked.review', r.ended_at DESC, r.id DESC
+            LIMIT :limit""",  # noqa: S608 - only constants and names of parameters
             {
                 "identity": identity,
                 "document": document_id,
