@@ -42,11 +42,12 @@ def chunks(size: int) -> Iterator[bytes]:
     yield from (b" " * MEBIBYTE for _ in range(size // MEBIBYTE))
 
 
-def sent_until_closed(peer: socket.socket) -> int:
+def sent_until_closed(peer: socket.socket, chunk: bytes = b" " * MEBIBYTE) -> int:
     sent = 0
     try:
         while True:
-            sent += peer.send(b" " * MEBIBYTE)
+            peer.sendall(chunk)
+            sent += len(chunk)
     except ConnectionError:
         return sent
 
@@ -84,3 +85,29 @@ def test_nobody_holds_a_connection_by_sending_without_end_or_not_at_all(
             assert answered - began < 0.4
             assert time.monotonic() - began < 5
             assert sent < frame._REST_BYTES + 32 * MEBIBYTE  # what the kernel holds for both is sent too
+
+
+@pytest.mark.parametrize("length", [f"Content-Length: {10**15}", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/v1/configurations", 401),
+        ("/api/v1/nothing-here", 404),
+        ("/livez", 405),
+    ],
+)
+def test_a_sender_who_was_refused_is_not_read_for_ever(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch, path: str, status: int, length: str
+) -> None:
+    monkeypatch.setattr(frame, "_REST_S", 0.5)
+    host, _, port = live.url.removeprefix("http://").partition(":")
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/plain\r\n{length}\r\n\r\n"
+    chunk = b" " * MEBIBYTE if "Length" in length else b"100000\r\n" + b" " * MEBIBYTE + b"\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as peer:
+        began = time.monotonic()
+        peer.sendall(head.encode())
+        answer = peer.recv(65536)
+        assert answer.startswith(f"HTTP/1.1 {status}".encode())
+        assert b"connection: close" in answer.lower()
+        sent_until_closed(peer, chunk)
+        assert time.monotonic() - began < 5

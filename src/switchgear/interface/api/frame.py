@@ -29,6 +29,8 @@ _MULTIPART_EXTRA: Final = 64 * 1024
 #: The most that is still taken of a body after its answer, in bytes and in seconds, before the connection is closed.
 _REST_BYTES: Final = 32 * 1024 * 1024
 _REST_S: Final = 2.0
+#: What is left of a body may be read to its end when it is this small, and the connection stays.
+_SMALL_REST: Final = 64 * 1024
 SANE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _METHODS: Final = "DELETE, GET, HEAD, PATCH, POST"
 _HEADERS: Final = (
@@ -119,6 +121,11 @@ class _Body:
         self.has_ended = not message.get("more_body", False)
         return message
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether much is still to come, or nobody knows how much: a refused sender must not go on for ever."""
+        return not self.has_ended and (not self._declared or self._declared - self._seen > _SMALL_REST)
+
     async def throw_rest_away(self) -> None:
         """Take what still comes, within bounds.
 
@@ -147,11 +154,15 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.started = True
             self._is_last = self._is_last or _closes(message.get("headers", ()))
+            closing: list[tuple[bytes, bytes]] = []
+            if message["status"] >= 400 and self._asked.may_go_on and not self._is_last:
+                self._is_last, closing = True, [(b"connection", b"close")]
             message = {
                 **message,
                 "headers": [
                     (b"x-request-id", self._request_id.encode()),
                     *completed(message.get("headers", ())),
+                    *closing,
                 ],
             }
         elif not self._has_body:
