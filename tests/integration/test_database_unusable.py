@@ -137,3 +137,21 @@ def test_commands_say_why_the_database_cannot_be_used_and_show_no_password(
     ended = switchgear.run(*command.split(), expect=1)
     assert PASSWORD not in ended.stdout + ended.stderr
     assert said in (ended.stdout if command == "doctor" else ended.stderr)
+
+
+@pytest.mark.parametrize("command", ["migrate", "doctor", "status"])
+def test_a_user_who_may_make_no_tables_is_told_so(postgres: PostgresServer, tmp_path: Path, command: str) -> None:
+    name = postgres.make(empty=True)
+    role = f"guest_{name}"
+    postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+    try:
+        (tmp_path / "switchgear.toml").write_text("")
+        url = f"postgresql://{role}:{PASSWORD}@/{name}?host={postgres.socket_folder}"
+        ended = CommandLine(tmp_path, None, {"SWITCHGEAR_DATABASE_URL": url}).run(command, expect=1)
+        assert "The user of DATABASE_URL lacks a right in the database; nothing was changed." in (
+            ended.stdout + ended.stderr
+        )
+        assert "Traceback" not in ended.stdout + ended.stderr
+    finally:
+        postgres.drop(name)
+        postgres.execute(f"DROP ROLE {role}")

@@ -110,6 +110,14 @@ _RULES: Final = (
         ),
     ),
     _rule(
+        "42501",
+        "(?!)",
+        Cause(
+            "The user of DATABASE_URL lacks a right in the database",
+            "Make it the owner of the database, or grant it CREATE on the schema public there.",
+        ),
+    ),
+    _rule(
         "57P03",
         r"the database system is (?:starting|shutting|not|in recovery)|not accepting connections",
         Cause("The database{place} is starting or stopping"),

@@ -137,6 +137,8 @@ def _cause_of_psycopg(origin: BaseException) -> Cause | None:
 
     if isinstance(origin, (psycopg.OperationalError, psycopg.InterfaceError)):
         return of_postgres(origin)
+    if isinstance(origin, psycopg.errors.InsufficientPrivilege):
+        return of_postgres(origin)
     if not isinstance(origin, psycopg.ProgrammingError) or origin.sqlstate is not None:
         return None
     cause = of_postgres(origin)  # what the driver itself refuses is a fault of ours, except in the address
