@@ -147,6 +147,12 @@ def both(structured: Structured) -> list[Verdict]:
     ]
 
 
+def test_what_cannot_be_an_invoice_number_is_an_error_for_both() -> None:
+    overlong = sample_invoice(number=fact("9" * 201))
+    for verdict in (ValidateNative().run(overlong, XML_FILE, None, None), ValidateBasic().run(overlong, None)):
+        assert (verdict.status, [found.code for found in verdict.findings]) == ("invalid", ["NAT-TEXT-LENGTH"])
+
+
 def test_what_the_xml_contradicts_is_an_error() -> None:
     path = "/Invoice/LegalMonetaryTotal/PayableAmount[1]"
     structured = Structured(syntax=Syntax.UBL_INVOICE, fields=sample_invoice(), contradicted=(path,))

@@ -269,7 +269,8 @@ def dates_sensible(fields: InvoiceFields) -> list[Finding]:
 SUMS: Final[tuple[Rule, ...]] = (sum_of_lines, net_total, gross_total, payable_total)
 VAT: Final[tuple[Rule, ...]] = (tax_total, vat_by_rate, vat_taxable_sum)
 DATES: Final[tuple[Rule, ...]] = (dates_of_our_time, dates_sensible)
-MANDATORY: Final[tuple[Rule, ...]] = (mandatory_fields, text_lengths, known_type)
+SENSE: Final[tuple[Rule, ...]] = (text_lengths, known_type)
+MANDATORY: Final[tuple[Rule, ...]] = (mandatory_fields, *SENSE)
 
 
 def apply(rules: Iterable[Rule], fields: InvoiceFields) -> list[Finding]:

@@ -19,14 +19,16 @@ _NOT_LOOKED_AT: Final = ("mandatory", "vat", "check_digits", "page")
     min_isolation="L0",
 )
 class ValidateBasic(Module):
-    """Checks sums (BR-CO-10, 13, 15, 16), dates, and that all of the XML can be read and says one thing.
+    """Checks sums (BR-CO-10, 13, 15, 16), dates, the type code, and that all of the XML can be read and says one thing.
+
+    A number or a name that is far too long is an error, too.
 
     Its best verdict is `incomplete`: the other layers did not run.
     """
 
     def run(self, invoice: Invoice, structured: Structured | None) -> Verdict:
         """Return `invalid` when a finding is an error, else `incomplete`."""
-        findings = [*rules.apply((*rules.SUMS, *rules.DATES), invoice), *rules.unread(structured)]
+        findings = [*rules.apply((*rules.SENSE, *rules.SUMS, *rules.DATES), invoice), *rules.unread(structured)]
         wrong = any(finding.severity == "error" for finding in findings)
         return Verdict(
             status="invalid" if wrong else "incomplete",
