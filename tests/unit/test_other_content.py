@@ -117,7 +117,10 @@ def review(module: Any, action: Literal["release", "reject"], told: list[str], *
 @pytest.mark.parametrize("module", REVIEWS)
 def test_a_release_holds_again_when_others_came_of_which_the_person_was_not_told(module: Any) -> None:
     other = sample_invoice(due_date=None)
-    with pytest.raises(NeedsReview, match=r"document doc_1 has other content: due date[.] Release it once") as again:
+    with pytest.raises(
+        NeedsReview,
+        match=r"document doc_1 has the same supplier and number, but other content: due date[.] Release it once",
+    ) as again:
         review(module, "release", ["doc_0"], other, other)
     with pytest.raises(NeedsReview, match="document doc_0 states the same"):
         review(module, "release", [], sample_invoice())
@@ -136,3 +139,6 @@ def test_a_hold_tells_of_every_document_with_the_same_supplier_and_number(module
     with pytest.raises(NeedsReview) as hold:
         reviewer.run(sample_invoice(), sample_verdict(), FakeContext(earlier=earlier))
     assert hold.value.facts["other_documents"] == list(both)
+    assert "ocument same states the same" in hold.value.message  # whoever is counted as told can read it
+    assert "ocument other has" in hold.value.message
+    assert "due date" in hold.value.message

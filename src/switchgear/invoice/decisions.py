@@ -23,6 +23,16 @@ def other_documents(invoice: Invoice, ctx: Context) -> Mapping[str, list[str]]:
     return {item.document_id: differences(invoice, item.result) for item in others}
 
 
+def sentences(others: Mapping[str, list[str]]) -> list[str]:
+    """What a person is told of each."""
+    return [
+        f"document {name} has the same supplier and number, but other content: {', '.join(named)}"
+        if named
+        else f"document {name} states the same"
+        for name, named in others.items()
+    ]
+
+
 def decided(invoice: Invoice, ctx: Context) -> ReviewDecision | None:
     """Return what a person decided, None when nobody has.
 
@@ -36,12 +46,9 @@ def decided(invoice: Invoice, ctx: Context) -> ReviewDecision | None:
     others = other_documents(invoice, ctx)
     untold = {name: others[name] for name in others if name not in (decision.facts.get(OTHER_DOCUMENTS) or ())}
     if decision.action == "release" and untold:
-        reasons = [
-            f"document {name} " + (f"has other content: {', '.join(named)}" if named else "states the same")
-            for name, named in untold.items()
-        ]
+        reasons = sentences(untold)
         raise NeedsReview(
-            "While this document was on hold, others came with the same supplier and number: "
+            "There are others with the same supplier and number of which whoever released this one was not told: "
             f"{'; '.join(reasons)}. Release it once more to deliver it as well, or reject it.",
             facts={"reasons": reasons, OTHER_DOCUMENTS: list(others)},
         )

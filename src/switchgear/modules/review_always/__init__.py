@@ -1,7 +1,7 @@
 """Asks a person about every invoice. Source: INVOICES.md (review)."""
 
 from switchgear.invoice import rules
-from switchgear.invoice.decisions import OTHER_DOCUMENTS, decided, other_documents
+from switchgear.invoice.decisions import OTHER_DOCUMENTS, decided, other_documents, sentences
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, Module, NeedsReview, module
 
@@ -27,12 +27,14 @@ class ReviewAlways(Module):
             fields = {
                 name: None if fact is None else str(fact.value) for name, fact in rules.critical_facts(invoice).items()
             }
+            others = other_documents(invoice, ctx)
+            told = "".join(f" {sentence[0].upper()}{sentence[1:]}." for sentence in sentences(others))
             raise NeedsReview(
-                "Every invoice is looked at by a person: release or reject it.",
+                f"Every invoice is looked at by a person: release or reject it.{told}",
                 facts={
                     "verdict": verdict.status,
                     "critical_fields": fields,
-                    OTHER_DOCUMENTS: list(other_documents(invoice, ctx)),
+                    OTHER_DOCUMENTS: list(others),
                 },
             )
         return decision

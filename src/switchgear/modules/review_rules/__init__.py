@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.decisions import OTHER_DOCUMENTS, STRICT_FROM, decided, other_documents
+from switchgear.invoice.decisions import OTHER_DOCUMENTS, STRICT_FROM, decided, other_documents, sentences
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, InputRejected, Module, ModuleSettings, NeedsReview, module
 
@@ -53,13 +53,10 @@ class ReviewRules(Module):
             return decision
         reasons = [*_verdict_reasons(verdict), *_field_reasons(invoice, self.settings.review_below)]
         others = other_documents(invoice, ctx)
-        reasons += [
-            f"document {document_id} has the same supplier and number, but other content: {', '.join(named)}"
-            for document_id, named in others.items()
-            if named
-        ]
+        reasons += sentences({name: named for name, named in others.items() if named})
         if not reasons:
             return _accepted(verdict, others)
+        reasons += sentences({name: named for name, named in others.items() if not named})
         if self.settings.on_review == "accept":
             return ReviewDecision(outcome="accepted_flagged", reasons=tuple(reasons))
         sentence = f"A person has to look at this invoice: {'; '.join(reasons)}."

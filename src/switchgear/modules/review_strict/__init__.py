@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.decisions import OTHER_DOCUMENTS, STRICT_FROM, decided, other_documents
+from switchgear.invoice.decisions import OTHER_DOCUMENTS, STRICT_FROM, decided, other_documents, sentences
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, Module, ModuleSettings, NeedsReview, module
 
@@ -44,6 +44,7 @@ class ReviewStrict(Module):
         others = other_documents(invoice, ctx)
         doubts = [*_verdict_doubts(verdict), *self._field_doubts(invoice), *_identity_doubts(others)]
         if doubts:
+            doubts += sentences({name: named for name, named in others.items() if not named})
             raise NeedsReview(
                 f"A person has to look at this invoice: {'; '.join(doubts)}.",
                 facts={"reasons": doubts, "verdict": verdict.status, OTHER_DOCUMENTS: list(others)},
