@@ -21,7 +21,7 @@ _LATE = Statement("INSERT INTO admission (pipeline, generation) VALUES ('late', 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 async def test_the_narrow_path_gives_up_at_its_deadline_and_what_had_not_begun_never_will(database_url: str) -> None:
-    database = Database(database_url, deadline_s=0.2)
+    database = Database(database_url, deadline_s=1.0)
     await database.start()
     await database.narrow.run(Statement("CREATE TABLE numbers (a INTEGER)"))
     other = sqlite3.connect(make_url(database_url).database or "", isolation_level=None)
@@ -31,7 +31,7 @@ async def test_the_narrow_path_gives_up_at_its_deadline_and_what_had_not_begun_n
     with pytest.raises(DatabaseUnreachable):
         await database.narrow.run(Statement("INSERT INTO numbers VALUES (1)"))
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     other.execute("ROLLBACK")
     await database.narrow.run(Statement("INSERT INTO numbers VALUES (2)"))
     assert await database.narrow.query("SELECT a FROM numbers") == [(2,)]

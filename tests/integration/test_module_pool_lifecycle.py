@@ -121,6 +121,18 @@ async def test_a_pool_that_no_plan_names_any_more_is_first_made_ready_for_whoeve
     await until(lambda: set(desk.processes()) == desk.known())
 
 
+async def test_an_answer_after_the_deadline_is_late_however_busy_the_event_loop_is(desk: Desk) -> None:
+    use = use_of("upper-text")
+    await desk.warm(use)
+    call = asyncio.create_task(desk.run(use, timeout_s=0.05))
+    while not any(pool["busy"] for pool in desk.pools.describe()):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it has been sent
+    time.sleep(0.3)
+
+    assert (await call).outcome is Outcome.TIMEOUT
+
+
 async def test_a_call_whose_pool_ends_meanwhile_was_stopped_and_its_module_lacks_nothing(desk: Desk) -> None:
     pools = other_pools(desk)
     await pools.start()

@@ -24,6 +24,7 @@ from switchgear.ingestion.module_pool.memory import MemoryWatch
 from switchgear.ingestion.module_pool.pipe import BodyTooLarge, FrameError
 from switchgear.ingestion.module_pool.values import Call, ModuleUse, PoolClosed, StartRefused, Surroundings
 from switchgear.ingestion.module_pool.worker import WorkerProcess
+from switchgear.sdk.host.frames import Frame
 from switchgear.sdk.host.worker import too_large
 from switchgear.sdk.values import Earlier
 
@@ -147,7 +148,7 @@ class Pool:
         is_reusable = False
         try:
             await self._send(worker, call, deadline)
-            frame = await self._listener.next_answer(worker, call)
+            frame = await self._answer_in_time(worker, call, deadline)
             if frame is None:
                 return await self._after_death(worker, call)
             result = self._listener.checked(outcomes.of_answer(frame.header, frame.body))
@@ -173,6 +174,13 @@ class Pool:
             else:
                 worker.kill("recycled")
             self._crew.fill()
+
+    async def _answer_in_time(self, worker: WorkerProcess, call: Call, deadline: float) -> Frame | None:
+        frame = await self._listener.next_answer(worker, call)
+        if frame is not None and time.monotonic() >= deadline:
+            worker.kill("timeout")  # an event loop that was busy hears the answer before the timer
+            return None
+        return frame
 
     async def _send(self, worker: WorkerProcess, call: Call, deadline: float) -> None:
         listed: list[list[Any]] = []
