@@ -90,7 +90,7 @@ class Results(RepositoryPart):
             AND (r.status = 'succeeded' OR ((r.status IN ('queued', 'running', 'parked') OR {failed})
                 AND r.identity_place < (SELECT own.identity_place FROM runs own WHERE own.id = :run)))
             AND NOT (r.status IN ('parked', 'failed') AND {_REPEATED})
-            ORDER BY r.status = 'succeeded' DESC, r.why_code = 'parked.review', r.ended_at DESC, r.id DESC
+            ORDER BY r.status = 'succeeded' DESC, COALESCE(r.why_code, '') = 'parked.review', r.ended_at DESC, r.id DESC
             LIMIT :limit""",  # noqa: S608 - only constants and names of parameters
             {
                 "identity": identity,
