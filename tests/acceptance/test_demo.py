@@ -37,7 +37,8 @@ def test_the_demo_fails_over_swaps_waits_and_rolls_back(tmp_path: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_the_kept_instance_serves_until_it_is_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_the_kept_instance_serves_until_it_is_stopped(tmp_path: Path, number: signal.Signals, code: int) -> None:
     switchgear = CommandLine(tmp_path)
     with subprocess.Popen(
         [SWITCHGEAR, "demo", "--keep", "kept"],
@@ -59,9 +60,9 @@ def test_the_kept_instance_serves_until_it_is_stopped(tmp_path: Path) -> None:
         assert "switchgear init" in said
         inside = CommandLine(tmp_path / "kept")
         assert inside.json("config", "show", "active")["version"] == 1
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(number)
         out, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 0
+    assert demo.returncode == code
     assert "1 left, 2 waiting" in out
     assert not (tmp_path / "kept" / "data" / "server.json").exists()
     assert inside.json("audit", "verify")["ok"] is True

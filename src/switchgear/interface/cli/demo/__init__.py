@@ -69,9 +69,10 @@ def _ended_like_ctrl_c() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if told:
-            raise SystemExit(128 + told[0]) from None
-        raise
+        if not told:
+            raise
+    if told:  # also where Ctrl-C is the usual end
+        raise SystemExit(128 + told[0])
 
 
 def _new_folder(folder: Path) -> Path:
