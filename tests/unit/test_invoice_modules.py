@@ -329,13 +329,13 @@ def test_the_strict_review_accepts_what_leaves_no_doubt(status: Any, outcome: st
             sample_invoice(),
             sample_verdict(),
             FakeContext(earlier=[earlier(totals=totals(payable="999.00"))]),
-            "document doc_other has the same supplier and number and says something else: net total, tax",
+            "document doc_other has the same supplier and number, but other content: net total, tax",
         ),
         (
             sample_invoice(),
             sample_verdict(),
             FakeContext(earlier=[Earlier(document_id="doc_other", result={"made": "by another version"})]),
-            "document doc_other has the same supplier and number and says something else",
+            "document doc_other has the same supplier and number, but other content",
         ),
     ],
 )

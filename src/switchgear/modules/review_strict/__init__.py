@@ -1,7 +1,5 @@
 """Accepts an invoice that leaves no doubt, asks a person about any other. Source: INVOICES.md (review), ADR 0013."""
 
-from collections.abc import Mapping
-
 from pydantic import Field
 
 from switchgear.invoice import rules
@@ -42,7 +40,8 @@ class ReviewStrict(Module):
         if (decision := decided(invoice, ctx)) is not None:
             return decision
         others = other_documents(invoice, ctx)
-        doubts = [*_verdict_doubts(verdict), *self._field_doubts(invoice), *_identity_doubts(others)]
+        doubts = [*_verdict_doubts(verdict), *self._field_doubts(invoice)]
+        doubts += sentences({name: named for name, named in others.items() if named})
         if doubts:
             doubts += sentences({name: named for name, named in others.items() if not named})
             raise NeedsReview(
@@ -67,11 +66,3 @@ class ReviewStrict(Module):
 
 def _verdict_doubts(verdict: Verdict) -> list[str]:
     return ["the verdict is invalid"] if verdict.status == "invalid" else []
-
-
-def _identity_doubts(others: Mapping[str, list[str]]) -> list[str]:
-    return [
-        f"document {document_id} has the same supplier and number and says something else: {', '.join(named)}"
-        for document_id, named in others.items()
-        if named
-    ]
