@@ -101,3 +101,22 @@ def test_warnings_about_stages_that_were_not_changed_are_counted(switchgear: Com
     assert "warning: upper" not in other
     assert "Warnings about other stages: 1, see `switchgear config show v3`." in other
     assert "upper-nopackage" in switchgear.run("config", "show", "v3").stderr
+
+
+def test_an_earlier_combination_is_taken_up_again_by_the_command_that_asks_for_it(
+    switchgear: CommandsInProcess,
+) -> None:
+    """Its version was made from another base than what is active now, and yet nothing is undone unsaid."""
+    for change in ("upper.limits.retries=1", "count.limits.timeout_s=5", "upper.limits.retries=2"):
+        switchgear("config", "set", change, "-m", "Step", "--activate")
+
+    told = switchgear.run("config", "set", "upper.limits.retries=1", "-m", "Back")
+    assert "v3 is known already: the content is the same (superseded)." in told.stdout
+    assert "Activate it with `switchgear config activate v3 --accept-base-moved`." in told.stderr
+    refused = switchgear.run("config", "activate", "v3", expect=1).stderr
+    assert "Ask again with accept_base_moved if that is meant; else make the change again on v4." in refused
+
+    assert "v4 -> v3: applied" in switchgear("config", "set", "upper.limits.retries=1", "-m", "Back", "--activate")
+    again = switchgear.run("config", "set", "upper.limits.retries=1", "-m", "Back", "--activate")
+    assert "v3 is the active configuration already; there is nothing to do." in again.stderr
+    assert switchgear.json("config", "set", "upper.limits.retries=1", "--activate")["version"] == 3

@@ -18,12 +18,15 @@ COMMANDS = (["set", "read.limits.retries=2"], ["create", "pipeline.yaml"])
 
 
 class Answer:
-    """What was made."""
+    """What the server says, with its headers."""
 
-    status_code = 201
+    def __init__(self, body: Json, status_code: int = 200) -> None:
+        self.body = body
+        self.status_code = status_code
+        self.headers = {"etag": '"seen"'}
 
     def json(self) -> Json:
-        return {"id": "cfg_2", "label": "v2", "status": "validated", "findings": []}
+        return self.body
 
 
 class Server:
@@ -33,19 +36,26 @@ class Server:
 
     def __init__(self, end: str) -> None:
         self.states = ["draining", end]
+        self.made = Answer({"id": "cfg_2", "label": "v2", "status": "validated", "findings": []}, 201)
+        self.pending: Json | None = None
+        self.requested: tuple[Json, Json] | None = None  #: body and headers of the activation
 
     def get(self, path: str, **_: object) -> Json:
         if path.startswith("/activations/"):
             return self._activation(self.states.pop(0))
-        return {"/configurations/active": ACTIVE, "/status": {"pipeline": "invoice", "stops": []}}[path]
+        return {
+            "/configurations/active": {**ACTIVE, "pending_activation": self.pending},
+            "/status": {"pipeline": "invoice", "stops": []},
+        }[path]
 
-    def raw(self, method: str, path: str, **_: object) -> Answer:
-        assert (method, path) == ("POST", "/configurations")
-        return Answer()
-
-    def post(self, path: str, body: Json) -> Json:
-        assert path == "/configurations/cfg_2/activate"
-        return self._activation("queued")
+    def raw(self, method: str, path: str, *, json: Json | None = None, headers: Json | None = None) -> Answer:
+        if method == "GET":
+            return Answer(self.get(path))
+        if path == "/configurations":
+            return self.made
+        assert (method, path) == ("POST", "/configurations/cfg_2/activate")
+        self.requested = (json or {}, headers or {})
+        return Answer(self._activation("queued"), 202)
 
     @staticmethod
     def _activation(state: str) -> Json:
@@ -102,7 +112,43 @@ def test_waiting_for_nothing_is_wrong_use_and_makes_no_version(
     assert "--wait goes with --activate" in capsys.readouterr().err
 
 
-def test_in_json_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_json_the_activation_is_one_value_as_it_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     serve(monkeypatch, "applied")
     assert run(["config", *COMMANDS[0], "--activate", "--wait", "--json"]) == 0
-    assert [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()] == ["draining", "applied"]
+    assert json.loads(capsys.readouterr().out)["state"] == "applied"
+
+
+def test_stored_content_is_compared_with_what_the_command_saw_not_with_its_old_base(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = serve(monkeypatch, "applied")
+    server.made = Answer({**server.made.body, "status": "superseded", "base_id": "cfg_0"}, 200)
+    assert run(["config", *COMMANDS[0], "--activate"]) == 0
+    assert server.requested == ({"message": "", "accept_base_moved": True}, {"If-Match": '"seen"'})
+
+
+def test_what_is_new_is_compared_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(monkeypatch, "applied")
+    assert run(["config", *COMMANDS[0], "--activate"]) == 0
+    assert server.requested == ({"message": ""}, {})
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_what_is_active_already_needs_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    server = serve(monkeypatch, "applied")
+    server.made = Answer({**server.made.body, "status": "active", "base_id": None}, 200)
+    assert run(["config", *words, "--activate", "--wait"]) == 0
+    assert server.requested is None
+    assert "v2 is the active configuration already; there is nothing to do." in capsys.readouterr().err
+
+
+def test_what_is_active_but_about_to_be_replaced_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(monkeypatch, "applied")
+    server.made = Answer({**server.made.body, "status": "active", "base_id": None}, 200)
+    server.pending = {"id": "act_0"}
+    assert run(["config", *COMMANDS[0], "--activate"]) == 0
+    assert server.requested is not None

@@ -129,7 +129,7 @@ class Admitting:
             raise BaseMoved(
                 f"{configuration.label} was made from {base.label}, but {active.label} is active now; activating it "
                 f"would undo: {' '.join(change.message for change in changes[:5])} "
-                f"Make a version from {active.label}, or ask again with accept_base_moved.",
+                f"Ask again with accept_base_moved if that is meant; else make the change again on {active.label}.",
                 base_version=base.version,
                 active_version=active.version,
                 changes=[change.as_json() for change in changes[:_MOST_CHANGES]],

@@ -76,18 +76,18 @@ def watch(reference: Reference = None, as_json: AsJson = False) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def follow(api: Api, activation_id: str, *, as_json: bool = False) -> dict[str, Any]:
+def follow(api: Api, activation_id: str, *, as_json: bool = False, shows_changes: bool = True) -> dict[str, Any]:
     """Print each change of an activation until it ends, and return it as it then is."""
     shown: object = None
     while True:
         activation: dict[str, Any] = api.get(f"/activations/{activation_id}")
         line = describe(activation)
         state = (line, [(run["id"], run.get("stage_id")) for run in activation.get("blocking") or ()])
-        if state != shown:
+        if shows_changes and state != shown:
             shown = state
             _print_change(activation, line, as_json=as_json)
         if not activation["is_pending"]:
-            if not as_json:
+            if shows_changes and not as_json:
                 show_why(activation.get("why"))
             return activation
         if api.in_process:

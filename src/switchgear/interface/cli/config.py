@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from switchgear.interface.cli import config_changes, config_files
-from switchgear.interface.cli.activations import describe, follow
-from switchgear.interface.cli.client import Api, connect
-from switchgear.interface.cli.errors import CommandFailed, Exit, WrongUse
+from switchgear.interface.cli.client import connect
+from switchgear.interface.cli.config_activation import check_wait, make, request_activation, say_findings
+from switchgear.interface.cli.errors import CommandFailed, Exit
 from switchgear.interface.cli.output import (
     AsJson,
     Message,
@@ -96,7 +95,7 @@ def show_version(
             for item in sorted(configuration["selections"], key=lambda item: order.get(item["stage_id"], sys.maxsize))
         ],
     )
-    _say_findings(configuration.get("findings") or [])
+    say_findings(configuration.get("findings") or [])
     for stage in configuration.get("degraded") or ():
         show(f"degraded {stage['stage_id']}: {printable(stage['message'])}")
         show_why(stage.get("why"), "  ")
@@ -122,13 +121,6 @@ def _show_head(configuration: dict[str, Any]) -> None:
     show()
 
 
-def _say_findings(findings: list[dict[str, Any]], word: str = "") -> None:
-    for finding in findings:
-        say(f"{word}{finding_line(finding)}")
-        if finding.get("hint"):
-            say(f"  {printable(finding['hint'])}")
-
-
 @app.command("create", epilog='Example: switchgear config create pipeline.yaml -m "Scans first" --activate')
 def create(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML, as written by `init` and `config export`.")],
@@ -139,7 +131,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a version from a file. --wait goes with --activate."""
-    _check_wait(activate=activate, wait=wait)
+    check_wait(activate=activate, wait=wait)
     body, pipeline = config_files.read(file)
     if message:
         body["message"] = message
@@ -147,7 +139,7 @@ def create(
         body["draft"] = True
     with connect() as api:
         config_files.check_pipeline(file, pipeline, api.get("/status")["pipeline"])
-        _create(api, body, activate=activate, wait=wait, as_json=as_json)
+        make(api, body, activate=activate, wait=wait, as_json=as_json)
 
 
 @app.command(
@@ -166,10 +158,11 @@ def set_values(
     STAGE.fallback=MODULE,MODULE is the chain, STAGE.then=park|fail|skip what happens when nobody could.
     --wait goes with --activate.
     """
-    _check_wait(activate=activate, wait=wait)
+    check_wait(activate=activate, wait=wait)
     assignments = config_changes.parse(changes)
     with connect() as api:
-        active = api.get("/configurations/active")
+        answer = api.raw("GET", "/configurations/active")
+        active = answer.json()
         change = config_changes.apply(
             active,
             assignments,
@@ -182,42 +175,15 @@ def set_values(
         if change.fallback_policies:
             body["fallback_policies"] = change.fallback_policies
         changed = {item["stage_id"] for item in (*change.selections, *change.fallback_policies)}
-        _create(api, body, activate=activate, wait=wait, as_json=as_json, changed=changed)
-
-
-def _check_wait(*, activate: bool, wait: bool) -> None:
-    if wait and not activate:
-        raise WrongUse("--wait goes with --activate: a version that is only made has nothing to wait for.")
-
-
-def _create(
-    api: Api,
-    body: dict[str, Any],
-    *,
-    activate: bool,
-    wait: bool,
-    as_json: bool,
-    changed: Collection[str] | None = None,
-) -> None:
-    """Make the version and say what was found; what lies outside the *changed* stages is only counted."""
-    response = api.raw("POST", "/configurations", json=body)
-    created = response.json()
-    if not as_json:
-        word = "made" if response.status_code == 201 else "is known already: the content is the same"
-        show(f"{created['label']} {word} ({created['status']}).")
-        findings = created.get("findings") or []
-        told = [one for one in findings if changed is None or one.get("stage_id") in (None, *changed)]
-        _say_findings(told, "warning: " if created["status"] != "draft" else "")
-        if left := len(findings) - len(told):
-            say(f"Warnings about other stages: {left}, see `switchgear config show {created['label']}`.")
-    if not activate:
-        if as_json:
-            print_json(created)
-        elif created["status"] == "validated":
-            say(f"Activate it with `switchgear config activate {created['label']}`.")
-        return
-    request = {"message": body.get("message") or ""}
-    _activate(api, "activate", created["id"], request, wait=wait, as_json=as_json)
+        make(
+            api,
+            body,
+            activate=activate,
+            wait=wait,
+            as_json=as_json,
+            changed=changed,
+            seen=answer.headers.get("etag"),
+        )
 
 
 @app.command("validate", epilog="Example: switchgear config validate pipeline.yaml")
@@ -307,7 +273,7 @@ def activate_version(
         "unblock": unblock,
     }
     with connect() as api:
-        _activate(api, "activate", reference, body, wait=wait, as_json=as_json)
+        request_activation(api, "activate", reference, body, wait=wait, as_json=as_json)
 
 
 @app.command("rollback", epilog='Example: switchgear config rollback -m "The new reader loses lines"')
@@ -323,23 +289,7 @@ def rollback(
     """Go back to a version that was active before."""
     body: dict[str, Any] = {"message": message, "mode": mode, "max_wait_s": max_wait, "on_expiry": on_expiry}
     with connect() as api:
-        _activate(api, "rollback", reference, body, wait=wait, as_json=as_json)
-
-
-def _activate(api: Api, verb: str, reference: str, body: dict[str, Any], *, wait: bool, as_json: bool) -> None:
-    """Request it; stay until it ended when asked to, and always when nobody else would finish it."""
-    request = {name: value for name, value in body.items() if value is not None}
-    activation = api.post(f"/configurations/{reference}/{verb}", request)
-    if wait or api.in_process:
-        ended = follow(api, activation["id"], as_json=as_json)
-        if ended["state"] != "applied":
-            raise typer.Exit(Exit.FAILED)
-        return
-    if as_json:
-        print_json(activation)
-        return
-    show(describe(activation))
-    say(f"Accepted as {activation['id']}. `switchgear activations watch` shows what it waits for.")
+        request_activation(api, "rollback", reference, body, wait=wait, as_json=as_json)
 
 
 @app.command("history", epilog="Example: switchgear config history")
