@@ -229,3 +229,30 @@ async def test_a_commit_without_an_answer_is_not_said_to_have_changed_nothing(da
             await database.commit(connection)
     with pytest.raises(DatabaseUnreachable, match="nothing was changed"):
         await database.narrow.run(Statement("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_connections_that_died_unseen_cost_no_reader_an_answer(database: Database) -> None:
+    """As after a restart of PostgreSQL: every connection of the pool is dead, and nobody has looked yet."""
+    sleep = "SELECT pg_backend_pid() FROM (SELECT pg_sleep(0.2)) AS slept"
+    pids = [row[0] for [row] in await asyncio.gather(*(database.narrow.query(sleep) for _ in range(4)))]
+    async with database.transaction(write=True) as connection:
+        for pid in pids:
+            await connection.execute(text(f"SELECT pg_terminate_backend({pid}, 5000)"))
+
+    answers = await asyncio.gather(*(database.narrow.query("SELECT 1") for _ in range(8)))
+
+    assert [[tuple(row) for row in answer] for answer in answers] == [[(1,)]] * 8
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_a_read_that_takes_too_long_is_not_asked_twice(database_url: str) -> None:
+    database = Database(database_url, deadline_s=0.5)
+    await database.start()
+    async with database.transaction(write=True) as connection:
+        await connection.execute(text("CREATE SEQUENCE asked"))  # no end of a transaction takes its numbers back
+        await connection.commit()
+    with pytest.raises(DatabaseUnreachable):
+        await database.narrow.query("SELECT pg_sleep(30 * nextval('asked'))")
+    assert [tuple(row) for row in await database.narrow.query("SELECT nextval('asked')")] == [(2,)]
+    await database.close()

@@ -85,10 +85,26 @@ class PostgresNarrow:
         """See `Statements.query`."""
         worded = for_postgres(sql, self._clock() if self._clock else None)
         try:
-            async with asyncio.timeout(self._deadline_s + 1), self._pool.connection() as connection:
-                return await (await connection.execute(worded, parameters or {})).fetchall()
+            async with asyncio.timeout(self._deadline_s + 1):
+                try:
+                    return await self._ask(worded, parameters)
+                except _DeadConnection:
+                    # After a restart of the server all connections are dead, and the pool finds out one by one.
+                    await self._pool.check()
+                    return await self._ask(worded, parameters)
         except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
             raise self._unreachable(error) from error
+        except _DeadConnection as error:
+            raise self._unreachable(error.cause) from error
+
+    async def _ask(self, worded: str, parameters: Parameters | None) -> list[Row]:
+        async with self._pool.connection() as connection:
+            try:
+                return await (await connection.execute(worded, parameters or {})).fetchall()
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if connection.closed:
+                    raise _DeadConnection(error) from error
+                raise
 
     async def scan(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         """See `Statements.scan`."""
@@ -97,6 +113,14 @@ class PostgresNarrow:
     def _unreachable(self, error: Exception) -> DatabaseUnreachable:
         """As `unreachable`; the pool itself only says that no connection came in time, not why."""
         return unreachable(self._failures[-1] if isinstance(error, PoolTimeout) and self._failures else error)
+
+
+class _DeadConnection(Exception):
+    """The connection ended under a statement, maybe long before it."""
+
+    def __init__(self, cause: psycopg.Error) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 def _remembering(failures: list[psycopg.Error]) -> type[psycopg.AsyncConnection[Row]]:
