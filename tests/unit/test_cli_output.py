@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any, ClassVar, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from switchgear.interface.cli import output
@@ -21,6 +22,20 @@ def test_nothing_printed_can_steer_a_terminal(text: str) -> None:
     shown = output.printable(text)
     assert len(shown) == len(text)
     assert not any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u202e\u2066\u2028\u200b" for c in shown)
+
+
+@pytest.mark.parametrize("print_it", [output.print_json, output.print_json_line])
+@given(st.binary(max_size=20))
+@example(b"invoice\xff.pdf")
+def test_json_is_utf_8_and_keeps_file_names_that_are_none(print_it: Callable[[Any], None], name: bytes) -> None:
+    text = name.decode("utf-8", "surrogateescape")
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict", newline="")
+    with redirect_stdout(stream):
+        print_it({"file": text, "name": "Bücher"})
+    stream.flush()
+    raw = cast("io.BytesIO", stream.buffer).getvalue()
+    assert json.loads(raw)["file"] == text
+    assert "Bücher".encode() in raw  # what is text stays readable
 
 
 def test_escape_sequences_in_names_are_shown_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:

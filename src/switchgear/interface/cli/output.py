@@ -7,6 +7,7 @@ and texts of documents are shown, never obeyed).
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,6 +59,8 @@ _SHOWN: Final[Mapping[str, str]] = {
 }
 #: Characters of a document's name that a table shows.
 _LONG_NAME: Final = 60
+#: What stands in a string for bytes of a file name that are no text.
+_NO_TEXT: Final = re.compile("[\ud800-\udfff]")
 #: Unicode categories of characters that a terminal obeys or that hide others.
 _OBEYED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -81,13 +84,18 @@ def state_word(value: object) -> str:
 
 def print_json(value: Any) -> None:
     """Print *value* on stdout, as one JSON document."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(_utf_8(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def print_json_line(value: Any) -> None:
     """Print *value* on stdout as one line, for streams."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(_utf_8(json.dumps(value, ensure_ascii=False)) + "\n")
     sys.stdout.flush()
+
+
+def _utf_8(text: str) -> str:
+    """*text* with an escape for each byte of a file name that is no text (PEP 383): readers get the same name back."""
+    return _NO_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def show(text: str = "") -> None:
