@@ -33,7 +33,7 @@ def test_json_is_utf_8_and_keeps_file_names_that_are_none(print_it: Callable[[An
     with redirect_stdout(stream):
         print_it({"file": text, "name": "Bücher"})
     stream.flush()
-    raw = cast("io.BytesIO", stream.buffer).getvalue()
+    raw = stream.buffer.getvalue()
     assert json.loads(raw)["file"] == text
     assert "Bücher".encode() in raw  # what is text stays readable
 
