@@ -98,6 +98,31 @@ async def test_a_folder_that_was_replaced_is_written_by_a_new_process(bench: Ben
     assert first != second
 
 
+@pytest.mark.parametrize("stands", ["a link to nothing", "a file"])
+async def test_a_folder_that_could_not_be_made_is_written_as_soon_as_it_can_be(bench: Bench, stands: str) -> None:
+    """As a share that is mounted later: the process that was forked without it has no right to it."""
+    needs("files_enclosed", "sockets_refused")
+    out, share = bench.outside / "out", bench.outside / "share"
+    use: dict[str, Any] = {"settings": canonical_json({"folder": str(out)}), "writes": ("settings:/folder",)}
+    if stands == "a file":
+        out.write_text("")
+    else:
+        out.symlink_to(share)
+    await bench.reach("nothing", **use)  # the process that is kept for the next call
+
+    if stands == "a file":
+        out.unlink()
+        out.mkdir()
+    else:
+        share.mkdir()
+
+    assert (await bench.reach(f"write {out}/a", **use))[0] == "1"
+    assert (out / "a").read_text() == "x"
+    _, first = await bench.reach(f"write {out}/b", **use)
+    _, second = await bench.reach(f"write {out}/c", **use)
+    assert first == second  # and then it stays
+
+
 @pytest.mark.parametrize("folder", ["{home}", "{home}/artifacts", "/", "{home}/scratch/new"])
 async def test_a_module_that_declares_to_write_the_instances_own_is_refused(bench: Bench, folder: str) -> None:
     needs("files_enclosed", "sockets_refused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -31,10 +32,8 @@ def enclosure_of(use: ModuleUse, around: Surroundings) -> Enclosure:
         if folder is None:
             continue
         _refuse_private(use.module_id, folder, around)
-        try:
+        with contextlib.suppress(OSError):  # the module cannot write it either, and says so in its own words
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue  # then the module cannot write it either, and says so in its own words
         writes.append(str(folder))
     private = tuple(str(item) for item in around.private)
     return Enclosure(tuple(filter(None, reads)), tuple(writes), private, use.network, strict=use.level == "L3")

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,8 +34,12 @@ class WorkerProcess:
         return self.killed_for is None and not self.exited.done()
 
     def reaches_its_folders(self) -> bool:
-        """Whether what it may write is still there: a folder that was replaced is another one for the kernel."""
-        return all(identity(path) == known for path, known in self._writes)
+        """Whether what it may write is still there: a folder that was replaced is another one for the kernel.
+
+        One that was missing when the process was made stays out of its reach, so each call gets a new process until
+        there is one.
+        """
+        return all(known is not None and identity(path) == known for path, known in self._writes)
 
     def kill(self, why: str) -> None:
         """End it and its session now; what left the session is killed by the fork server, which hears of the death."""
@@ -68,9 +73,9 @@ def _remove(folder: Path) -> None:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """Device and number of what lies at *path* now; None when nothing does."""
+    """Device and number of the folder at *path* now; None when there is none."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
