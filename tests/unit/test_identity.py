@@ -29,15 +29,36 @@ def identity(number: object, name: object = "Acme GmbH") -> str | None:
         "RE 2024\u22121",  # minus sign
         "RE 2024\ufe631",  # small hyphen-minus
         "\uff32\uff25 2024-1",  # full width letters
+        "RE2024-1",
+        "RE-2024-1",
+        "RE 2024 - 1",
+        "RE/2024/1",
+        "RE 2024-1.",
     ],
 )
 def test_the_same_number_is_one_identity_however_it_is_written(written: str) -> None:
     assert identity(written) == identity("RE 2024-1")
 
 
-@pytest.mark.parametrize("other", ["RE 2024-2", "RE 20241", "RE2024-1", "0RE 2024-1", "RE 2024/1"])
+@pytest.mark.parametrize("other", ["RE 2024-2", "RE 20241", "0RE 2024-1", "RE 2024-1-1"])
 def test_another_number_is_another_identity(other: str) -> None:
     assert identity(other) != identity("RE 2024-1")
+
+
+def test_what_parts_two_groups_of_digits_is_kept() -> None:
+    assert identity("2024-1-11") != identity("2024-11-1")
+    assert identity("2024 17") == identity("202417")  # a space is no part of a number
+
+
+@pytest.mark.parametrize("name", ["Acme-GmbH", "ACME GmbH.", "AcmeGmbH", '"Acme" GmbH'])
+def test_the_same_name_is_one_identity_however_it_is_written(name: str) -> None:
+    assert identity("1", name) == identity("1")
+
+
+@pytest.mark.parametrize(("one", "other"), [("***", "+++"), ("\u8ca1\u52d9", "\u8ca1\u7a0e")])
+def test_what_has_no_letters_or_none_of_ours_is_told_apart_all_the_same(one: str, other: str) -> None:
+    assert None not in (identity(one), identity(other))
+    assert identity(one) != identity(other)
 
 
 @pytest.mark.parametrize("missing", [None, "", " ", "\u200b"])

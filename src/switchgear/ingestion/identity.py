@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from switchgear.domain.configuration import sha256_of
 
-#: Categories of Unicode: what nobody sees, and every kind of dash.
+#: Category of Unicode: signs that nobody sees.
 _UNSEEN: Final = "Cf"
-_DASHES: Final = "Pd"
-_MINUS: Final = "\u2212"
+#: Punctuation; what parts two groups of digits is kept: `2024-1-11` is not `2024-11-1`.
+_PUNCTUATION: Final = re.compile(r"(?P<parts>(?<=\d)[\W_]+(?=\d))|[\W_]+")
 
 
 def identity_of(result: Any, pointers: Sequence[str]) -> str | None:
     """Digest of the fields at *pointers*; None when there are no pointers, or one of the fields is not there.
 
-    Case, spaces, the kind of a dash and signs that nobody sees make no difference: who sends an invoice a second time
-    under a number that looks the same must not pass for new.
+    Case, spaces, punctuation and signs that nobody sees make no difference, but for punctuation between two digits, of
+    which the kind makes none: who sends an invoice a second time under a number that looks the same must not pass for
+    new.
     """
     values = [_folded(_at(result, pointer)) for pointer in pointers]
     if not values or any(value is None or value == "" for value in values):
@@ -40,12 +42,6 @@ def _at(value: Any, pointer: str) -> Any:
 def _folded(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    seen = (_sign(sign) for sign in unicodedata.normalize("NFKC", value)) if not value.isascii() else value
-    return " ".join("".join(seen).split()).casefold()
-
-
-def _sign(sign: str) -> str:
-    category = unicodedata.category(sign)
-    if category == _UNSEEN:
-        return ""
-    return "-" if category == _DASHES or sign == _MINUS else sign
+    seen = "".join(sign for sign in unicodedata.normalize("NFKC", value) if unicodedata.category(sign) != _UNSEEN)
+    bare = "".join(seen.split()).casefold()
+    return _PUNCTUATION.sub(lambda found: "-" if found["parts"] else "", bare) or bare
