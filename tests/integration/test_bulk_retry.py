@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,21 @@ class Pile(PeopleRoom):
         )
         return claim.run_id
 
+    async def degraded(self, text: str, stage: str, module: str) -> str:
+        """A run that succeeded although, at that stage, that fallback served."""
+        await self.submit(text)
+        claim = await self.held()
+        served = {name: output(name) for name in ("read", "extract", "deliver")}
+        served[stage] = replace(served[stage], module_id=module, degraded=True)
+        await self.repository.end(
+            claim,
+            status=RunStatus.SUCCEEDED,
+            attempts=[attempt(name) for name in served],
+            outputs=list(served.values()),
+            degraded=True,
+        )
+        return claim.run_id
+
     async def retried(self, **wanted: object) -> list[str]:
         """Which runs a dry run with this filter names."""
         found = await self.service.retry_many(RetryFilter(**wanted), Repeat(), by=OPERATOR, dry_run=True)  # type: ignore[arg-type]
@@ -43,7 +59,7 @@ class Pile(PeopleRoom):
 @pytest.fixture
 async def pile(database: Database, units: Units, tmp_path: Path) -> Pile:
     pile = await Pile(database, units, tmp_path).prepare()
-    await pile.install({"extract-other": "extract", "files": "deliver"})
+    await pile.install({"extract-other": "extract", "files": "deliver", "spool": "deliver"})
     return pile
 
 
@@ -82,6 +98,37 @@ async def test_the_filter_names_status_code_stage_module_version_and_time(pile: 
     assert await pile.retried(since=accepted_at) == [parked, newer]
     assert await pile.retried(until=accepted_at) == [crash, budget]
     assert await pile.retried(after=budget) == [parked, newer]
+
+
+async def test_what_a_fallback_served_can_be_asked_for_by_stage_and_module_and_is_repeated_from_there(
+    pile: Pile,
+) -> None:
+    """As results that were kept in a spool until their target was there again."""
+    await pile.ended("a")
+    await pile.ended("b", RunStatus.SUCCEEDED)
+    kept = await pile.degraded("c", "deliver", "spool")
+    other = await pile.degraded("d", "extract", "extract-other")
+
+    assert await pile.retried(degraded=True) == [kept, other]
+    assert await pile.retried(degraded=True, stage_id="deliver") == [kept]
+    assert await pile.retried(degraded=True, module_id="extract-other") == [other]
+    assert await pile.retried(degraded=True, stage_id="deliver", module_id="extract-other") == []
+
+    wanted = RetryFilter(degraded=True, stage_id="deliver", module_id="spool")
+    once = await pile.service.retry_many(wanted, Repeat(from_="deliver"), by=OPERATOR)
+    twice = await pile.service.retry_many(wanted, Repeat(from_="deliver"), by=OPERATOR)
+
+    ((was, after),) = once.retried
+    again = await pile.repository.get(str(after))
+    assert (was.id, again.retry_of, again.status, again.stage_id) == (kept, kept, RunStatus.QUEUED, "deliver")
+    assert [one.stage_id for one in await pile.repository.outputs(again.id)] == ["read", "extract"]
+    assert twice.retried == []
+
+
+async def test_a_filter_for_what_a_fallback_served_names_no_status(pile: Pile) -> None:
+    wanted = RetryFilter(degraded=True, status=RunStatus.FAILED)
+    with pytest.raises(InvalidRequest, match="succeeded"):
+        await pile.service.retry_many(wanted, Repeat(), by=OPERATOR)
 
 
 async def test_a_dry_run_changes_nothing_and_says_which_cannot_be_retried_and_why(pile: Pile) -> None:

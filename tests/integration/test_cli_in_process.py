@@ -84,6 +84,27 @@ def test_all_runs_that_failed_are_retried_at_once_after_a_look_at_which_they_are
     assert "Name one run" in switchgear.run("runs", "retry", failed[0]["id"], "--parked", expect=2).stderr
 
 
+def test_what_a_fallback_served_is_listed_and_done_again_when_the_module_works(switchgear: CommandsInProcess) -> None:
+    write(switchgear.folder, one="first words", two="second words")
+    switchgear("modules", "disable", "upper-text", "-m", "Away")
+    (sent,) = switchgear.json("ingest", "one.txt", "--wait")
+    switchgear("modules", "enable", "upper-text", "-m", "Back")
+    switchgear("ingest", "two.txt", "--wait")
+
+    (listed,) = switchgear.json("runs", "list", "--degraded")
+    assert listed["id"] == sent["run"]["id"]
+    wanted = ("--degraded", "--stage", "upper", "--module", "upper-other", "--from", "upper")
+    assert "1 would be retried" in switchgear.run("runs", "retry", *wanted, "--dry-run").stderr
+    (done,) = switchgear.json("runs", "retry", *wanted, "-m", "It is back")["retried"]
+
+    assert done["id"] == sent["run"]["id"]
+    again = switchgear.json("runs", "show", done["retried_as"])
+    assert again["retry_of"] == sent["run"]["id"]
+    assert "No run is retried" in switchgear.run("runs", "retry", *wanted).stderr
+    refused = switchgear.run("runs", "retry", "--degraded", "--failed", expect=1).stderr
+    assert "Leave `status` and `code` out, or `degraded`." in refused
+
+
 def test_a_review_ends_by_a_person_and_decides_the_exit_code(switchgear: CommandsInProcess) -> None:
     write(switchgear.folder, one="first words", two="second words")
     change = ("check=check-faulty", "check.settings.mode=review")

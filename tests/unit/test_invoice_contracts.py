@@ -171,6 +171,17 @@ def test_the_first_configuration_selects_every_stage_and_covers_it() -> None:
     assert all(step["module_id"] not in chosen for policy in body["fallback_policies"] for step in policy["chain"])
 
 
+def test_what_did_not_reach_its_target_is_said_with_what_delivers_it() -> None:
+    notes = contracts.what_was_not_delivered
+    spooled = Receipt(target="files::json", key="k", location="spool/doc-1", status="spooled")
+    kept, how = notes(Receipts(receipts=(spooled,)))
+    assert kept == "Not delivered to files::json: kept as spool/doc-1."
+    assert "`switchgear runs retry RUN --from deliver`" in how
+    withheld = spooled.model_copy(update={"status": "withheld"})
+    assert list(notes(Receipts(receipts=(withheld,)))) == ["Withheld from files::json: a person rejected the invoice."]
+    assert list(notes(Receipts(receipts=(spooled.model_copy(update={"status": "delivered"}),)))) == []
+
+
 def test_a_deliver_fallback_is_the_spool_and_nothing_else() -> None:
     (policy,) = [item for item in PIPELINE.default_configuration["fallback_policies"] if item["stage_id"] == "deliver"]
     assert [step["module_id"] for step in policy["chain"]] == ["deliver-spool"]

@@ -106,6 +106,11 @@ async def repeat_run(unit: UnitOfWork, repository: RunRepository, run: RunRow, h
 async def check_repeat(unit: UnitOfWork, repository: RunRepository, how: Repeat, wanted: RetryFilter) -> None:
     """Refuse what can be done for no run at all; raises as `repeat_run`."""
     check_reason(wanted.code)
+    if wanted.degraded and (wanted.status is not None or wanted.code is not None):
+        raise InvalidRequest(
+            "What a fallback served is looked for among runs that succeeded; they have neither a status to choose nor "
+            "a reason code. Leave `status` and `code` out, or `degraded`."
+        )
     if wanted.stage_id is not None:
         check_known(wanted.stage_id, await repository.stages(), "stage")
     if wanted.module_id is not None:

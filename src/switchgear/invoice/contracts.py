@@ -267,6 +267,17 @@ def what_was_flagged(output: ReviewDecision) -> tuple[str, ...]:
     return output.reasons if output.outcome == "accepted_flagged" else ()
 
 
+def what_was_not_delivered(output: Receipts) -> Iterator[str]:
+    """Each result that did not reach its target, and how it does."""
+    for receipt in output.receipts:
+        if receipt.status == "withheld":
+            yield f"Withheld from {receipt.target}: a person rejected the invoice."
+        if receipt.status == "spooled":
+            yield f"Not delivered to {receipt.target}: kept as {receipt.location}."
+    if any(receipt.status == "spooled" for receipt in output.receipts):
+        yield "When the target is there again, `switchgear runs retry RUN --from deliver` delivers it."
+
+
 def _named(*checks: Any) -> dict[str, Any]:
     return {check.__name__: check for check in checks}
 
@@ -363,4 +374,5 @@ DELIVER: Final = Contract(
     output=Receipts,
     guarantees=_named(every_receipt_has_key),
     effects="external",
+    notes=what_was_not_delivered,
 )

@@ -49,10 +49,13 @@ _WANTED: Final = {
     "until": "r.accepted_at < :until",
     "after": "r.id > :after",
 }
-_RETRYABLE: Final = f"""
+#: The same where a fallback served; both may be asked for together.
+_SERVED: Final = {"stage_id": "o.stage_id = :stage_id", "module_id": "o.module_id = :module_id"}
+_REPEATABLE: Final = f"""
 SELECT {RUN_COLUMNS} FROM runs r JOIN documents d ON d.id = r.document_id
-WHERE r.status IN ({_statuses(RunEvent.RETRY)})
-    AND NOT {REPEATED}"""  # noqa: S608 - only constants
+WHERE NOT {REPEATED}"""  # noqa: S608 - only constants
+_RETRYABLE: Final = f"r.status IN ({_statuses(RunEvent.RETRY)})"
+_DEGRADED: Final = "r.status = 'succeeded' AND r.degraded"
 _FORGET_OUTPUT: Final = "DELETE FROM stage_outputs WHERE run_id = :run AND stage_id = :stage"
 
 
@@ -85,13 +88,20 @@ class People(Reading):
         return await self.get(run_id)
 
     async def retryable(self, wanted: RetryFilter, limit: int) -> Sequence[RunRow]:
-        """Return failed and parked runs that no newer run repeats, oldest first."""
+        """Return failed and parked runs, or degraded ones, that no newer run repeats, oldest first."""
         values = {name: value for name in _WANTED if (value := getattr(wanted, name)) is not None}
-        conditions = "".join(f" AND {_WANTED[name]}" for name in values)
+        conditions = [_DEGRADED if wanted.degraded else _RETRYABLE]
+        conditions += [_WANTED[name] for name in values if not (wanted.degraded and name in _SERVED)]
+        served = [_SERVED[name] for name in values if wanted.degraded and name in _SERVED]
+        if served:
+            there = " AND ".join(served)
+            conditions.append(
+                f"EXISTS (SELECT 1 FROM stage_outputs o WHERE o.run_id = r.id AND o.degraded AND {there})"  # noqa: S608
+            )
         if wanted.status is not None:
             values["status"] = str(wanted.status)
         rows = await self._statements.scan(
-            f"{_RETRYABLE}{conditions} ORDER BY r.id LIMIT :limit", {**values, "limit": limit}
+            " AND ".join((_REPEATABLE, *conditions)) + " ORDER BY r.id LIMIT :limit", {**values, "limit": limit}
         )
         return [run_of(row) for row in rows]
 

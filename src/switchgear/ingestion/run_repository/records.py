@@ -271,16 +271,18 @@ class RetryFilter:
     """Which failed and parked runs are wanted; None means any.
 
     Attributes:
+        degraded: Instead, those that succeeded although a fallback served somewhere.
         status: failed or parked.
         code: Why it stands there.
-        stage_id: Where it stopped.
-        module_id: A module that was tried there.
+        stage_id: Where it stopped; with `degraded` where a fallback served.
+        module_id: A module that was tried there; with `degraded` the one that served.
         configuration_id: The version that it holds.
         since: Accepted at this time or later, microseconds UTC.
         until: Accepted before this time, microseconds UTC.
         after: Only runs that are newer than this one.
     """
 
+    degraded: bool = False
     status: RunStatus | None = None
     code: str | None = None
     stage_id: str | None = None

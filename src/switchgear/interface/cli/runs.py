@@ -54,13 +54,24 @@ _OUTCOMES: Final[Mapping[str, str]] = {
 def list_runs(
     status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed, parked, cancelled.")] = None,
     document: Annotated[str | None, typer.Option(metavar="DOCUMENT", help="Only runs of this document.")] = None,
+    degraded: Annotated[bool, typer.Option("--degraded", help="Only runs in which a fallback served.")] = False,
+    code: Annotated[str | None, typer.Option(help="Only runs with this reason code.")] = None,
+    held: Annotated[str | None, typer.Option("--version", help="Only runs that hold this version, such as v3.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
     wanted = "parked" if status == "on hold" else status
     with connect() as api:
-        runs = api.newest("/runs", limit, status=wanted, document_id=document)
+        runs = api.newest(
+            "/runs",
+            limit,
+            status=wanted,
+            document_id=document,
+            degraded=degraded or None,
+            code=code,
+            configuration=held,
+        )
     if as_json:
         print_json(runs)
         return
@@ -235,9 +246,10 @@ def retry(
     run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Its id; absent with a filter.")] = None,
     parked: Annotated[bool, typer.Option("--parked", help="All runs on hold.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="All runs that failed.")] = False,
+    degraded: Annotated[bool, typer.Option("--degraded", help="All in which a fallback served.")] = False,
     code: Annotated[str | None, typer.Option(help="Those with this reason code.")] = None,
-    stage: Annotated[str | None, typer.Option(help="Those that stopped at this stage.")] = None,
-    module: Annotated[str | None, typer.Option(help="Those for which this module was tried there.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Those that stopped, or were served so, at this stage.")] = None,
+    module: Annotated[str | None, typer.Option(help="Those for which this module was tried, or served, there.")] = None,
     held: Annotated[str | None, typer.Option("--version", help="Those that hold this version, such as v3.")] = None,
     since: Annotated[datetime | None, typer.Option(help="Those accepted at this local time or later.")] = None,
     until: Annotated[datetime | None, typer.Option(help="Those accepted before this local time.")] = None,
@@ -250,11 +262,13 @@ def retry(
     """Run a document again, or all that match: on the version held, on the active one, or on a named one.
 
     Reviews are left out, because a retry decides nothing, unless --code parked.review names them: they go to their
-    stage again, and what still needs a person is on hold again.
+    stage again, and what still needs a person is on hold again. What was kept while its target was away is delivered
+    by --degraded --stage deliver --from deliver.
     """
     body = {"configuration": configuration, "from": from_stage, "message": message}
     status = {"status": "parked"} if parked else {"status": "failed"} if failed else {}
-    wanted = {"code": code, "stage_id": stage, "module_id": module, "configuration": held}
+    places = {"degraded": degraded or None, "stage_id": stage, "module_id": module}
+    wanted = {**places, "code": code, "configuration": held}
     times = {"since": _with_offset(since), "until": _with_offset(until)}
     given = {**status, **{name: value for name, value in (wanted | times).items() if value is not None}}
     is_filtered = bool(given or parked or failed)

@@ -106,11 +106,15 @@ async def _wait(app: Services, request: Request, run_id: str, wait_s: float) -> 
 async def retry_runs(app: App, by: Operator, response: Response, body: RetryManyBody) -> RetriedView:
     """Retry failed and parked runs, the oldest first; each is audited. `dry_run` changes nothing and answers 200.
 
+    With `filter.degraded` those are repeated that succeeded although a fallback served, such as results that were kept
+    until their target is there again: name the stage as `from` too.
+
     Runs that wait for a person's decision are skipped, unless `filter.code` names `parked.review`: then they go to
     their stage again, and what still needs a person is on hold again.
     """
     asked = body.filter
     wanted = RetryFilter(
+        degraded=asked.degraded is True,
         status=RunStatus(asked.status) if asked.status else None,
         code=asked.code,
         stage_id=asked.stage_id,

@@ -27,10 +27,13 @@ class RetryBody(Request):
 class RetryFilterBody(Request):
     """Which failed and parked runs; what is absent means any. Runs that were repeated as a new run are left out."""
 
+    degraded: Literal[True] | None = Field(
+        None, description="Instead, those that succeeded although a fallback served somewhere"
+    )
     status: Literal["failed", "parked"] | None = None
     code: Word | None = Field(None, description="Reason code, such as `parked.nothing_available`")
-    stage_id: Word | None = Field(None, description="Where they stopped")
-    module_id: Word | None = Field(None, description="A module that was tried there")
+    stage_id: Word | None = Field(None, description="Where they stopped; with `degraded` where a fallback served")
+    module_id: Word | None = Field(None, description="A module that was tried there; with `degraded`, that served")
     configuration: Word | None = Field(None, description="The version that they hold")
     since: Moment | None = Field(None, description="Accepted at this time or later")
     until: Moment | None = Field(None, description="Accepted before this time")
