@@ -64,7 +64,7 @@ async def test_previous_skips_versions_that_a_rollback_left(core: Core) -> None:
     assert "v1" not in str(refused.value)  # which is the active one
 
 
-async def test_previous_is_the_highest_number_not_the_one_that_was_left_last(core: Core) -> None:
+async def test_previous_is_what_was_active_before_not_the_highest_number(core: Core) -> None:
     second, third = await core.make(read="read-b"), await core.make(extract="extract-c")
     await core.switch_to(second.id)
     assert (await core.service.get("previous")).version == 1
@@ -76,9 +76,21 @@ async def test_previous_is_the_highest_number_not_the_one_that_was_left_last(cor
     assert isinstance(core.clock, Clock)
     core.clock.advance(1)
     await core.switch_to("v1")
-    assert (await core.service.get("previous")).version == 3  # although version 2 was left after it
+    assert (await core.service.get("previous")).version == 2  # version 3 was left before it
     await core.go_back("v2")
     assert (await core.service.get("previous")).version == 3  # version 1 was left by the rollback
+
+
+async def test_a_rollback_does_not_bring_back_what_somebody_had_left_by_hand(core: Core) -> None:
+    bad, other = await core.make(read="read-b"), await core.make(extract="extract-c")
+    assert isinstance(core.clock, Clock)
+    for version in (bad.id, "v1", other.id):
+        core.clock.advance(1)
+        await core.switch_to(version, accept_base_moved=True)
+
+    await core.go_back()
+
+    assert (await core.service.active()).version == 1
 
 
 async def test_previous_is_not_another_version_with_the_content_that_a_rollback_left(core: Core) -> None:

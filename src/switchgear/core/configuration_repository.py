@@ -55,12 +55,17 @@ _ACTIVE: Final = select(*_VERSION_ROW).where(_TABLE.c.status == Status.ACTIVE)
 _BY_DIGEST: Final = """
 SELECT id FROM module_configurations WHERE digest = :digest AND status <> 'rejected' ORDER BY version DESC LIMIT 1"""
 _LEFT: Final = _VERSIONS.where(_TABLE.c.status.in_((Status.SUPERSEDED, Status.ROLLED_BACK)))
-_PREVIOUS: Final = _VERSIONS.where(
-    _TABLE.c.status == Status.SUPERSEDED,
-    _TABLE.c.digest != bindparam("digest"),
-    # A relock makes a second version of the same content: when that one was left, so was its twin.
-    _TABLE.c.digest.not_in(select(BlockedDigest.digest)),
-).limit(1)
+_PREVIOUS: Final = (
+    select(*_VERSION_ROW)
+    .where(
+        _TABLE.c.status == Status.SUPERSEDED,
+        _TABLE.c.digest != bindparam("digest"),
+        # A relock makes a second version of the same content: when that one was left, so was its twin.
+        _TABLE.c.digest.not_in(select(BlockedDigest.digest)),
+    )
+    .order_by(_TABLE.c.left_at.desc(), _TABLE.c.version.desc())
+    .limit(1)
+)
 _HISTORY: Final = f"""
 SELECT {", ".join(column.name for column in _SUMMARY)} FROM module_configurations
 WHERE version < :before ORDER BY version DESC LIMIT :limit"""  # noqa: S608 - only names of columns
@@ -123,8 +128,8 @@ class ConfigurationRepository:
     async def get(self, reference: str) -> StoredConfiguration:
         """Return a configuration by its id, `vN`, `active` or `previous`.
 
-        `previous` is the version with the highest number that was active before, has another digest than the active
-        one, and whose content was not left by a rollback.
+        `previous` is the version that was active last before the active one, of those that have another digest and
+        whose content was not left by a rollback. docs/adr/0001
 
         Raises:
             NotFound: There is none.
