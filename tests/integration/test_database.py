@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from switchgear.core.database import Database, Statement
+from switchgear.core.database.postgres import PostgresNarrow
 from switchgear.domain.errors import DatabaseUnreachable
 
 pytestmark = pytest.mark.anyio
@@ -256,3 +257,10 @@ async def test_a_read_that_takes_too_long_is_not_asked_twice(database_url: str) 
         await database.narrow.query("SELECT pg_sleep(30 * nextval('asked'))")
     assert [tuple(row) for row in await database.narrow.query("SELECT nextval('asked')")] == [(2,)]
     await database.close()
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_after_an_outage_of_any_length_the_pool_looks_again_within_seconds(database: Database) -> None:
+    """A test of its effect would have to wait for minutes: the pool's pauses double until it gives an attempt up."""
+    assert isinstance(database.narrow, PostgresNarrow)
+    assert database.narrow.pool.reconnect_timeout <= 5  # I32
