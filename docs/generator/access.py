@@ -91,7 +91,7 @@ def role_table_page() -> str:
     routes = sorted((operation.get("x-need", "anonymous"), path, method) for method, path, operation in operations())
     return f"""# Role table
 
-Every route says once what it needs; the application is not made when one does not. Roles come from the token. A token with the role `ingest` sees the documents and runs that it sent itself, and no others.
+Every route says once what it needs; the application is not made when one does not. Roles come from the token. A token with the role `ingest` sees the runs that it asked for, with their results, and the documents that it was the first to send; of bytes that somebody else sent before, it has its own run, and nothing of that sender.
 
 {table(("need", *(str(role) for role in Role), "means"), needs)}
 ## Routes

@@ -25,7 +25,14 @@ def test_documents_go_through_while_one_waits_and_are_known_afterwards(switchgea
     switchgear("runs", "cancel", switchgear.json("runs", "list")[0]["id"], "-m", "Enough")
     assert new["run"]["id"] != sent[0]["run"]["id"]
     assert len(switchgear.json("runs", "list", "--document", sent[0]["document"]["id"])) == 3
-    assert switchgear.json("documents", "invoice", sent[0]["document"]["id"])["text"] == "FIRST WORDS"
+    document = sent[0]["document"]["id"]
+    assert switchgear.json("documents", "invoice", document)["text"] == "FIRST WORDS"
+    told = switchgear.json("documents", "invoice", document, "--csv", "-o", "result.csv")
+    table = (switchgear.folder / "result.csv").read_bytes()
+    assert told == {"document": document, "file": "result.csv", "bytes": len(table)}
+    assert table.decode().splitlines() == switchgear("documents", "invoice", document, "--csv").splitlines()
+    assert not table.startswith(b"{")
+    assert "--csv or --json" in switchgear.run("documents", "invoice", document, "--csv", "--json", expect=2).stderr
     assert switchgear("documents", "get", sent[1]["document"]["id"]) == "second words"
     shown = switchgear("documents", "show", sent[1]["document"]["id"])
     assert "two.txt" in shown

@@ -82,6 +82,9 @@ def test_a_configuration_goes_out_and_comes_back_as_a_file(switchgear: CommandsI
     text = (switchgear.folder / "out.yaml").read_text()
     assert switchgear("config", "show", "active", "--yaml") == text
     assert "It fits." in switchgear("config", "validate", "out.yaml")
+    told = switchgear.json("config", "export", "active", "-o", "out.json")
+    assert told == {"configuration": "v1", "file": "out.json"}
+    assert "the content is the same" in switchgear("config", "create", "out.json", "-m", "The same")
     (switchgear.folder / "bad.yaml").write_text(text.replace("upper-text", "upper-nothing"))
     assert "It does not fit." in switchgear("config", "validate", "bad.yaml", expect=1)
     draft = switchgear("config", "create", "bad.yaml", "--draft")

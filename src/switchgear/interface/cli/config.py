@@ -326,14 +326,12 @@ def export(
     """Write a version as a file that `config create` accepts."""
     with connect() as api:
         configuration = api.get(f"/configurations/{reference}")
-    if as_json:
-        names = ("pipeline", "message", "selections", "fallback_policies")
-        text = None
-        print_json({"format": config_files.FORMAT, **{name: configuration[name] for name in names}})
-    else:
-        text = config_files.write(configuration)
-    if text is not None and output is None:
+    text = config_files.write_json(configuration) if as_json else config_files.write(configuration)
+    if output is None:
         sys.stdout.write(text)
-    elif text is not None and output is not None:
-        output.write_text(text, encoding="utf-8")
+        return
+    output.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({"configuration": configuration["label"], "file": str(output)})
+    else:
         say(f"Wrote {configuration['label']} to {output}.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from switchgear.interface.cli.errors import WrongUse
+from switchgear.interface.cli.output import json_text
 
 FORMAT: Final = 1
 #: A file larger than this is no configuration; the API's bound on a body.
@@ -132,6 +133,12 @@ def write(configuration: Mapping[str, Any]) -> str:
     for policy in policies:
         lines += _policy_lines(yaml, policy)
     return "\n".join(lines) + "\n"
+
+
+def write_json(configuration: Mapping[str, Any]) -> str:
+    """Return the same as `write` does, as JSON, which is YAML too."""
+    kept = {name: configuration[name] for name in ("pipeline", "message", "selections", "fallback_policies")}
+    return json_text({"format": FORMAT, **kept})
 
 
 def _policy_lines(yaml: Any, policy: Mapping[str, Any]) -> Sequence[str]:

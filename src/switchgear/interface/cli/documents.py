@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from switchgear.interface.cli.client import connect
+from switchgear.interface.cli.errors import WrongUse
 from switchgear.interface.cli.output import (
     AsJson,
     moment,
@@ -105,13 +106,15 @@ def invoice(
     as_json: AsJson = False,
 ) -> None:
     """Print the invoice that came out, as JSON or CSV."""
+    if as_csv and as_json and output is None:
+        raise WrongUse("The invoice is printed as --csv or --json; with -o the CSV goes to a file.")
     with connect() as api:
-        accept = "text/csv" if as_csv and not as_json else "application/json"
+        accept = "text/csv" if as_csv else "application/json"
         response = api.raw("GET", f"/documents/{document_id}/invoice", headers={"Accept": accept})
     if accept == "application/json" and output is None:
         print_json(response.json())
         return
-    _write(response.content, output, as_json=False, document_id=document_id)
+    _write(response.content, output, as_json=as_json, document_id=document_id)
 
 
 @app.command("release", epilog='Example: switchgear documents release doc_01... -m "Checked by phone"')

@@ -82,9 +82,14 @@ def state_word(value: object) -> str:
     return _SHOWN.get(text, text)
 
 
+def json_text(value: Any) -> str:
+    """Return *value* as one JSON document with its newline."""
+    return _utf_8(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
+
+
 def print_json(value: Any) -> None:
     """Print *value* on stdout, as one JSON document."""
-    sys.stdout.write(_utf_8(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+    sys.stdout.write(json_text(value))
 
 
 def print_json_line(value: Any) -> None:
