@@ -146,7 +146,7 @@ def words_of(expected: str) -> list[str]:
 
 def did_you_mean(given: str, known: Iterable[str]) -> str | None:
     """Return ``Did you mean 'read'?``: which known name was meant, without what was given; None when none is close."""
-    close = difflib.get_close_matches(given[:128], list(known), 1, 0.6)
+    close = difflib.get_close_matches(given[:128], list(known), 1, 0.65)
     return f"Did you mean {close[0]!r}?" if close else None
 
 
