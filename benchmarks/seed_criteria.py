@@ -14,6 +14,8 @@ import argparse
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,63 +96,68 @@ def longest_refusal(folder: Path) -> float:
 
 def main(corpus: Path, every: int, stages: list[str]) -> None:
     """Measure and print."""
-    from factories.server import RunningServer
-
     paths = documents(corpus, every)
     if not paths:
         raise SystemExit(f"There are no documents in {corpus}. Name the folder with --corpus.")
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         refusal = longest_refusal(Path(folder))
-        site = Path(folder) / "none"
-        site.mkdir()
-        environment = {"PIPELINE": "invoice", "LOG_LEVEL": "warning"}
-        server = RunningServer(Path(folder) / "home", site, environment).start()
-        try:
+        with started(Path(folder)) as server:
             first = ingest(server, paths, "all primaries")
-            good = [path for path, run in first.items() if is_unattended(run)]
-            share = len(good) / len(paths)
-            figures.append(
-                Figure("ends on primaries, unattended", f"{share:.1%}", f"{len(good)} of {len(paths)}", bar="goal 95 %")
-            )
-            reasons = Counter(
-                run["why"]["code"] if run["why"] else "degraded" for path, run in first.items() if path not in set(good)
-            )
-            figures += [Figure(f"  otherwise: {code}", str(count)) for code, count in reasons.most_common()]
-            times = [latency_s(run) for run in first.values() if run["ended_at"] and not used_ocr(run)]
-            p95 = percentile(times, 0.95)
-            figures.append(
-                Figure(
-                    "acceptance to end without OCR",
-                    f"p95 {p95:.1f} s",
-                    f"{len(times)} runs",
-                    bar="< 120 s",
-                    better=120 / p95,
-                )
-            )
             active = server.get("/configurations/active")
-            for selection in active["selections"]:
-                if stages and selection["stage_id"] not in stages:
-                    continue
-                mine = {path for path in good if served(first[path], selection)}
-                figures.append(disabled(server, selection, good, mine))
-        finally:
-            server.stop()
+        good = [path for path, run in first.items() if is_unattended(run)]
+        share = len(good) / len(paths)
+        figures.append(
+            Figure("ends on primaries, unattended", f"{share:.1%}", f"{len(good)} of {len(paths)}", bar="goal 95 %")
+        )
+        reasons = Counter(
+            run["why"]["code"] if run["why"] else "degraded" for path, run in first.items() if path not in set(good)
+        )
+        figures += [Figure(f"  otherwise: {code}", str(count)) for code, count in reasons.most_common()]
+        times = [latency_s(run) for run in first.values() if run["ended_at"] and not used_ocr(run)]
+        p95 = percentile(times, 0.95)
+        figures.append(
+            Figure(
+                "acceptance to end without OCR",
+                f"p95 {p95:.1f} s",
+                f"{len(times)} runs",
+                bar="< 120 s",
+                better=120 / p95,
+            )
+        )
+        for selection in active["selections"]:
+            if stages and selection["stage_id"] not in stages:
+                continue
+            mine = {path for path in good if served(first[path], selection)}
+            figures.append(disabled(Path(folder), selection, good, mine))
     figures.append(Figure("refusal with a hanging probe", f"{refusal:.1f} s", bar="< 60 s", better=60 / refusal))
     show("Success criteria of the request", figures)
 
 
-def disabled(server: Any, selection: Answer, good: list[Path], mine: set[Path]) -> Figure:
+@contextmanager
+def started(folder: Path) -> Iterator[Any]:
+    """A new instance: what was sent before in another variant is an earlier result, and would be a doubt in itself."""
+    from factories.server import RunningServer
+
+    home = Path(tempfile.mkdtemp(dir=folder))
+    site = home / "none"
+    site.mkdir()
+    server = RunningServer(home, site, {"PIPELINE": "invoice", "LOG_LEVEL": "warning"}).start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def disabled(folder: Path, selection: Answer, good: list[Path], mine: set[Path]) -> Figure:
     """Disable the primary of one stage; which of the good documents still succeed, and of *mine*, which it served?"""
     module = selection["module_id"]
     name = f"{selection['stage_id']} without {module}"
     if not mine:
         return Figure(name, "not measured", "it served no document here")
-    server.request("PATCH", f"/modules/{module}", json={"enabled": False, "message": "benchmark"}, expect=200)
-    try:
+    with started(folder) as server:
+        server.request("PATCH", f"/modules/{module}", json={"enabled": False, "message": "benchmark"}, expect=200)
         ended = ingest(server, good, f"without {module}")
-    finally:
-        server.request("PATCH", f"/modules/{module}", json={"enabled": True, "message": "benchmark"}, expect=200)
     done = {path for path, run in ended.items() if run["status"] == "succeeded"}
     asked = sum((run["why"] or {}).get("code") == "parked.review" for run in ended.values())
     share = len(done) / len(good)
