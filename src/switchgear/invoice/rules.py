@@ -136,7 +136,7 @@ def unread(structured: Structured | None) -> list[Finding]:
         Finding(
             code="NAT-XML-VALUE",
             severity="error",
-            message=f"The XML has at {path} what is no number or no calendar day.",
+            message=f"What the XML has at {path} is no number or no calendar day, or has elements inside it.",
         )
         for path in structured.unreadable[:_MOST_FINDINGS]
     ]

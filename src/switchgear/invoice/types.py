@@ -246,7 +246,9 @@ class Structured(Value):
     fields: InvoiceFields
     unmapped: tuple[str, ...] = Field((), description="Paths of XML elements that were not read, at most 200")
     unreadable: tuple[str, ...] = Field(
-        (), description="Paths of XML elements whose text is no number or no calendar day, at most 200"
+        (),
+        description="Paths of XML elements whose text is no number or no calendar day, or has elements inside, "
+        "at most 400",
     )
     contradicted: tuple[str, ...] = Field(
         (), description="Paths of XML elements that another one contradicts, or in another currency, at most 200"

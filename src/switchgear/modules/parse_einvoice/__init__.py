@@ -5,6 +5,7 @@ from typing import Final
 
 from switchgear.invoice.pdf_files import invoice_xml
 from switchgear.invoice.safe_xml import syntax_of
+from switchgear.invoice.stated_once import contradicted, mixed
 from switchgear.invoice.types import InvoiceFields, Kind, Structured, Syntax
 from switchgear.modules.parse_einvoice.cii import read_cii
 from switchgear.modules.parse_einvoice.fatturapa import read_fatturapa
@@ -47,7 +48,7 @@ class ParseEinvoice(Module):
             profile=profile,
             fields=fields,
             unmapped=tree.unmapped(),
-            unreadable=tree.unreadable(),
-            contradicted=tree.contradicted(fields),
+            unreadable=tuple(dict.fromkeys((*tree.unreadable(), *mixed(root, syntax)))),
+            contradicted=contradicted(root, syntax),
             passed_over=passed_over,
         )

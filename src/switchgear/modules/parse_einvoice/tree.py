@@ -10,7 +10,7 @@ from typing import Any, Final
 from lxml import etree
 
 from switchgear.invoice.amounts import plain_decimal, unit_price
-from switchgear.invoice.types import Address, Evidence, Fact, InvoiceFields
+from switchgear.invoice.types import Address, Evidence, Fact
 
 #: Plain decimals only: an exponent or a thousands mark in an e-invoice is a mistake, not an amount.
 #: A day, perhaps with a time or a time zone behind it.
@@ -36,8 +36,6 @@ class Tree:
         self._paths: dict[Element, str] = {}
         self._read: set[Element] = set()
         self._refused: dict[Element, None] = {}
-        self._contradicted: dict[Element, None] = {}
-        self._amounts: list[Element] = []
         for element in root.iter(etree.Element):
             element.tag = etree.QName(element).localname
         self._paths[root] = f"/{root.tag}"
@@ -77,13 +75,6 @@ class Tree:
         """The first element at one of *paths*, with or without text."""
         return next(iter(self.each(context, *paths)), None)
 
-    def single(self, context: Element | None, path: str) -> Element | None:
-        """As `part`, where there is to be one alone."""
-        element = self.part(context, path)
-        if element is not None:
-            self._compare(element)
-        return element
-
     def ignore(self, elements: Iterable[Element]) -> None:
         """Count *elements* as read, since they only say how others are to be read."""
         self._read.update(elements)
@@ -120,8 +111,6 @@ class Tree:
         if value is None:
             self._refuse(element)
             return None
-        self._compare(element)
-        self._amounts.append(element)
         return self.fact(element, value)
 
     def day(self, context: Element | None, *paths: str) -> Fact[date] | None:
@@ -168,27 +157,6 @@ class Tree:
         """Paths of elements whose text is no number or no calendar day."""
         return tuple(self._paths[element] for element in self._refused)[:_MOST_UNMAPPED]
 
-    def contradicted(self, fields: InvoiceFields) -> tuple[str, ...]:
-        """Paths of what was read although the XML states another value beside it, or amounts in another currency."""
-        by_path = {path: element for element, path in self._paths.items()}
-        for fact in (fields.number, fields.currency, fields.issue_date):
-            element = by_path.get(fact.evidence.path or "") if fact is not None and fact.evidence else None
-            if element is not None:
-                self._compare(element)
-        currency = fields.currency.value if fields.currency is not None else None
-        for element in self._amounts:
-            if currency and element.get("currencyID") not in (None, "", currency):
-                self._contradicted.setdefault(element)
-        return tuple(self._paths[element] for element in self._contradicted)[:_MOST_UNMAPPED]
-
-    def _compare(self, element: Element) -> None:
-        """Another element of the same kind that says something else leaves open which of the two counts."""
-        parent = element.getparent()
-        said, currency = _said(element), element.get("currencyID")
-        for other in parent.iterchildren(element.tag) if parent is not None else ():
-            if other is not element and other.get("currencyID") == currency and _said(other) != said:
-                self._contradicted.setdefault(element)
-
     def unmapped(self) -> tuple[str, ...]:
         """Paths, without positions, of elements that have text and were not read."""
         found: dict[str, None] = {}
@@ -198,11 +166,6 @@ class Tree:
                 if len(found) >= _MOST_UNMAPPED:
                     break
         return tuple(found)
-
-
-def _said(element: Element) -> Decimal | str:
-    value = decimal_of(element)
-    return value if value is not None else " ".join("".join(map(str, element.itertext(etree.Element))).split())
 
 
 def decimal_of(element: Element | None) -> Decimal | None:

@@ -102,7 +102,7 @@ def _group(tree: Tree, group: Element) -> VatBreakdown:
 
 
 def _totals(tree: Tree, tax: Element | None) -> Totals:
-    total = tree.single(tree.root, "LegalMonetaryTotal")
+    total = tree.part(tree.root, "LegalMonetaryTotal")
     return Totals(
         lines=tree.amount(total, "LineExtensionAmount"),
         allowances=tree.amount(total, "AllowanceTotalAmount"),

@@ -4,6 +4,7 @@ from eu_einvoice.parse import parse_cii, parse_ubl
 
 from switchgear.invoice.pdf_files import invoice_xml
 from switchgear.invoice.safe_xml import syntax_of
+from switchgear.invoice.stated_once import contradicted, mixed
 from switchgear.invoice.types import Kind, Structured, Syntax
 from switchgear.modules.parse_eu_einvoice.mapping import Mapper, leaf_paths
 from switchgear.sdk import (
@@ -43,6 +44,7 @@ class ParseEuEinvoice(Module):
             profile=model.get("customization_id"),
             fields=fields,
             unmapped=tuple(path for path in leaf_paths(root) if path not in mapper.paths)[:200],
-            unreadable=tuple(mapper.unreadable[:200]),
+            unreadable=tuple(dict.fromkeys((*mapper.unreadable[:200], *mixed(root, syntax)))),
+            contradicted=contradicted(root, syntax),
             passed_over=passed_over,
         )
