@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import switchgear.invoice
 from switchgear.invoice.csv_text import decode_text, delimiter_of
-from switchgear.invoice.pdf_files import embedded_invoice, open_pdf
 from switchgear.invoice.probes import Form, inspect, signature
 from switchgear.invoice.safe_xml import read_xml
 from switchgear.invoice.types import Kind, Media, Syntax
@@ -247,42 +246,6 @@ def test_an_attachment_that_unpacks_to_more_than_the_limit_is_not_unpacked() -> 
     writer.write(made)
     assert len(made.getvalue()) < 20_000
     assert rejection(made.getvalue(), Limits(max_unpacked_bytes=1_000_000)) == "unpacked_size"
-
-
-def attached(name: str, data: bytes, *others: tuple[str, bytes]) -> bytes:
-    import pypdf
-
-    writer = pypdf.PdfWriter()
-    writer.add_blank_page(100, 100)
-    for attachment in ((name, data), *others):
-        writer.add_attachment(*attachment)
-    made = io.BytesIO()
-    writer.write(made)
-    return made.getvalue()
-
-
-def test_an_attached_invoice_is_found_whatever_its_name() -> None:
-    assert classify(attached("readme.txt", UBL % b"1")).syntax is Syntax.UBL_INVOICE
-    assert classify(attached("order.xml", b"<order/>")).syntax is None
-    assert classify(attached("photo.png", b"\x89PNG\r\n")).syntax is None
-
-
-def test_a_damaged_invoice_inside_a_pdf_is_not_passed_over_in_silence() -> None:
-    assert rejection(attached("factur-x.xml", b"<Invoice><ID>1</Invoice>")) == "corrupt"
-    assert rejection(attached("factur-x.xml", DOCTYPE.encode() + b"<a/>")) == "rejected_xml"
-
-
-def test_of_several_invoices_in_a_pdf_the_usual_name_counts_and_those_with_other_numbers_are_named() -> None:
-    others = (
-        ("a.xml", UBL % b"2"),
-        ("b.xml", b"<order/>"),
-        ("c.xml", b"<Invoice><ID>"),
-        ("copy.xml", UBL % b"1"),
-        ("z", UBL % b"3"),
-    )
-    found = embedded_invoice(open_pdf(io.BytesIO(attached("factur-x.xml", UBL % b"1", *others))), Limits())
-    assert found is not None
-    assert (found.name, found.data, found.passed_over) == ("factur-x.xml", UBL % b"1", ("a.xml", "z"))
 
 
 @settings(deadline=None, max_examples=60)  # the first call imports libraries

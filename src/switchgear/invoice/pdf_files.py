@@ -10,8 +10,9 @@ from lxml import etree
 from pypdf.generic import NullObject
 
 from switchgear.invoice.page_words import password_needed
-from switchgear.invoice.safe_xml import number_of, read_xml, syntax_of
+from switchgear.invoice.safe_xml import read_xml, syntax_of
 from switchgear.invoice.types import Kind, Media, Syntax
+from switchgear.invoice.xml_essence import Essence, agree, essence
 from switchgear.sdk import Blob, InputRejected, Limits
 
 #: Names that the standards give to the invoice, best first; only an order of looking, the content decides.
@@ -31,7 +32,7 @@ class EmbeddedInvoice(NamedTuple):
     name: str
     syntax: Syntax
     data: bytes
-    passed_over: tuple[str, ...] = ()  #: names of attachments that are e-invoices with other numbers
+    passed_over: tuple[str, ...] = ()  #: names of attachments that are e-invoices with other content
 
 
 def refuse_truncated(data: bytes) -> None:
@@ -94,22 +95,22 @@ def embedded_invoice(reader: Any, limits: Limits) -> EmbeddedInvoice | None:
                 raise InputRejected(error.reason_code, f"The e-invoice inside the PDF: {error.message}") from error
             continue
         if data is not None and read is not None:
-            syntax, number = read
-            return EmbeddedInvoice(name, syntax, data, _further(found[place + 1 :], number, left, limits))
+            syntax, says = read
+            return EmbeddedInvoice(name, syntax, data, _further(found[place + 1 :], says, left, limits))
     return None
 
 
-def _read(data: bytes | None, limits: Limits) -> tuple[Syntax, str] | None:
-    """Language and number of an attachment that is an e-invoice."""
+def _read(data: bytes | None, limits: Limits) -> tuple[Syntax, Essence] | None:
+    """Language and content of an attachment that is an e-invoice."""
     if data is None or b"<" not in data[:200]:
         return None
     root = read_xml(data, limits)
     syntax = syntax_of(root)
-    return None if syntax is None else (syntax, number_of(root, syntax))
+    return None if syntax is None else (syntax, essence(root, syntax))
 
 
-def _further(found: list[tuple[str, Any]], number: str, left: int, limits: Limits) -> tuple[str, ...]:
-    """Names of e-invoices with another number, as far as they can be read: the document does not depend on them."""
+def _further(found: list[tuple[str, Any]], says: Essence, left: int, limits: Limits) -> tuple[str, ...]:
+    """Names of e-invoices with other content, as far as they can be read: the document does not depend on them."""
     names = []
     for name, stream in found:
         try:
@@ -118,7 +119,7 @@ def _further(found: list[tuple[str, Any]], number: str, left: int, limits: Limit
             read = _read(data, limits)
         except InputRejected:
             continue
-        if read is not None and read[1] != number:
+        if read is not None and not agree(says, read[1]):
             names.append(name)
     return tuple(names)
 
@@ -127,7 +128,7 @@ def invoice_xml(blob: Blob, kind: Kind, limits: Limits) -> tuple[etree._Element,
     """Read the XML of an e-invoice, from the PDF's attachment where it is embedded.
 
     Returns:
-        The root, and the names of e-invoices with other numbers in the PDF.
+        The root, and the names of e-invoices with other content in the PDF.
 
     Raises:
         InputRejected: `corrupt` when it cannot be read; else as `read_xml` and `embedded_invoice` say.

@@ -114,18 +114,3 @@ def syntax_of(root: etree._Element) -> Syntax | None:
     """Say which e-invoice language *root* belongs to, or None."""
     name = etree.QName(root)
     return SYNTAX_BY_ROOT.get((name.namespace, name.localname)) or SYNTAX_BY_ROOT.get((None, name.localname))
-
-
-#: Language -> where its number stands below the root.
-_NUMBERS: Final = {
-    Syntax.UBL_INVOICE: "{*}ID",
-    Syntax.UBL_CREDIT_NOTE: "{*}ID",
-    Syntax.CII: "{*}ExchangedDocument/{*}ID",
-    Syntax.ZUGFERD_1: "{*}HeaderExchangedDocument/{*}ID",
-    Syntax.FATTURAPA: ".//{*}DatiGeneraliDocumento/{*}Numero",
-}
-
-
-def number_of(root: etree._Element, syntax: Syntax) -> str:
-    """The number of the e-invoice; empty when it has none."""
-    return (root.findtext(_NUMBERS[syntax]) or "").strip()

@@ -132,13 +132,14 @@ _OLD_NAMES: Final = {
 }
 
 
-def _old(path: str) -> str:
+def old_names(path: str) -> str:
+    """The path of CII as ZUGFeRD 1.0 writes it."""
     return "/".join(_OLD_NAMES.get(name, name) for name in path.split("/"))
 
 
 def _older(table: Table) -> Table:
     """The table for ZUGFeRD 1.0, where the name of a product may stand in several languages."""
-    found = {_old(scope): tuple(_old(name) for name in names) for scope, names in table.items()}
+    found = {old_names(scope): tuple(old_names(name) for name in names) for scope, names in table.items()}
     return {scope: names for scope, names in found.items() if not scope.endswith("/SpecifiedTradeProduct")}
 
 
@@ -201,6 +202,6 @@ CURRENCIES: Final[Mapping[Syntax, str]] = {
     Syntax.UBL_INVOICE: "DocumentCurrencyCode",
     Syntax.UBL_CREDIT_NOTE: "DocumentCurrencyCode",
     Syntax.CII: f"{_SETTLEMENT}/InvoiceCurrencyCode",
-    Syntax.ZUGFERD_1: _old(f"{_SETTLEMENT}/InvoiceCurrencyCode"),
+    Syntax.ZUGFERD_1: old_names(f"{_SETTLEMENT}/InvoiceCurrencyCode"),
     Syntax.FATTURAPA: "FatturaElettronicaBody/DatiGenerali/DatiGeneraliDocumento/Divisa",
 }
