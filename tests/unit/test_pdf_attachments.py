@@ -52,9 +52,50 @@ def test_an_attached_invoice_is_found_whatever_its_name() -> None:
     assert classify(attached("photo.png", b"\x89PNG\r\n")).syntax is None
 
 
-def test_a_damaged_invoice_inside_a_pdf_is_not_passed_over_in_silence() -> None:
-    assert rejection(attached("factur-x.xml", b"<Invoice><ID>1</Invoice>")) == "corrupt"
-    assert rejection(attached("factur-x.xml", DOCTYPE + b"<a/>")) == "rejected_xml"
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("factur-x.xml", b"<Invoice><ID>1</Invoice>", "corrupt"),
+        ("factur-x.xml", DOCTYPE + b"<a/>", "rejected_xml"),
+        ("factur-x.xml", b"", "corrupt"),
+        ("ZUGFeRD-invoice.xml", b"hello", "corrupt"),
+        ("xrechnung.xml", b"\x89PNG\r\n", "corrupt"),
+        ("factur-x.xml", b"<order/>", "unsupported"),
+        ("rechnung.xml", FULL[:3000], "corrupt"),
+        ("rechnung.xml", b"\xef\xbb\xbf \n" + FULL[:3000], "corrupt"),
+        ("rechnung.xml", FULL.decode().replace("UTF-8", "UTF-16").encode("utf-16")[:6000], "corrupt"),
+        ("rechnung.xml", FULL.replace(b"<ubl:Invoice ", DOCTYPE + b"<ubl:Invoice ", 1), "rejected_xml"),
+        ("x", b"<rsm:CrossIndustryInvoice xmlns:rsm='urn:un'><rsm:Exch", "corrupt"),
+        ("x", b"<?xml version='1.0' encoding='UTF-7'?><Invoice/>", "rejected_xml"),
+    ],
+)
+def test_an_e_invoice_that_cannot_be_read_is_not_passed_over_in_silence(name: str, data: bytes, code: str) -> None:
+    assert rejection(attached(name, data)) == code
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("xrechnung.xml", b""), ("xrechnung.xml", b"<order/>"), ("x", FULL[:3000]), ("x", DOCTYPE + b"<Invoice/>")],
+)
+def test_beside_an_e_invoice_one_that_cannot_be_read_is_named(name: str, data: bytes) -> None:
+    assert passed_over(UBL % b"1", (name, data)) == (name,)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("order-x.xml", b"<SCRDMCCBDACIOMessageStructure/>"),
+        ("data.xml", b"<orders><order>"),
+        ("data.xml", b""),
+        ("notes.txt", b"Our <Invoice> is below"),
+        ("page.html", b"<!DOCTYPE html><p>Invoice"),
+        ("photo.png", b"\x89PNG\r\n<Invoice>"),
+        ("book.xml", b"<InvoiceBook><Invoice>"),
+    ],
+)
+def test_a_harmless_attachment_of_another_kind_is_left_alone(name: str, data: bytes) -> None:
+    assert classify(attached(name, data)).syntax is None
+    assert passed_over(UBL % b"1", (name, data)) == ()
 
 
 def test_of_several_invoices_in_a_pdf_the_usual_name_counts_and_those_with_other_numbers_are_named() -> None:

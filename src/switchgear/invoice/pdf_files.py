@@ -10,13 +10,15 @@ from lxml import etree
 from pypdf.generic import NullObject
 
 from switchgear.invoice.page_words import password_needed
-from switchgear.invoice.safe_xml import read_xml, syntax_of
+from switchgear.invoice.safe_xml import begins_as_invoice, read_xml, syntax_of
 from switchgear.invoice.types import Kind, Media, Syntax
 from switchgear.invoice.xml_essence import Essence, agree, essence
 from switchgear.sdk import Blob, InputRejected, Limits
 
+#: An order is no invoice; what it is, is read from its pages.
+_ORDER: Final = "order-x.xml"
 #: Names that the standards give to the invoice, best first; only an order of looking, the content decides.
-_USUAL_NAMES: Final = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml", "order-x.xml")
+_USUAL_NAMES: Final = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml", _ORDER)
 #: A file cut off in the middle has no end mark near its end; some writers append a little after it.
 _TAIL: Final = 4096
 _MOST_ATTACHMENTS: Final = 200
@@ -32,7 +34,7 @@ class EmbeddedInvoice(NamedTuple):
     name: str
     syntax: Syntax
     data: bytes
-    passed_over: tuple[str, ...] = ()  #: names of attachments that are e-invoices with other content
+    passed_over: tuple[str, ...] = ()  #: attachments that are e-invoices with other content, or unreadable
 
 
 def refuse_truncated(data: bytes) -> None:
@@ -75,8 +77,9 @@ def embedded_invoice(reader: Any, limits: Limits) -> EmbeddedInvoice | None:
     """Find the attachment that is an e-invoice; decided by content, the usual names are looked at first.
 
     Raises:
-        InputRejected: `unpacked_size` when the attachments unpack to more than the limit, `corrupt` when the list of
-            attachments or the e-invoice is damaged: reading on without it would hide what the sender meant.
+        InputRejected: `unpacked_size` when the attachments unpack to more than the limit, `corrupt` when their list is
+            damaged, and why an e-invoice among them (by its name or its beginning) cannot be read: reading on without
+            it would hide what the sender meant.
     """
     try:
         found = sorted(_attachments(reader), key=lambda item: _rank(item[0]))[:_MOST_ATTACHMENTS]
@@ -86,38 +89,55 @@ def embedded_invoice(reader: Any, limits: Limits) -> EmbeddedInvoice | None:
     for place, (name, stream) in enumerate(found):
         data = _unpack(stream, left)
         left -= len(data or b"")
-        if data is None and name.lower() in _USUAL_NAMES:
-            raise InputRejected("corrupt", "The e-invoice inside the PDF is damaged. Send an intact copy.")
         try:
-            read = _read(data, limits)
+            read = _read(name, data, limits)
         except InputRejected as error:
-            if name.lower() in _USUAL_NAMES:
-                raise InputRejected(error.reason_code, f"The e-invoice inside the PDF: {error.message}") from error
-            continue
+            raise InputRejected(error.reason_code, f"The e-invoice inside the PDF: {error.message}") from error
         if data is not None and read is not None:
             syntax, says = read
             return EmbeddedInvoice(name, syntax, data, _further(found[place + 1 :], says, left, limits))
     return None
 
 
-def _read(data: bytes | None, limits: Limits) -> tuple[Syntax, Essence] | None:
-    """Language and content of an attachment that is an e-invoice."""
+def _read(name: str, data: bytes | None, limits: Limits) -> tuple[Syntax, Essence] | None:
+    """Language and content of an attachment that is an e-invoice, None when it is something else.
+
+    Raises:
+        InputRejected: Its name or its beginning says that it is one, and it cannot be read.
+    """
+    is_named = name.lower() in _USUAL_NAMES
     if data is None or b"<" not in data[:200]:
+        if is_named:
+            raise InputRejected("corrupt", "It is damaged, empty or no XML. Send an intact copy.")
         return None
-    root = read_xml(data, limits)
+    try:
+        root = read_xml(data, limits)
+    except InputRejected:
+        if is_named or begins_as_invoice(data):
+            raise
+        return None
     syntax = syntax_of(root)
+    if syntax is None and is_named and name.lower() != _ORDER:
+        what = str(root.tag)[:200]
+        raise InputRejected(
+            "unsupported", f"Its root element is {what}, none of an e-invoice. Send it with the right one."
+        )
     return None if syntax is None else (syntax, essence(root, syntax))
 
 
 def _further(found: list[tuple[str, Any]], says: Essence, left: int, limits: Limits) -> tuple[str, ...]:
-    """Names of e-invoices with other content, as far as they can be read: the document does not depend on them."""
+    """Names of e-invoices with other content, or that cannot be read: the document does not depend on them."""
     names = []
     for name, stream in found:
         try:
             data = _unpack(stream, left)
-            left -= len(data or b"")
-            read = _read(data, limits)
         except InputRejected:
+            data = None
+        left -= len(data or b"")
+        try:
+            read = _read(name, data, limits)
+        except InputRejected:
+            names.append(name)
             continue
         if read is not None and not agree(says, read[1]):
             names.append(name)
@@ -128,7 +148,7 @@ def invoice_xml(blob: Blob, kind: Kind, limits: Limits) -> tuple[etree._Element,
     """Read the XML of an e-invoice, from the PDF's attachment where it is embedded.
 
     Returns:
-        The root, and the names of e-invoices with other content in the PDF.
+        The root, and the names of further e-invoices in the PDF, with other content or unreadable.
 
     Raises:
         InputRejected: `corrupt` when it cannot be read; else as `read_xml` and `embedded_invoice` say.

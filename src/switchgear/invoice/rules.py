@@ -150,7 +150,7 @@ def unread(structured: Structured | None) -> list[Finding]:
     ]
     if others := structured.passed_over:
         names = ", ".join(name[:80] for name in others[:5])
-        message = f"The PDF carries further e-invoices with other content, which were not read: {names}."
+        message = f"The PDF carries further e-invoices, with other content or unreadable: {names}."
         findings.append(Finding(code="NAT-XML-SEVERAL", severity="error", message=message))
     return findings
 

@@ -25,6 +25,7 @@ _ENCODINGS: Final = re.compile(
     r"^(utf-?8|utf-?16(le|be)?|us-ascii|ascii|iso-?8859-?\d{1,2}|windows-125\d|cp125\d|latin-?1)$"
 )
 _DECLARED: Final = re.compile(r"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_START_TAG: Final = re.compile(r"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)")
 #: So little at a time that depth is seen here before the parser's own limit of 2048 levels ends it.
 _CHUNK: Final = 4 * 1024
 
@@ -76,22 +77,38 @@ def _follow(parser: etree.XMLPullParser, depth: int, deepest: int) -> int:
 def refuse_doctype(data: bytes) -> None:
     """Raise `InputRejected("rejected_xml")` when the prolog has a DOCTYPE or an encoding that could hide one."""
     text = _decoded_start(data)
+    encoding = _DECLARED.match(text)
+    if encoding and not _ENCODINGS.match(encoding[1].lower()):
+        raise InputRejected("rejected_xml", "The XML declares an unusual encoding; save it as UTF-8 and send it again.")
+    begin = _prolog_end(text)
+    if text[begin : begin + 9].upper() == "<!DOCTYPE":
+        raise InputRejected(
+            "rejected_xml",
+            "The XML has a DOCTYPE, which can define entities; e-invoices need none. Send it without the DOCTYPE.",
+        )
+
+
+def begins_as_invoice(data: bytes) -> bool:
+    """Whether the first element is named as that of an e-invoice, however the XML goes on."""
+    text = _decoded_start(data)
+    begin = _prolog_end(text)
+    first = _START_TAG.search(text, begin) if text.startswith("<", begin) else None
+    return first is not None and first[1] in {name for _, name in SYNTAX_BY_ROOT}
+
+
+def _prolog_end(text: str) -> int:
+    """Where white space, instructions and comments at the beginning end."""
     position = 0
     while True:
-        rest = text[position : position + 9]
+        rest = text[position : position + 4]
         if rest[:1].isspace() or rest[:1] == "\ufeff":
             position += 1
         elif rest.startswith("<?"):
             position = _after(text, "?>", position)
         elif rest.startswith("<!--"):
             position = _after(text, "-->", position)
-        elif rest.upper() == "<!DOCTYPE":
-            raise InputRejected(
-                "rejected_xml",
-                "The XML has a DOCTYPE, which can define entities; e-invoices need none. Send it without the DOCTYPE.",
-            )
         else:
-            return
+            return position
 
 
 def _after(text: str, mark: str, position: int) -> int:
@@ -104,10 +121,7 @@ def _decoded_start(data: bytes) -> str:
     if encoding is None and data[:4] in (b"<\0?\0", b"\0<\0?"):
         encoding = "utf-16-le" if data[:1] == b"<" else "utf-16-be"
     text = data.decode(encoding or "latin-1", errors="replace")
-    declared = _DECLARED.match(text.lstrip("\ufeffï»¿"))
-    if declared and not _ENCODINGS.match(declared[1].lower()):
-        raise InputRejected("rejected_xml", "The XML declares an unusual encoding; save it as UTF-8 and send it again.")
-    return text.removeprefix("ï»¿")
+    return text.lstrip("\ufeffï»¿")
 
 
 def syntax_of(root: etree._Element) -> Syntax | None:

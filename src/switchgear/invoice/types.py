@@ -253,7 +253,9 @@ class Structured(Value):
     contradicted: tuple[str, ...] = Field(
         (), description="Paths of XML elements that another one contradicts, or in another currency, at most 200"
     )
-    passed_over: tuple[str, ...] = Field((), description="Names of further e-invoices with other content in the PDF")
+    passed_over: tuple[str, ...] = Field(
+        (), description="Names of further e-invoices in the PDF, with other content or unreadable"
+    )
 
 
 class Candidate(Value):
