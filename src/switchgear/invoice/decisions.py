@@ -1,4 +1,4 @@
-"""What the review modules share: other documents with one supplier and number, and what a person decided.
+"""What the review modules share: other documents of one number, contradicting pages, and what a person decided.
 
 Source: INVOICES.md (review).
 """
@@ -6,13 +6,25 @@ Source: INVOICES.md (review).
 from collections.abc import Mapping
 from typing import Final, Literal
 
+from switchgear.invoice import disagreements, rules
 from switchgear.invoice.other_content import differences
-from switchgear.invoice.types import Invoice, ReviewDecision
+from switchgear.invoice.types import Finding, Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, NeedsReview
 
 #: From here on `review-strict` accepts unless told otherwise; `review-rules` asks for no more, so that what stands in
 #: for it is never laxer. ADR 0013
 STRICT_FROM: Final = 0.75
+#: From here on a page says what it was read to say; the same in every review, so that none is laxer. ADR 0020
+PAGE_COUNTS_FROM: Final = 0.6
+_TOTALS: Final = frozenset(("/totals/gross", "/totals/payable"))
+#: What the payer acts on; where the page demands something else, a person decides.
+_DEMANDED: Final = _TOTALS | {"/payment/iban"}
+#: What is told when the page says something else: pointer -> name.
+_TOLD: Final[Mapping[str, str]] = {
+    **{pointer: name for name, pointer in rules.CRITICAL_FIELDS.items()},
+    "/totals/payable": "amount due",
+    "/payment/iban": "account",
+}
 #: Fact of a hold: ids of the documents that the person who decides is told of.
 OTHER_DOCUMENTS: Final = "other_documents"
 
@@ -54,3 +66,30 @@ def decided(invoice: Invoice, ctx: Context) -> ReviewDecision | None:
         )
     outcome: Literal["released", "rejected"] = "released" if decision.action == "release" else "rejected"
     return ReviewDecision(outcome=outcome, reasons=(decision.message,), actor=decision.actor)
+
+
+def page_contradicts(invoice: Invoice, verdict: Verdict) -> tuple[list[str], list[str]]:
+    """Return what the page says differently of the critical values: what needs a person, and what is only told.
+
+    Another amount or another account needs a person, unless the validation found that of the XML on the pages too.
+    """
+    said = [finding for finding in invoice.findings if _counts(finding)]
+    held = [finding for finding in said if finding.pointer in _DEMANDED and not _stands_on_pages(finding, verdict)]
+    return [_sentence(finding) for finding in held], [_sentence(finding) for finding in said if finding not in held]
+
+
+def _counts(finding: Finding) -> bool:
+    sure = finding.confidence is None or finding.confidence >= PAGE_COUNTS_FROM
+    return finding.code == disagreements.CODE and finding.severity != "info" and finding.pointer in _TOLD and sure
+
+
+def _stands_on_pages(finding: Finding, verdict: Verdict) -> bool:
+    if rules.PAGE_LAYER not in verdict.layers_run:
+        return False
+    alike = _TOTALS if finding.pointer in _TOTALS else {finding.pointer}
+    return not any(item.code.startswith(rules.PAGE_CODES) and item.pointer in alike for item in verdict.findings)
+
+
+def _sentence(finding: Finding) -> str:
+    what = finding.message.removeprefix(f"{finding.pointer}: ").removesuffix("; the XML counts.")
+    return f"the page contradicts the {_TOLD[finding.pointer or '']}: {what}"

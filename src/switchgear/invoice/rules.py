@@ -27,6 +27,10 @@ _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2099, 12, 31)
 #: Signs that an invoice number, and a name, may have; more is no number and no name.
 _LONGEST_NUMBER, _LONGEST_NAME = 200, 1000
 
+#: Layer of a validation that compares the XML with the pages, and how the codes of its findings begin.
+PAGE_LAYER: Final = "page"
+PAGE_CODES: Final = "NAT-PAGE-"
+
 Rule = Callable[[InvoiceFields], list[Finding]]
 
 #: The fields without which nobody can pay or book an invoice: name -> JSON pointer.

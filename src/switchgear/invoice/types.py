@@ -277,6 +277,9 @@ class Finding(Value):
     severity: Severity
     message: str
     pointer: str | None = None
+    confidence: float | None = Field(
+        None, ge=0, le=1, description="How sure the reading of the page is that the finding rests on"
+    )
 
 
 class Invoice(InvoiceFields):

@@ -1,14 +1,13 @@
 """Joins what the XML says with what was read on the pages, and derives missing totals. Source: INVOICES.md."""
 
-import re
-import unicodedata
 from decimal import Decimal
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from switchgear.invoice import rules
-from switchgear.invoice.types import Address, Candidate, Fact, Finding, Invoice, InvoiceFields, Structured, Totals
+from switchgear.invoice.disagreements import disagreements
+from switchgear.invoice.types import Candidate, Fact, Invoice, InvoiceFields, Structured, Totals
 from switchgear.sdk import Module, module
 
 MODULE_ID: Final = "reconcile-arithmetic"
@@ -130,50 +129,3 @@ def _derived(value: Decimal, terms: list[Fact[Decimal]]) -> Fact[Decimal]:
     return Fact[Decimal](
         value=value, confidence=min(fact.confidence for fact in terms), source="derived", module=MODULE_ID
     )
-
-
-# --- disagreements --------------------------------------------------------------------------------------------------
-
-
-def disagreements(first: InvoiceFields, second: InvoiceFields) -> tuple[Finding, ...]:
-    """One finding for each field that both have with different content; lines are compared by their number."""
-    findings = list(_compare(first, second, ""))
-    if first.lines and second.lines and len(first.lines) != len(second.lines):
-        message = f"The XML has {len(first.lines)} lines, the page {len(second.lines)}; the XML counts."
-        findings.append(Finding(code="reconcile.disagrees", severity="info", message=message, pointer="/lines"))
-    return tuple(findings)
-
-
-def _compare(first: BaseModel, second: BaseModel, pointer: str) -> list[Finding]:
-    findings: list[Finding] = []
-    for name in type(second).model_fields:
-        own, other, where = getattr(first, name), getattr(second, name), f"{pointer}/{name}"
-        if own is None or other is None:
-            continue
-        if isinstance(own, Fact):
-            if not same(own.value, other.value):
-                message = f"{where}: the XML says {_short(own.value)}, the page {_short(other.value)}; the XML counts."
-                findings.append(Finding(code="reconcile.disagrees", severity="warning", message=message, pointer=where))
-        elif isinstance(own, BaseModel):
-            findings += _compare(own, other, where)
-    return findings
-
-
-def _short(value: Any) -> str:
-    return str(value)[:80]
-
-
-def same(first: Any, second: Any) -> bool:
-    """Whether two values mean the same: amounts within a cent, texts by their letters and digits."""
-    if isinstance(first, Decimal) and isinstance(second, Decimal):
-        return abs(first - second) <= rules.TOLERANCE
-    if isinstance(first, Address):
-        # a page gives an address in free form; it cannot be compared part by part
-        return True
-    if isinstance(first, str) and isinstance(second, str):
-        return _letters(first) == _letters(second)
-    return bool(first == second)
-
-
-def _letters(text: str) -> str:
-    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", text).casefold())

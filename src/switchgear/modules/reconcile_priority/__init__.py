@@ -1,5 +1,6 @@
 """The simple joiner: structured data field by field, else the candidate; nothing is computed. Source: INVOICES.md."""
 
+from switchgear.invoice.disagreements import disagreements
 from switchgear.invoice.types import Candidate, Invoice, InvoiceFields, Structured
 from switchgear.sdk import Module, module
 
@@ -12,7 +13,10 @@ from switchgear.sdk import Module, module
     min_isolation="L0",
 )
 class ReconcilePriority(Module):
-    """Takes each top-level field from the XML when it is there, else from the page. Totals are taken as one block."""
+    """Takes each top-level field from the XML when it is there, else from the page. Totals are taken as one block.
+
+    Each disagreement is a finding.
+    """
 
     def run(self, structured: Structured | None, candidate: Candidate | None) -> Invoice:
         """Return the invoice; fields are copied with their own evidence, never mixed within a group."""
@@ -23,4 +27,5 @@ class ReconcilePriority(Module):
         for name in InvoiceFields.model_fields:
             own = getattr(first, name)
             content[name] = getattr(second, name) if own == getattr(empty, name) else own
-        return Invoice(**content)
+        findings = disagreements(first, second) if structured is not None and candidate is not None else ()
+        return Invoice(**content, findings=findings)

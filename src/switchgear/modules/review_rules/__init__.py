@@ -6,7 +6,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.decisions import OTHER_DOCUMENTS, STRICT_FROM, decided, other_documents, sentences
+from switchgear.invoice.decisions import (
+    OTHER_DOCUMENTS,
+    STRICT_FROM,
+    decided,
+    other_documents,
+    page_contradicts,
+    sentences,
+)
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, InputRejected, Module, ModuleSettings, NeedsReview, module
 
@@ -19,10 +26,12 @@ from switchgear.sdk import Context, InputRejected, Module, ModuleSettings, Needs
     min_isolation="L0",
 )
 class ReviewRules(Module):
-    """Accepts, or puts the document on hold: verdict invalid, same number with other content, unsure or missing field.
+    """Accepts, or puts the document on hold: verdict invalid, same number with other content, unsure or missing field,
+    or a page that demands another amount or another account than the XML, which stand nowhere on it.
 
     The same inputs, settings and earlier results always give the same decision. An `incomplete` verdict is accepted and
-    flagged, and so is another document that states the same amounts, dates, account and buyer.
+    flagged, and so is another document that states the same amounts, dates, account and buyer, and a page that says
+    something else of a critical field than the XML.
     """
 
     class Settings(ModuleSettings):
@@ -52,11 +61,12 @@ class ReviewRules(Module):
         if (decision := decided(invoice, ctx)) is not None:
             return decision
         reasons = [*_verdict_reasons(verdict), *_field_reasons(invoice, self.settings.review_below)]
+        demanded, told = page_contradicts(invoice, verdict)
         others = other_documents(invoice, ctx)
-        reasons += sentences({name: named for name, named in others.items() if named})
+        reasons += [*demanded, *sentences({name: named for name, named in others.items() if named})]
         if not reasons:
-            return _accepted(verdict, others)
-        reasons += sentences({name: named for name, named in others.items() if not named})
+            return _accepted(verdict, others, told)
+        reasons += [*told, *sentences({name: named for name, named in others.items() if not named})]
         if self.settings.on_review == "accept":
             return ReviewDecision(outcome="accepted_flagged", reasons=tuple(reasons))
         sentence = f"A person has to look at this invoice: {'; '.join(reasons)}."
@@ -65,9 +75,9 @@ class ReviewRules(Module):
         raise NeedsReview(sentence, facts=_facts(invoice, verdict, reasons, list(others)))
 
 
-def _accepted(verdict: Verdict, others: Iterable[str]) -> ReviewDecision:
+def _accepted(verdict: Verdict, others: Iterable[str], told: list[str]) -> ReviewDecision:
     flags = [f"not checked: {', '.join(verdict.layers_skipped)}"] if verdict.status == "incomplete" else []
-    flags += [f"document {document_id} states the same" for document_id in others]
+    flags += [*told, *(f"document {document_id} states the same" for document_id in others)]
     return ReviewDecision(outcome="accepted_flagged" if flags else "accepted", reasons=tuple(flags))
 
 

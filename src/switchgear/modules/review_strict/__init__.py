@@ -3,7 +3,14 @@
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.decisions import OTHER_DOCUMENTS, STRICT_FROM, decided, other_documents, sentences
+from switchgear.invoice.decisions import (
+    OTHER_DOCUMENTS,
+    STRICT_FROM,
+    decided,
+    other_documents,
+    page_contradicts,
+    sentences,
+)
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, Module, ModuleSettings, NeedsReview, module
 
@@ -19,7 +26,8 @@ class ReviewStrict(Module):
     """Stands in for `review-rules`: accepts fewer invoices, with its defaults never one that those rules hold.
 
     Another document with the same supplier and number is a doubt, unless it states the same amounts, dates, account
-    and buyer.
+    and buyer, and so is a page that demands another amount or account than the XML. One that says something else of
+    another critical field is a flag.
     """
 
     class Settings(ModuleSettings):
@@ -40,16 +48,17 @@ class ReviewStrict(Module):
         if (decision := decided(invoice, ctx)) is not None:
             return decision
         others = other_documents(invoice, ctx)
-        doubts = [*_verdict_doubts(verdict), *self._field_doubts(invoice)]
+        demanded, told = page_contradicts(invoice, verdict)
+        doubts = [*_verdict_doubts(verdict), *self._field_doubts(invoice), *demanded]
         doubts += sentences({name: named for name, named in others.items() if named})
         if doubts:
-            doubts += sentences({name: named for name, named in others.items() if not named})
+            doubts += [*told, *sentences({name: named for name, named in others.items() if not named})]
             raise NeedsReview(
                 f"A person has to look at this invoice: {'; '.join(doubts)}.",
                 facts={"reasons": doubts, "verdict": verdict.status, OTHER_DOCUMENTS: list(others)},
             )
         flags = [f"not checked: {', '.join(verdict.layers_skipped)}"] if verdict.status == "incomplete" else []
-        flags += [f"document {item} says the same" for item in others]
+        flags += [*told, *(f"document {item} says the same" for item in others)]
         return ReviewDecision(outcome="accepted_flagged" if flags else "accepted", reasons=tuple(flags))
 
     def _field_doubts(self, invoice: Invoice) -> list[str]:

@@ -32,10 +32,10 @@ class ValidateNative(Module):
     `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-01, 04, pro forma invoices, overlong numbers and names, and
     what the XML states but nobody can read, or contradicts), `sums` (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and
     the sum of taxable amounts), `dates`, `check_digits` (IBAN and VAT ids; warnings, samples often invent them) and
-    `page` (the XML's number and totals stand on the page). The first five need the invoice alone, or what was read of
-    its XML, and always run. `page` concerns PDF documents with XML: it is skipped, and the verdict `incomplete`, when
-    such a document comes without pages or its pages have no words. For an XML file there is no page to compare with,
-    so nothing is skipped.
+    `page` (the XML's number, totals and account stand on the page). The first five need the invoice alone, or what was
+    read of its XML, and always run. `page` concerns PDF documents with XML: it is skipped, and the verdict
+    `incomplete`, when such a document comes without pages or its pages have no words. For an XML file there is no page
+    to compare with, so nothing is skipped.
 
     The verdict is `invalid` when a finding is an error, else `incomplete` when a layer was skipped, else `valid`.
     """
@@ -48,9 +48,9 @@ class ValidateNative(Module):
         if structured is not None and is_pdf(blob):
             if pages is not None and pages.has_text:
                 findings += against_page(structured.fields, pages)
-                ran.append("page")
+                ran.append(rules.PAGE_LAYER)
             else:
-                skipped.append("page")
+                skipped.append(rules.PAGE_LAYER)
         wrong = any(finding.severity == "error" for finding in findings)
         return Verdict(
             status="invalid" if wrong else "incomplete" if skipped else "valid",
@@ -111,7 +111,7 @@ def _warning(code: str, message: str, pointer: str) -> Finding:
 
 
 def against_page(fields: InvoiceFields, pages: Pages) -> list[Finding]:
-    """Warnings for a number or total of the XML that stands nowhere on the pages."""
+    """Warnings for a number, a total or an account of the XML that stands nowhere on the pages."""
     lines = [normalize(" ".join(word.text for word in line)) for page in pages.pages for line in page.lines()]
     findings: list[Finding] = []
     joined = re.sub(r"[\W_]", "", "".join(lines)).casefold()
@@ -120,6 +120,10 @@ def against_page(fields: InvoiceFields, pages: Pages) -> list[Finding]:
         if len(wanted) >= _SHORTEST_NUMBER and wanted not in joined:
             message = f"The XML's invoice number {fields.number.value[:60]} stands nowhere on the pages."
             findings.append(_warning("NAT-PAGE-NUMBER", message, "/number"))
+    iban = fields.payment.iban
+    if iban is not None and re.sub(r"[\W_]", "", iban.value).casefold() not in joined:
+        message = f"The XML's account ending in {iban.value[-4:].strip()} stands nowhere on the pages."
+        findings.append(_warning("NAT-PAGE-IBAN", message, "/payment/iban"))
     seen = _amounts(lines)
     for name, fact in _totals(fields):
         if abs(fact.value) not in seen:
@@ -130,7 +134,10 @@ def against_page(fields: InvoiceFields, pages: Pages) -> list[Finding]:
 
 def _totals(fields: InvoiceFields) -> Iterator[tuple[str, Fact[Decimal]]]:
     totals = fields.totals
-    for name, fact in (("net", totals.net), ("tax", totals.tax), ("gross", totals.gross)):
+    gross, payable = totals.gross, totals.payable
+    if gross is not None and payable is not None and payable.value == gross.value:
+        payable = None  # said once
+    for name, fact in (("net", totals.net), ("tax", totals.tax), ("gross", gross), ("payable", payable)):
         # a zero is often left out on the page, and finding one proves nothing
         if fact is not None and fact.value:
             yield name, fact
