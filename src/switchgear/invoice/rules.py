@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from switchgear.invoice import type_codes
 from switchgear.invoice.amounts import share_of
-from switchgear.invoice.types import Fact, Finding, InvoiceFields, Kind, Severity, Structured
+from switchgear.invoice.types import Fact, Finding, InvoiceFields, Kind, Severity, Structured, Syntax
 from switchgear.sdk import InputRejected, NotApplicable
 
 #: Largest difference of a sum, in units of the currency.
@@ -30,6 +30,9 @@ _LONGEST_NUMBER, _LONGEST_NAME = 200, 1000
 #: Layer of a validation that compares the XML with the pages, and how the codes of its findings begin.
 PAGE_LAYER: Final = "page"
 PAGE_CODES: Final = "NAT-PAGE-"
+
+#: Languages in which the totals of allowances and charges are those of what is listed.
+_LISTS_ADJUSTMENTS: Final = (Syntax.UBL_INVOICE, Syntax.UBL_CREDIT_NOTE, Syntax.CII, Syntax.ZUGFERD_1)
 
 Rule = Callable[[InvoiceFields], list[Finding]]
 
@@ -173,8 +176,28 @@ def sum_of_lines(fields: InvoiceFields) -> list[Finding]:
     )
 
 
+def adjustment_totals(structured: Structured | None) -> list[Finding]:
+    """BR-CO-11, BR-CO-12: allowances and charges on the whole document add up to their totals; none is zero.
+
+    ZUGFeRD 1.0 lists none in its smallest profile, and its corrections have negative totals of positive amounts.
+    """
+    if structured is None or structured.syntax not in _LISTS_ADJUSTMENTS:
+        return []
+    totals = structured.fields.totals
+    findings: list[Finding] = []
+    for code, name, total, listed in (
+        ("BR-CO-11", "allowances", totals.allowances, structured.allowances),
+        ("BR-CO-12", "charges", totals.charges, structured.charges),
+    ):
+        stated, computed = _amount(total) or Decimal(0), sum(listed, Decimal(0))
+        if structured.syntax is Syntax.ZUGFERD_1:
+            stated = abs(stated) if listed else Decimal(0)
+        findings += _compare(code, f"Sum of {name}", stated, computed, f"/totals/{name}")
+    return findings
+
+
 def net_total(fields: InvoiceFields) -> list[Finding]:
-    """BR-CO-13: net = lines - allowances (BR-CO-11) + charges (BR-CO-12)."""
+    """BR-CO-13: net = lines - allowances + charges."""
     totals = fields.totals
     lines, net = _amount(totals.lines), _amount(totals.net)
     if lines is None or net is None:

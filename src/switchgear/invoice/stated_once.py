@@ -46,7 +46,7 @@ def contradicted(root: Element, syntax: Syntax) -> tuple[str, ...]:
     for group in (*totals.groups(), *_tax_numbers(root)):
         if _differ(group, currency):
             found.setdefault(group[0])
-    return _paths_of(islice(found, _MOST))
+    return paths_of(islice(found, _MOST))
 
 
 def mixed(root: Element, syntax: Syntax) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def mixed(root: Element, syntax: Syntax) -> tuple[str, ...]:
         for element in elements
         if len(element)
     )
-    return _paths_of(islice(found, _MOST))
+    return paths_of(islice(found, _MOST))
 
 
 # --- what stands where ----------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def _anywhere(path: str) -> str:
     return "/".join(f"{{*}}{name}" for name in path.split("/") if name)
 
 
-def _paths_of(elements: Iterable[Element]) -> tuple[str, ...]:
+def paths_of(elements: Iterable[Element]) -> tuple[str, ...]:
     """Paths without namespaces; a position where several of one name stand side by side."""
     beside: dict[tuple[Element, str], dict[Element, int]] = {}
     paths: list[str] = []

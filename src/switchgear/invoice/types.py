@@ -248,7 +248,7 @@ class Structured(Value):
     unreadable: tuple[str, ...] = Field(
         (),
         description="Paths of XML elements whose text is no number or no calendar day, or has elements inside, "
-        "at most 400",
+        "at most 600",
     )
     contradicted: tuple[str, ...] = Field(
         (), description="Paths of XML elements that another one contradicts, or in another currency, at most 200"
@@ -256,6 +256,8 @@ class Structured(Value):
     passed_over: tuple[str, ...] = Field(
         (), description="Names of further e-invoices in the PDF, with other content or unreadable"
     )
+    allowances: tuple[Decimal, ...] = Field((), description="Amounts of the allowances on the whole document")
+    charges: tuple[Decimal, ...] = Field((), description="Amounts of the charges on the whole document")
 
 
 class Candidate(Value):

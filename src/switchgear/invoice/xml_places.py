@@ -42,6 +42,7 @@ _UBL: Final[Table] = {
         "AccountingCustomerParty/",
         "LegalMonetaryTotal/",
     ),
+    "AllowanceCharge": ("ChargeIndicator", "Amount"),
     **_below("AccountingSupplierParty", _UBL_PARTY),
     **_below("AccountingCustomerParty", _UBL_PARTY),
     "PaymentMeans": ("PaymentDueDate", "PaymentID", "PayeeFinancialAccount/"),
@@ -86,6 +87,9 @@ _CII_LINE: Final[Table] = {
 }
 _CII_SETTLEMENT: Final[Table] = {
     "": ("InvoiceCurrencyCode", "PaymentReference", "SpecifiedTradeSettlementHeaderMonetarySummation/"),
+    "SpecifiedTradeAllowanceCharge": ("ChargeIndicator/", "ActualAmount"),
+    "SpecifiedTradeAllowanceCharge/ChargeIndicator": ("Indicator",),
+    "SpecifiedLogisticsServiceCharge": ("AppliedAmount",),
     "SpecifiedTradePaymentTerms": ("DueDateDateTime/",),
     "SpecifiedTradePaymentTerms/DueDateDateTime": ("DateTimeString", "DateTime"),
     "SpecifiedTradeSettlementPaymentMeans": ("PayeePartyCreditorFinancialAccount/",),
@@ -105,7 +109,7 @@ _CII_SETTLEMENT: Final[Table] = {
 }
 _TRADE: Final = "SupplyChainTradeTransaction"
 _AGREEMENT: Final = f"{_TRADE}/ApplicableHeaderTradeAgreement"
-_SETTLEMENT: Final = f"{_TRADE}/ApplicableHeaderTradeSettlement"
+SETTLEMENT: Final = f"{_TRADE}/ApplicableHeaderTradeSettlement"
 _CII: Final[Table] = {
     "": ("ExchangedDocument/", f"{_TRADE}/"),
     "ExchangedDocument": ("ID", "TypeCode", "IssueDateTime/"),
@@ -114,7 +118,7 @@ _CII: Final[Table] = {
     _AGREEMENT: ("SellerTradeParty/", "BuyerTradeParty/"),
     **_below(f"{_AGREEMENT}/SellerTradeParty", _CII_PARTY),
     **_below(f"{_AGREEMENT}/BuyerTradeParty", _CII_PARTY),
-    **_below(_SETTLEMENT, _CII_SETTLEMENT),
+    **_below(SETTLEMENT, _CII_SETTLEMENT),
     **_below(f"{_TRADE}/IncludedSupplyChainTradeLineItem", _CII_LINE),
 }
 #: What ZUGFeRD 1.0 calls the same elements.
@@ -201,7 +205,7 @@ PLACES: Final[Mapping[Syntax, Table]] = {
 CURRENCIES: Final[Mapping[Syntax, str]] = {
     Syntax.UBL_INVOICE: "DocumentCurrencyCode",
     Syntax.UBL_CREDIT_NOTE: "DocumentCurrencyCode",
-    Syntax.CII: f"{_SETTLEMENT}/InvoiceCurrencyCode",
-    Syntax.ZUGFERD_1: old_names(f"{_SETTLEMENT}/InvoiceCurrencyCode"),
+    Syntax.CII: f"{SETTLEMENT}/InvoiceCurrencyCode",
+    Syntax.ZUGFERD_1: old_names(f"{SETTLEMENT}/InvoiceCurrencyCode"),
     Syntax.FATTURAPA: "FatturaElettronicaBody/DatiGenerali/DatiGeneraliDocumento/Divisa",
 }

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from switchgear.invoice.adjustments import adjustments
 from switchgear.invoice.pdf_files import invoice_xml
 from switchgear.invoice.safe_xml import syntax_of
 from switchgear.invoice.stated_once import contradicted, mixed
@@ -43,12 +44,15 @@ class ParseEinvoice(Module):
             raise InputRejected("unsupported_syntax", f"The XML is no e-invoice known here: its root is {root.tag}.")
         tree = Tree(root, "parse-einvoice")
         profile, fields = _READERS[syntax](tree)
+        adjusted = adjustments(root, syntax)
         return Structured(
             syntax=syntax,
             profile=profile,
             fields=fields,
             unmapped=tree.unmapped(),
-            unreadable=tuple(dict.fromkeys((*tree.unreadable(), *mixed(root, syntax)))),
+            unreadable=tuple(dict.fromkeys((*tree.unreadable(), *mixed(root, syntax), *adjusted.unreadable))),
             contradicted=contradicted(root, syntax),
             passed_over=passed_over,
+            allowances=adjusted.allowances,
+            charges=adjusted.charges,
         )

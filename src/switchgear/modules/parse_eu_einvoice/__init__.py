@@ -2,6 +2,7 @@
 
 from eu_einvoice.parse import parse_cii, parse_ubl
 
+from switchgear.invoice.adjustments import adjustments
 from switchgear.invoice.pdf_files import invoice_xml
 from switchgear.invoice.safe_xml import syntax_of
 from switchgear.invoice.stated_once import contradicted, mixed
@@ -39,12 +40,15 @@ class ParseEuEinvoice(Module):
         model, _notes = parse_cii(root) if syntax is Syntax.CII else parse_ubl(root)
         mapper = Mapper(syntax)
         fields = mapper.fields(model)
+        adjusted = adjustments(root, syntax)
         return Structured(
             syntax=syntax,
             profile=model.get("customization_id"),
             fields=fields,
             unmapped=tuple(path for path in leaf_paths(root) if path not in mapper.paths)[:200],
-            unreadable=tuple(dict.fromkeys((*mapper.unreadable[:200], *mixed(root, syntax)))),
+            unreadable=tuple(dict.fromkeys((*mapper.unreadable[:200], *mixed(root, syntax), *adjusted.unreadable))),
             contradicted=contradicted(root, syntax),
             passed_over=passed_over,
+            allowances=adjusted.allowances,
+            charges=adjusted.charges,
         )

@@ -6,7 +6,7 @@ from switchgear.invoice import rules
 from switchgear.invoice.types import Invoice, Structured, Verdict
 from switchgear.sdk import Module, module
 
-RULE_SET: Final = "switchgear-basic 1.1"
+RULE_SET: Final = "switchgear-basic 1.2"
 #: What `validate-native` looks at and this module does not; listed, so that nobody takes its verdict for more.
 _NOT_LOOKED_AT: Final = ("mandatory", "vat", "check_digits", "page")
 
@@ -19,7 +19,7 @@ _NOT_LOOKED_AT: Final = ("mandatory", "vat", "check_digits", "page")
     min_isolation="L0",
 )
 class ValidateBasic(Module):
-    """Checks sums (BR-CO-10, 13, 15, 16), dates, the type code, and that all of the XML can be read and says one thing.
+    """Checks sums (BR-CO-10..13, 15, 16), dates, the type code, and that all of the XML can be read and says one thing.
 
     A number or a name that is far too long is an error, too.
 
@@ -28,7 +28,8 @@ class ValidateBasic(Module):
 
     def run(self, invoice: Invoice, structured: Structured | None) -> Verdict:
         """Return `invalid` when a finding is an error, else `incomplete`."""
-        findings = [*rules.apply((*rules.SENSE, *rules.SUMS, *rules.DATES), invoice), *rules.unread(structured)]
+        findings = rules.apply((*rules.SENSE, *rules.SUMS, *rules.DATES), invoice)
+        findings += [*rules.unread(structured), *rules.adjustment_totals(structured)]
         wrong = any(finding.severity == "error" for finding in findings)
         return Verdict(
             status="invalid" if wrong else "incomplete",

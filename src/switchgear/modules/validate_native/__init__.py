@@ -14,7 +14,7 @@ from switchgear.invoice.types import Fact, Finding, Invoice, InvoiceFields, Page
 from switchgear.modules.validate_native.vat_ids import check_vat_id
 from switchgear.sdk import Blob, Module, Requires, module
 
-RULE_SET: Final = "switchgear-native 1.1"
+RULE_SET: Final = "switchgear-native 1.2"
 _SHORTEST_NUMBER: Final = 3
 
 
@@ -30,7 +30,7 @@ class ValidateNative(Module):
     """Runs six layers and says which ones it could not run.
 
     `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-01, 04, pro forma invoices, overlong numbers and names, and
-    what the XML states but nobody can read, or contradicts), `sums` (BR-CO-10, 13, 15, 16), `vat` (BR-CO-14, 17 and
+    what the XML states but nobody can read, or contradicts), `sums` (BR-CO-10..13, 15, 16), `vat` (BR-CO-14, 17 and
     the sum of taxable amounts), `dates`, `check_digits` (IBAN and VAT ids; warnings, samples often invent them) and
     `page` (the XML's number, totals and account stand on the page). The first five need the invoice alone, or what was
     read of its XML, and always run. `page` concerns PDF documents with XML: it is skipped, and the verdict
@@ -43,7 +43,8 @@ class ValidateNative(Module):
     def run(self, invoice: Invoice, blob: Blob, structured: Structured | None, pages: Pages | None) -> Verdict:
         """Return the verdict with every finding."""
         findings = rules.apply((*rules.MANDATORY, *rules.SUMS, *rules.VAT, *rules.DATES), invoice)
-        findings += [*known_currency(invoice), *rules.unread(structured), *check_digits(invoice)]
+        findings += [*known_currency(invoice), *rules.unread(structured), *rules.adjustment_totals(structured)]
+        findings += check_digits(invoice)
         ran, skipped = ["mandatory", "sums", "vat", "dates", "check_digits"], []
         if structured is not None and is_pdf(blob):
             if pages is not None and pages.has_text:
