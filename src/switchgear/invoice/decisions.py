@@ -78,6 +78,12 @@ def page_contradicts(invoice: Invoice, verdict: Verdict) -> tuple[list[str], lis
     return [_sentence(finding) for finding in held], [_sentence(finding) for finding in said if finding not in held]
 
 
+def worth_telling(verdict: Verdict) -> list[str]:
+    """What the validation found that is no error and that whoever gets the invoice has to know."""
+    found = (finding.message.rstrip(".") for finding in verdict.findings if finding.code == rules.COPY)
+    return [f"{message[0].lower()}{message[1:]}" for message in found]
+
+
 def _counts(finding: Finding) -> bool:
     sure = finding.confidence is None or finding.confidence >= PAGE_COUNTS_FROM
     return finding.code == disagreements.CODE and finding.severity != "info" and finding.pointer in _TOLD and sure

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from switchgear.invoice import type_codes
 from switchgear.invoice.amounts import share_of
-from switchgear.invoice.types import Fact, Finding, InvoiceFields, Kind, Severity, Structured, Syntax
+from switchgear.invoice.types import Fact, Finding, InvoiceFields, Kind, Remark, Severity, Structured, Syntax
 from switchgear.sdk import InputRejected, NotApplicable
 
 #: Largest difference of a sum, in units of the currency.
@@ -31,6 +31,19 @@ _LONGEST_NUMBER, _LONGEST_NAME = 200, 1000
 PAGE_LAYER: Final = "page"
 PAGE_CODES: Final = "NAT-PAGE-"
 
+#: What is said of an e-invoice for what it says of itself.
+COPY: Final = "NAT-XML-COPY"
+_REMARKS: Final[Mapping[Remark, Finding]] = {
+    "test": Finding(
+        code="NAT-XML-TEST",
+        severity="error",
+        message="The XML says that this is a test document: nothing is to be booked or paid for it.",
+    ),
+    "copy": Finding(code=COPY, severity="warning", message="The XML says that this is a copy of an invoice."),
+    "no_type": Finding(
+        code="BR-04", severity="error", message="The XML does not say what type of document it is.", pointer="/type"
+    ),
+}
 #: Languages in which the totals of allowances and charges are those of what is listed.
 _LISTS_ADJUSTMENTS: Final = (Syntax.UBL_INVOICE, Syntax.UBL_CREDIT_NOTE, Syntax.CII, Syntax.ZUGFERD_1)
 
@@ -136,7 +149,10 @@ def known_type(fields: InvoiceFields) -> list[Finding]:
 
 
 def unread(structured: Structured | None) -> list[Finding]:
-    """Errors for what the XML states but is no number or no day, what it contradicts, and invoices passed over."""
+    """Errors for what the XML states but is no number or no day, what it contradicts, and invoices passed over.
+
+    And what it says of itself: a test and a document without a type are errors, a copy is a warning.
+    """
     if structured is None:
         return []
     findings = [
@@ -159,7 +175,7 @@ def unread(structured: Structured | None) -> list[Finding]:
         names = ", ".join(name[:80] for name in others[:5])
         message = f"The PDF carries further e-invoices, with other content or unreadable: {names}."
         findings.append(Finding(code="NAT-XML-SEVERAL", severity="error", message=message))
-    return findings
+    return findings + [_REMARKS[remark] for remark in structured.remarks]
 
 
 # --- sums -----------------------------------------------------------------------------------------------------------

@@ -238,6 +238,9 @@ class InvoiceFields(Value):
 # --- parse, extract -------------------------------------------------------------------------------------------------
 
 
+Remark = Literal["test", "copy", "no_type"]
+
+
 class Structured(Value):
     """Output of `parse`: what the embedded or attached XML says."""
 
@@ -258,6 +261,9 @@ class Structured(Value):
     )
     allowances: tuple[Decimal, ...] = Field((), description="Amounts of the allowances on the whole document")
     charges: tuple[Decimal, ...] = Field((), description="Amounts of the charges on the whole document")
+    remarks: tuple[Remark, ...] = Field(
+        (), description="That the XML calls itself a test or a copy, or does not say what type of document it is"
+    )
 
 
 class Candidate(Value):

@@ -123,6 +123,7 @@ _CII: Final[Table] = {
 }
 #: What ZUGFeRD 1.0 calls the same elements.
 _OLD_NAMES: Final = {
+    "ExchangedDocumentContext": "SpecifiedExchangedDocumentContext",
     "ExchangedDocument": "HeaderExchangedDocument",
     _TRADE: "SpecifiedSupplyChainTradeTransaction",
     "ApplicableHeaderTradeAgreement": "ApplicableSupplyChainTradeAgreement",

@@ -8,6 +8,7 @@ from switchgear.invoice.pdf_files import invoice_xml
 from switchgear.invoice.safe_xml import syntax_of
 from switchgear.invoice.stated_once import contradicted, mixed
 from switchgear.invoice.types import InvoiceFields, Kind, Structured, Syntax
+from switchgear.invoice.xml_remarks import remarks
 from switchgear.modules.parse_einvoice.cii import read_cii
 from switchgear.modules.parse_einvoice.fatturapa import read_fatturapa
 from switchgear.modules.parse_einvoice.tree import Tree
@@ -55,4 +56,5 @@ class ParseEinvoice(Module):
             passed_over=passed_over,
             allowances=adjusted.allowances,
             charges=adjusted.charges,
+            remarks=remarks(root, syntax),
         )

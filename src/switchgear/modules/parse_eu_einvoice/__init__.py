@@ -7,6 +7,7 @@ from switchgear.invoice.pdf_files import invoice_xml
 from switchgear.invoice.safe_xml import syntax_of
 from switchgear.invoice.stated_once import contradicted, mixed
 from switchgear.invoice.types import Kind, Structured, Syntax
+from switchgear.invoice.xml_remarks import remarks
 from switchgear.modules.parse_eu_einvoice.mapping import Mapper, leaf_paths
 from switchgear.sdk import (
     Blob,
@@ -51,4 +52,5 @@ class ParseEuEinvoice(Module):
             passed_over=passed_over,
             allowances=adjusted.allowances,
             charges=adjusted.charges,
+            remarks=remarks(root, syntax),
         )

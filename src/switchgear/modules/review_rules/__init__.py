@@ -13,6 +13,7 @@ from switchgear.invoice.decisions import (
     other_documents,
     page_contradicts,
     sentences,
+    worth_telling,
 )
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, InputRejected, Module, ModuleSettings, NeedsReview, module
@@ -30,8 +31,8 @@ class ReviewRules(Module):
     or a page that demands another amount or another account than the XML, which stand nowhere on it.
 
     The same inputs, settings and earlier results always give the same decision. An `incomplete` verdict is accepted and
-    flagged, and so is another document that states the same amounts, dates, account and buyer, and a page that says
-    something else of a critical field than the XML.
+    flagged, and so is another document that states the same amounts, dates, account and buyer, a page that says
+    something else of a critical field than the XML, and an XML that calls itself a copy.
     """
 
     class Settings(ModuleSettings):
@@ -62,6 +63,7 @@ class ReviewRules(Module):
             return decision
         reasons = [*_verdict_reasons(verdict), *_field_reasons(invoice, self.settings.review_below)]
         demanded, told = page_contradicts(invoice, verdict)
+        told += worth_telling(verdict)
         others = other_documents(invoice, ctx)
         reasons += [*demanded, *sentences({name: named for name, named in others.items() if named})]
         if not reasons:

@@ -10,6 +10,7 @@ from switchgear.invoice.decisions import (
     other_documents,
     page_contradicts,
     sentences,
+    worth_telling,
 )
 from switchgear.invoice.types import Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, Module, ModuleSettings, NeedsReview, module
@@ -49,6 +50,7 @@ class ReviewStrict(Module):
             return decision
         others = other_documents(invoice, ctx)
         demanded, told = page_contradicts(invoice, verdict)
+        told += worth_telling(verdict)
         doubts = [*_verdict_doubts(verdict), *self._field_doubts(invoice), *demanded]
         doubts += sentences({name: named for name, named in others.items() if named})
         if doubts:

@@ -29,7 +29,7 @@ _SHORTEST_NUMBER: Final = 3
 class ValidateNative(Module):
     """Runs six layers and says which ones it could not run.
 
-    `mandatory` (BR-02, 03, 05, 06, 07, 14, 16, BR-CL-01, 04, pro forma invoices, overlong numbers and names, and
+    `mandatory` (BR-02..07, 14, 16, BR-CL-01, 04, tests, pro forma invoices, overlong numbers and names, and
     what the XML states but nobody can read, or contradicts), `sums` (BR-CO-10..13, 15, 16), `vat` (BR-CO-14, 17 and
     the sum of taxable amounts), `dates`, `check_digits` (IBAN and VAT ids; warnings, samples often invent them) and
     `page` (the XML's number, totals and account stand on the page). The first five need the invoice alone, or what was
