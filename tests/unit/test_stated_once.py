@@ -59,6 +59,10 @@ def to(old: str, new: str) -> Callable[[str], str]:
 IBAN = to("DE79000000001234567890", "DE02120300000000202051")
 
 
+TYPE = block(UBL, "InvoiceTypeCode")
+SETTLEMENT = block(CII, "ApplicableHeaderTradeSettlement")
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(
     ("text", "name", "change"),
@@ -142,6 +146,28 @@ def test_a_value_with_elements_inside_is_unreadable(text: str, old: str, new: st
     for found in parsed(changed(text, old, new)):
         assert f"/Invoice/{path}" in found.unreadable
         assert any(finding.severity == "error" for finding in unread(found))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        (TYPE, TYPE + "<cbc:CreditNoteTypeCode>381</cbc:CreditNoteTypeCode>", "/Invoice/InvoiceTypeCode"),
+        (SETTLEMENT, SETTLEMENT + IBAN(SETTLEMENT).replace("ApplicableHeader", "ApplicableSupplyChain"),
+         "/CrossIndustryInvoice/SupplyChainTradeTransaction/ApplicableHeaderTradeSettlement"),
+    ],
+)  # fmt: skip
+def test_another_name_for_the_same_element_hides_nothing(old: str, new: str, path: str) -> None:
+    for found in parsed(changed(UBL if old in UBL else CII, old, new)):
+        assert path in found.contradicted
+
+
+def test_a_block_under_its_old_name_is_looked_at_as_well() -> None:
+    amount = block(CII, "DuePayableAmount")
+    both = changed(SETTLEMENT, amount, amount + amount.replace(">", ">9", 1)).replace(
+        "ApplicableHeader", "ApplicableSupplyChain"
+    )
+    (primary, _) = parsed(changed(CII, SETTLEMENT, both))
+    assert any(path.endswith("/DuePayableAmount[1]") for path in primary.contradicted)
 
 
 MEANS = block(UBL, "PaymentMeans")

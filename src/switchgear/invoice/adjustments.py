@@ -9,7 +9,7 @@ from lxml import etree
 from switchgear.invoice.amounts import plain_decimal
 from switchgear.invoice.stated_once import paths_of
 from switchgear.invoice.types import Syntax
-from switchgear.invoice.xml_places import SETTLEMENT, old_names
+from switchgear.invoice.xml_places import SETTLEMENT, elements_at, text_at
 
 Element = etree._Element
 
@@ -40,7 +40,7 @@ _PLACES: Final[Mapping[Syntax, tuple[_Place, ...]]] = {
     Syntax.UBL_INVOICE: _UBL,
     Syntax.UBL_CREDIT_NOTE: _UBL,
     Syntax.CII: _CII,
-    Syntax.ZUGFERD_1: tuple(place._replace(path=old_names(place.path)) for place in _CII),
+    Syntax.ZUGFERD_1: _CII,
 }
 
 
@@ -49,19 +49,11 @@ def adjustments(root: Element, syntax: Syntax) -> Adjustments:
     found: dict[bool, list[Decimal]] = {False: [], True: []}
     unreadable: list[Element] = []
     for place in _PLACES.get(syntax, ()):
-        for block in root.iterfind(_anywhere(place.path)):
-            said = _text(block, place.indicator).lower() if place.indicator else _YES[0]
-            amount = plain_decimal(_text(block, place.amount))
+        for block in elements_at(root, place.path):
+            said = text_at(block, place.indicator).lower() if place.indicator else _YES[0]
+            amount = plain_decimal(text_at(block, place.amount))
             if amount is None or said not in (*_YES, *_NO):
                 unreadable.append(block)
             else:
                 found[said in _YES].append(amount)
     return Adjustments(tuple(found[False]), tuple(found[True]), paths_of(unreadable[:_MOST]))
-
-
-def _text(block: Element, path: str) -> str:
-    return (block.findtext(_anywhere(path)) or "").strip()
-
-
-def _anywhere(path: str) -> str:
-    return "/".join(f"{{*}}{name}" for name in path.split("/"))

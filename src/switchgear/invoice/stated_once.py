@@ -3,9 +3,8 @@
 Both parsers ask here, so that neither is laxer than the other. Source: INVOICES.md (parse).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
-from functools import cache
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -13,7 +12,7 @@ from lxml import etree
 
 from switchgear.invoice.amounts import plain_decimal
 from switchgear.invoice.types import Syntax
-from switchgear.invoice.xml_places import CURRENCIES, PLACES
+from switchgear.invoice.xml_places import CURRENCIES, PLACES, elements_at, text_at
 
 Element = etree._Element
 
@@ -27,14 +26,13 @@ _VAT_TOTAL: Final = "TaxTotalAmount"
 class _Place(NamedTuple):
     """What stands once below its parent."""
 
-    path: str
     name: str
     holds_others: bool
 
 
 def contradicted(root: Element, syntax: Syntax) -> tuple[str, ...]:
     """Paths of what stands once in an e-invoice and twice in this one with other content, or in another currency."""
-    currency = (root.findtext(_anywhere(CURRENCIES[syntax])) or "").strip()
+    currency = text_at(root, CURRENCIES[syntax])
     totals = _VatTotals(root, currency)
     found: dict[Element, None] = {}
     for parent, place, elements in _stated(root, syntax):
@@ -66,30 +64,15 @@ def mixed(root: Element, syntax: Syntax) -> tuple[str, ...]:
 
 def _stated(root: Element, syntax: Syntax) -> Iterator[tuple[Element, _Place, list[Element]]]:
     """Every place of the document: the parent, what stands once below it, and the elements that are not empty there."""
-    for scope, places in _tables()[syntax]:
-        for parent in root.iterfind(scope) if scope else (root,):
+    for scope, names in PLACES[syntax].items():
+        places = [_Place(name.rstrip("/"), name.endswith("/")) for name in names]
+        for parent in elements_at(root, scope):
             for place in places:
-                elements = list(parent.iterfind(place.path))
+                elements = elements_at(parent, place.name)
                 if len(elements) > 1:
                     elements = [element for element in elements if _has_text(element)]
                 if elements:
                     yield parent, place, elements
-
-
-@cache
-def _tables() -> Mapping[Syntax, list[tuple[str, list[_Place]]]]:
-    return {
-        syntax: [
-            (_anywhere(scope), [_Place(_anywhere(name), name.rstrip("/"), name.endswith("/")) for name in names])
-            for scope, names in table.items()
-        ]
-        for syntax, table in PLACES.items()
-    }
-
-
-def _anywhere(path: str) -> str:
-    """The path in whatever namespace."""
-    return "/".join(f"{{*}}{name}" for name in path.split("/") if name)
 
 
 def paths_of(elements: Iterable[Element]) -> tuple[str, ...]:
@@ -175,8 +158,9 @@ def _differ(elements: list[Element], currency: str) -> bool:
 
 
 def _content(element: Element, currency: str) -> tuple[object, ...]:
-    """Names, texts and units of an element and of all within it."""
-    return tuple((_name(item), _said(item), _unit(item, currency)) for item in element.iter(etree.Element) if item.text)
+    """Text and unit of an element, and of all within it with their names."""
+    within = ((_name(item), _said(item), _unit(item, currency)) for item in element.iterdescendants(etree.Element))
+    return (_said(element), _unit(element, currency), *within)
 
 
 def _said(element: Element) -> Decimal | str:

@@ -9,7 +9,7 @@ from lxml import etree
 
 from switchgear.invoice.amounts import plain_decimal
 from switchgear.invoice.types import Syntax
-from switchgear.invoice.xml_places import old_names
+from switchgear.invoice.xml_places import elements_at
 
 #: What is said under one name, in order; several where the document lists several.
 Essence = Mapping[str, tuple[object, ...]]
@@ -23,7 +23,7 @@ _SUPPLIER: Final = "AccountingSupplierParty/Party"
 
 _UBL: Final[Mapping[str, tuple[str, ...]]] = {
     "number": ("ID",),
-    "type": ("InvoiceTypeCode", "CreditNoteTypeCode"),
+    "type": ("InvoiceTypeCode",),
     "issue date": ("IssueDate",),
     "due date": ("DueDate",),
     "currency": ("DocumentCurrencyCode",),
@@ -32,7 +32,7 @@ _UBL: Final[Mapping[str, tuple[str, ...]]] = {
     "net amount": ("LegalMonetaryTotal/TaxExclusiveAmount",),
     "gross amount": ("LegalMonetaryTotal/TaxInclusiveAmount",),
     "payable amount": ("LegalMonetaryTotal/PayableAmount",),
-    "line amount": ("InvoiceLine/LineExtensionAmount", "CreditNoteLine/LineExtensionAmount"),
+    "line amount": ("InvoiceLine/LineExtensionAmount",),
 }
 _CII: Final[Mapping[str, tuple[str, ...]]] = {
     "number": ("ExchangedDocument/ID",),
@@ -60,7 +60,7 @@ _PATHS: Final[Mapping[Syntax, Mapping[str, tuple[str, ...]]]] = {
     Syntax.UBL_INVOICE: _UBL,
     Syntax.UBL_CREDIT_NOTE: _UBL,
     Syntax.CII: _CII,
-    Syntax.ZUGFERD_1: {name: tuple(map(old_names, paths)) for name, paths in _CII.items()},
+    Syntax.ZUGFERD_1: _CII,
     Syntax.FATTURAPA: _FATTURA,
 }
 
@@ -70,8 +70,7 @@ def essence(root: etree._Element, syntax: Syntax) -> Essence:
     found: dict[str, tuple[object, ...]] = {}
     for name, paths in _PATHS[syntax].items():
         for path in paths:
-            elements = root.iterfind("/".join(f"{{*}}{step}" for step in path.split("/")))
-            texts = [text for element in elements if (text := (element.text or "").strip())]
+            texts = [text for element in elements_at(root, path) if (text := (element.text or "").strip())]
             if texts:
                 found[name] = tuple(sorted((_PLAIN[name.rpartition(" ")[2]](text) for text in texts), key=str))
                 break

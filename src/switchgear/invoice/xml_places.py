@@ -1,15 +1,19 @@
 """Where an e-invoice states each value once: tables of what the parsers read, for each language.
 
 An element that is named here may stand several times where the standards let it; what the tables name below it is one
-value there. Paths are without namespaces, since the root has decided the language. Source: EN 16931-3, the schemas of
-UBL 2.1, Factur-X and FatturaPA.
+value there. Paths are without namespaces, since the root has decided the language, and have the current names.
+Source: EN 16931-3, the schemas of UBL 2.1, Factur-X and FatturaPA.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
+
+from lxml import etree
 
 from switchgear.invoice.types import Syntax
 
+Element = etree._Element
 #: Where -> what stands once there; a name with a slash at its end holds other elements, the others hold text alone.
 Table = Mapping[str, tuple[str, ...]]
 
@@ -26,7 +30,7 @@ _UBL_PARTY: Final[Table] = {
     "Party/PartyTaxScheme": ("CompanyID", "TaxScheme/ID"),
 }
 _UBL_LINE: Final[Table] = {
-    "": ("ID", "InvoicedQuantity", "CreditedQuantity", "LineExtensionAmount", "Price/", "Item/"),
+    "": ("ID", "InvoicedQuantity", "LineExtensionAmount", "Price/", "Item/"),
     "Price": ("PriceAmount", "BaseQuantity"),
     "Item": ("Name", "ClassifiedTaxCategory/ID", "ClassifiedTaxCategory/Percent"),
 }
@@ -36,7 +40,6 @@ _UBL: Final[Table] = {
         "IssueDate",
         "DueDate",
         "InvoiceTypeCode",
-        "CreditNoteTypeCode",
         "DocumentCurrencyCode",
         "AccountingSupplierParty/",
         "AccountingCustomerParty/",
@@ -47,6 +50,7 @@ _UBL: Final[Table] = {
     **_below("AccountingCustomerParty", _UBL_PARTY),
     "PaymentMeans": ("PaymentDueDate", "PaymentID", "PayeeFinancialAccount/"),
     "PaymentMeans/PayeeFinancialAccount": ("ID",),
+    "PaymentTerms": ("PaymentDueDate",),
     "TaxTotal": ("TaxAmount",),
     "TaxTotal/TaxSubtotal": ("TaxableAmount", "TaxAmount", "TaxCategory/"),
     "TaxTotal/TaxSubtotal/TaxCategory": ("ID", "Percent"),
@@ -61,7 +65,6 @@ _UBL: Final[Table] = {
         "PayableAmount",
     ),
     **_below("InvoiceLine", _UBL_LINE),
-    **_below("CreditNoteLine", _UBL_LINE),
 }
 
 _CII_PARTY: Final[Table] = {
@@ -121,33 +124,6 @@ _CII: Final[Table] = {
     **_below(SETTLEMENT, _CII_SETTLEMENT),
     **_below(f"{_TRADE}/IncludedSupplyChainTradeLineItem", _CII_LINE),
 }
-#: What ZUGFeRD 1.0 calls the same elements.
-_OLD_NAMES: Final = {
-    "ExchangedDocumentContext": "SpecifiedExchangedDocumentContext",
-    "ExchangedDocument": "HeaderExchangedDocument",
-    _TRADE: "SpecifiedSupplyChainTradeTransaction",
-    "ApplicableHeaderTradeAgreement": "ApplicableSupplyChainTradeAgreement",
-    "ApplicableHeaderTradeSettlement": "ApplicableSupplyChainTradeSettlement",
-    "SpecifiedTradeSettlementHeaderMonetarySummation": "SpecifiedTradeSettlementMonetarySummation",
-    "SpecifiedLineTradeAgreement": "SpecifiedSupplyChainTradeAgreement",
-    "SpecifiedLineTradeDelivery": "SpecifiedSupplyChainTradeDelivery",
-    "SpecifiedLineTradeSettlement": "SpecifiedSupplyChainTradeSettlement",
-    "SpecifiedTradeSettlementLineMonetarySummation": "SpecifiedTradeSettlementMonetarySummation",
-    "RateApplicablePercent": "ApplicablePercent",
-}
-
-
-def old_names(path: str) -> str:
-    """The path of CII as ZUGFeRD 1.0 writes it."""
-    return "/".join(_OLD_NAMES.get(name, name) for name in path.split("/"))
-
-
-def _older(table: Table) -> Table:
-    """The table for ZUGFeRD 1.0, where the name of a product may stand in several languages."""
-    found = {old_names(scope): tuple(old_names(name) for name in names) for scope, names in table.items()}
-    return {scope: names for scope, names in found.items() if not scope.endswith("/SpecifiedTradeProduct")}
-
-
 _FATTURA_PARTY: Final[Table] = {
     "": ("DatiAnagrafici/", "Sede/"),
     "DatiAnagrafici": (
@@ -195,11 +171,14 @@ _FATTURA: Final[Table] = {
     f"{_GOODS}/DatiRiepilogo": ("AliquotaIVA", "Natura", "ImponibileImporto", "Imposta"),
 }
 
+#: One product of ZUGFeRD 1.0 may have a name in each of several languages.
+_ZUGFERD_1: Final = {scope: names for scope, names in _CII.items() if not scope.endswith("/SpecifiedTradeProduct")}
+
 PLACES: Final[Mapping[Syntax, Table]] = {
     Syntax.UBL_INVOICE: _UBL,
     Syntax.UBL_CREDIT_NOTE: _UBL,
     Syntax.CII: _CII,
-    Syntax.ZUGFERD_1: _older(_CII),
+    Syntax.ZUGFERD_1: _ZUGFERD_1,
     Syntax.FATTURAPA: _FATTURA,
 }
 #: Where the currency of the document stands.
@@ -207,6 +186,42 @@ CURRENCIES: Final[Mapping[Syntax, str]] = {
     Syntax.UBL_INVOICE: "DocumentCurrencyCode",
     Syntax.UBL_CREDIT_NOTE: "DocumentCurrencyCode",
     Syntax.CII: f"{SETTLEMENT}/InvoiceCurrencyCode",
-    Syntax.ZUGFERD_1: old_names(f"{SETTLEMENT}/InvoiceCurrencyCode"),
+    Syntax.ZUGFERD_1: f"{SETTLEMENT}/InvoiceCurrencyCode",
     Syntax.FATTURAPA: "FatturaElettronicaBody/DatiGenerali/DatiGeneraliDocumento/Divisa",
 }
+#: What else an element is called, where a parser reads it under both names: in ZUGFeRD 1.0, and in credit notes.
+_ALSO_CALLED: Final = {
+    "ExchangedDocumentContext": "SpecifiedExchangedDocumentContext",
+    "ExchangedDocument": "HeaderExchangedDocument",
+    _TRADE: "SpecifiedSupplyChainTradeTransaction",
+    "ApplicableHeaderTradeAgreement": "ApplicableSupplyChainTradeAgreement",
+    "ApplicableHeaderTradeSettlement": "ApplicableSupplyChainTradeSettlement",
+    "SpecifiedTradeSettlementHeaderMonetarySummation": "SpecifiedTradeSettlementMonetarySummation",
+    "SpecifiedLineTradeAgreement": "SpecifiedSupplyChainTradeAgreement",
+    "SpecifiedLineTradeDelivery": "SpecifiedSupplyChainTradeDelivery",
+    "SpecifiedLineTradeSettlement": "SpecifiedSupplyChainTradeSettlement",
+    "SpecifiedTradeSettlementLineMonetarySummation": "SpecifiedTradeSettlementMonetarySummation",
+    "RateApplicablePercent": "ApplicablePercent",
+    "InvoiceTypeCode": "CreditNoteTypeCode",
+    "InvoiceLine": "CreditNoteLine",
+    "InvoicedQuantity": "CreditedQuantity",
+}
+
+
+def elements_at(parent: Element, path: str) -> list[Element]:
+    """The elements at *path* below *parent*, in whatever namespace and under either name."""
+    found = [parent]
+    for names in _steps(path):
+        found = [child for element in found for child in element.iterchildren(*names)]
+    return found
+
+
+@cache
+def _steps(path: str) -> tuple[tuple[str, ...], ...]:
+    steps = [name for name in path.split("/") if name]
+    return tuple(tuple(f"{{*}}{also}" for also in (name, _ALSO_CALLED.get(name)) if also) for name in steps)
+
+
+def text_at(parent: Element, path: str) -> str:
+    """The text of the first element at *path*; empty when there is none."""
+    return next(((element.text or "").strip() for element in elements_at(parent, path)), "")

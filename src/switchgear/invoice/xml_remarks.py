@@ -6,7 +6,7 @@ from typing import Final
 from lxml import etree
 
 from switchgear.invoice.types import Remark, Syntax
-from switchgear.invoice.xml_places import old_names
+from switchgear.invoice.xml_places import elements_at
 
 _YES: Final = ("true", "1")
 _TEST: Final = "ExchangedDocumentContext/TestIndicator/Indicator"
@@ -17,7 +17,7 @@ _PLACES: Final[Mapping[Syntax, Mapping[Remark, str]]] = {
     Syntax.UBL_INVOICE: {"copy": "CopyIndicator", "no_type": "InvoiceTypeCode"},
     Syntax.UBL_CREDIT_NOTE: {"copy": "CopyIndicator"},
     Syntax.CII: {"test": _TEST, "copy": _COPY, "no_type": _TYPE},
-    Syntax.ZUGFERD_1: {"test": old_names(_TEST), "copy": old_names(_COPY), "no_type": old_names(_TYPE)},
+    Syntax.ZUGFERD_1: {"test": _TEST, "copy": _COPY, "no_type": _TYPE},
     Syntax.FATTURAPA: {"no_type": "FatturaElettronicaBody/DatiGenerali/DatiGeneraliDocumento/TipoDocumento"},
 }
 
@@ -26,8 +26,7 @@ def remarks(root: etree._Element, syntax: Syntax) -> tuple[Remark, ...]:
     """Which of the remarks hold for the document."""
     found: list[Remark] = []
     for remark, path in _PLACES[syntax].items():
-        elements = root.iterfind("/".join(f"{{*}}{name}" for name in path.split("/")))
-        texts = [(element.text or "").strip().lower() for element in elements]
+        texts = [(element.text or "").strip().lower() for element in elements_at(root, path)]
         if not any(texts) if remark == "no_type" else any(text in _YES for text in texts):
             found.append(remark)
     return tuple(found)
