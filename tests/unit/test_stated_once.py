@@ -170,6 +170,18 @@ def test_a_block_under_its_old_name_is_looked_at_as_well() -> None:
     assert any(path.endswith("/DuePayableAmount[1]") for path in primary.contradicted)
 
 
+@pytest.mark.parametrize(
+    ("payments", "is_wrong"),
+    [(("2016-12-31",), True), (("2016-05-04Z",), False), (("2016-05-04", "2016-06-04"), False), ((), False)],
+)
+def test_a_due_date_and_those_of_the_payments_agree_in_one(payments: tuple[str, ...], is_wrong: bool) -> None:
+    text = changed(UBL, TYPE, "<cbc:DueDate>2016-05-04</cbc:DueDate>" + TYPE)
+    code = block(text, "PaymentMeansCode")
+    dated = [MEANS.replace(code, f"{code}<cbc:PaymentDueDate>{day}</cbc:PaymentDueDate>") for day in payments]
+    for found in parsed(changed(text, MEANS, "".join(dated) or MEANS)):
+        assert found.contradicted == (("/Invoice/DueDate",) if is_wrong else ())
+
+
 MEANS = block(UBL, "PaymentMeans")
 BOOKS = '<cac:TaxTotal><cbc:TaxAmount currencyID="SEK">250</cbc:TaxAmount></cac:TaxTotal>'
 SCHEME = (

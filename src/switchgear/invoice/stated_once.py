@@ -17,6 +17,8 @@ from switchgear.invoice.xml_places import CURRENCIES, PLACES, elements_at, text_
 Element = etree._Element
 
 _MOST: Final = 200
+#: Signs of a day; a time zone may follow.
+_DAY: Final = len("2024-02-29")
 #: Ends of the names of elements whose text is a number, so that 336.9 and 336.90 say the same.
 _NUMBERS: Final = ("Amount", "Percent", "Quantity")
 #: The VAT total may stand once more, in the currency of the books.
@@ -44,6 +46,7 @@ def contradicted(root: Element, syntax: Syntax) -> tuple[str, ...]:
     for group in (*totals.groups(), *_tax_numbers(root)):
         if _differ(group, currency):
             found.setdefault(group[0])
+    found |= dict.fromkeys(_due_date_of_no_payment(root))
     return paths_of(islice(found, _MOST))
 
 
@@ -132,6 +135,14 @@ def _tax_numbers(root: Element) -> Iterator[list[Element]]:
     for side in ("SellerTradeParty", "BuyerTradeParty"):
         numbers = root.iterfind(f"*/*/{{*}}{side}/{{*}}SpecifiedTaxRegistration/{{*}}ID")
         yield from _grouped(numbers, lambda number: number.get("schemeID") or "")
+
+
+def _due_date_of_no_payment(root: Element) -> list[Element]:
+    """The due date of a UBL invoice where its payments have others alone; they may be instalments."""
+    stated = elements_at(root, "DueDate")[:1]
+    payments = [*elements_at(root, "PaymentMeans/PaymentDueDate"), *elements_at(root, "PaymentTerms/PaymentDueDate")]
+    days = {(payment.text or "").strip()[:_DAY] for payment in payments}
+    return [element for element in stated if days and (element.text or "").strip()[:_DAY] not in days]
 
 
 def _by_currency(elements: Iterable[Element], currency: str) -> Iterable[list[Element]]:
