@@ -134,6 +134,16 @@ def test_an_amount_in_another_currency_than_the_documents_is_listed(name: str, p
 
 
 @pytest.mark.parametrize(
+    "empty", ["<cbc:DocumentCurrencyCode/>", "<cbc:DocumentCurrencyCode>\n</cbc:DocumentCurrencyCode>"]
+)
+def test_an_empty_currency_in_front_hides_no_other(empty: str) -> None:
+    own, amount = block(UBL, "DocumentCurrencyCode"), '<cbc:PayableAmount currencyID="EUR"'
+    text = changed(changed(UBL, own, empty + own), amount, amount.replace("EUR", "USD"))
+    for found in parsed(text):
+        assert "/Invoice/LegalMonetaryTotal/PayableAmount" in found.contradicted
+
+
+@pytest.mark.parametrize(
     ("text", "old", "new", "path"),
     [
         (UBL, ">336.9</cbc:PayableAmount>", ">336.9<x>9</x>99</cbc:PayableAmount>", "LegalMonetaryTotal/PayableAmount"),

@@ -223,5 +223,5 @@ def _steps(path: str) -> tuple[tuple[str, ...], ...]:
 
 
 def text_at(parent: Element, path: str) -> str:
-    """The text of the first element at *path*; empty when there is none."""
-    return next(((element.text or "").strip() for element in elements_at(parent, path)), "")
+    """The text of the first element at *path* that has any; empty when there is none."""
+    return next((text for element in elements_at(parent, path) if (text := (element.text or "").strip())), "")
