@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from factories.registries import SECOND, Bench
+from switchgear.core.module_registry import lack_of_failure
 from switchgear.domain.configuration import sha256_of
 from switchgear.domain.errors import Code
 
@@ -22,6 +23,21 @@ async def test_a_sentence_of_a_module_ends_with_one_full_stop(bench: Bench, tmp_
 
     assert lack is not None
     assert lack.message == "Module upper-faulty cannot start: The licence is not there."
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "told"),
+    [
+        ("ValueError", "probe raised", "ValueError: probe raised."),
+        ("ValueError", "No licence.", "ValueError: No licence."),
+        ("KeyError", "", "KeyError."),
+        ("OSError", "Which disk?", "OSError: Which disk?"),
+    ],
+)
+def test_what_a_module_raised_is_told_as_a_sentence(error: str, message: str, told: str) -> None:
+    failure = {"error": error, "message": message, "missing": None}
+
+    assert lack_of_failure("upper", failure, "probe").message == f"Module upper cannot start: {told}"
 
 
 async def test_a_hanging_probe_is_a_lack_at_its_limit_and_requests_share_it(bench: Bench) -> None:

@@ -21,7 +21,7 @@ def lack_of_failure(module_id: str, failure: Mapping[str, Any], step: str) -> La
     if "record" in failure:
         error = from_record(failure["record"])
         fix = error.fix if isinstance(error, Unavailable) else None
-        return Lack(Code.MODULE_PROBE_FAILED, f"Module {module_id} cannot start: {error.message.rstrip('.')}.", fix)
+        return Lack(Code.MODULE_PROBE_FAILED, f"Module {module_id} cannot start: {_sentence(error.message)}", fix)
     if failure.get("missing"):
         package = str(failure["missing"]).split(".")[0]
         return Lack(
@@ -30,10 +30,16 @@ def lack_of_failure(module_id: str, failure: Mapping[str, Any], step: str) -> La
             f"pip install {package}",
         )
     message = str(failure.get("message"))
-    text = f"{message.rstrip('.')}." if step == "settings" else f"{failure.get('error')}: {message}"
+    text = _sentence(message if step == "settings" else f"{failure.get('error')}: {message}")
     code, verb = {
         "isolation": (Code.MODULE_ISOLATION, "cannot be held to its isolation"),
         "import": (Code.MODULE_IMPORT_ERROR, "cannot be imported"),
         "settings": (Code.MODULE_BAD_SETTINGS, "does not accept its settings"),
     }.get(step, (Code.MODULE_PROBE_FAILED, "cannot start"))
     return Lack(code, f"Module {module_id} {verb}: {text}")
+
+
+def _sentence(text: str) -> str:
+    """*text* with one full stop at its end: another sentence may follow."""
+    text = text.rstrip().rstrip(".:")
+    return text if text.endswith(("!", "?")) else f"{text}."
