@@ -191,6 +191,7 @@ class FakeRegistry:
     probed: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     settings_checked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     changes: list[ModuleChange] = field(default_factory=list)
+    rescans: list[bool] = field(default_factory=list)  #: each with `anew`
     snapshots: int = 0
     before_snapshot: Callable[[], Awaitable[None]] | None = None
 
@@ -219,7 +220,8 @@ class FakeRegistry:
         found, self.changes = self.changes, []
         return found
 
-    async def rescan(self) -> list[ModuleChange]:
+    async def rescan(self, *, anew: bool = True) -> list[ModuleChange]:
+        self.rescans.append(anew)
         return await self.look_again(self.clock())
 
     def set_enabled(self, module_id: str, enabled: bool) -> None:

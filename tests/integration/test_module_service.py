@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from factories.core import Core
+from factories.core import Clock, Core
+from switchgear.core.database import Database
 from switchgear.core.module_registry import ModuleChange
 from switchgear.core.module_service import ModuleService
 from switchgear.domain.access import Actor, Role
@@ -98,6 +99,23 @@ async def test_a_process_with_changed_code_looks_again_as_soon_as_another_has(
     await late.service.record_module_changes((), catalogue=True)  # what it knows of the code is old: not kept
 
     assert await follower.follow() == [change]
+
+
+async def test_the_first_process_of_an_instance_does_not_look_twice(database_url: str) -> None:
+    database = Database(database_url, clock=Clock())
+    await database.start()
+    first = Core(database, Clock())
+    assert await ModuleService(first.units, first.registry).follow() == ()  # type: ignore[arg-type]
+    assert first.registry.rescans == []
+    await database.close()
+
+
+async def test_who_follows_another_process_does_not_import_again_what_failed(
+    core: Core, modules: ModuleService
+) -> None:
+    core.registry.remove("read-b")
+    await modules.follow()
+    assert core.registry.rescans == [False]
 
 
 async def test_a_process_looks_once_for_a_module_that_another_has_found(core: Core, modules: ModuleService) -> None:

@@ -49,6 +49,17 @@ def test_the_document_itself_has_a_constant_for_a_schema(site: Path) -> None:
     assert described(site, "load-text")["inputs"] == {"blob": {"schema": {"x-blob": True}, "optional": False}}
 
 
+def test_names_are_taken_one_after_the_other_from_standard_input_which_no_module_can_read(site: Path) -> None:
+    (site / "reads.py").write_text(
+        "import sys\nfrom switchgear_tiny.upper_text import UpperText\nassert not sys.stdin.read()\n"
+    )
+    write_distribution(site, "reading", "1", {"upper-reads": "reads:UpperText"})
+    first, second = describe(site, "module", text="upper-reads\nload-text\n")
+
+    assert (first["id"], second["id"]) == ("upper-reads", "load-text")
+    assert {*first, *second} == {"id", "description"}
+
+
 def test_an_optional_input_says_so(site: Path) -> None:
     inputs = described(site, "check-count")["inputs"]
 

@@ -116,6 +116,8 @@ class ModuleService:
             (name, digest)
             for name, digest in digests.items()
             if name not in modules or (modules[name].outdated and modules[name].code_digest != digest)
-        ) | frozenset((name, "") for name in modules.keys() - digests.keys())
+        )
+        if digests:  # else nobody has looked before, and this process just did
+            news |= {(name, "") for name in modules.keys() - digests.keys()}
         is_known, self._followed = news <= self._followed, news  # it may be installed there alone
-        return () if is_known else await self._registry.rescan()
+        return () if is_known else await self._registry.rescan(anew=False)

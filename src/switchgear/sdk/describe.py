@@ -1,6 +1,7 @@
 """Describes modules and pipelines as JSON from a process of its own, so that the engine never imports their code.
 
     python -m switchgear.sdk.describe module NAME [NAME...]     one line of JSON for each
+    python -m switchgear.sdk.describe module                    the same for each name that comes on standard input
     python -m switchgear.sdk.describe pipeline NAME
     python -m switchgear.sdk.describe settings NAME             settings as JSON on standard input: does it take them?
     python -m switchgear.sdk.describe probe NAME                the same, and can it work with them here?
@@ -233,12 +234,23 @@ def _entry(group: str, name: str) -> importlib.metadata.EntryPoint:
     raise DeclarationError(f"No installed package offers {name!r} in the group {group}.")
 
 
+def _lines_of_input() -> Iterator[str]:
+    """What comes on standard input, line by line; what modules read there is empty."""
+    with os.fdopen(os.dup(0), encoding="utf-8") as lines:
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        while line := lines.readline():
+            yield line.rstrip("\n")
+
+
 def main(arguments: Sequence[str]) -> None:
     """Answer on the descriptor that was standard output at the start."""
     measures.die_with_parent(os.getppid())
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    command, names = arguments[0], arguments[1:]
+    command = arguments[0]
+    names = arguments[1:] or _lines_of_input()
     asks = command in ("probe", "settings")
     settings_json = sys.stdin.read() if asks else ""
     answer: dict[str, Any]

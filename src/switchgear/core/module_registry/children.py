@@ -1,4 +1,4 @@
-"""Runs `switchgear.sdk.describe` in child processes with time limits; what hangs or dies is blamed by name.
+"""Runs `switchgear.sdk.describe` in child processes with time limits.
 
 Source: DESIGN 3, RELIABILITY 3 (row 16).
 """
@@ -28,22 +28,9 @@ def child_environment(environment: Mapping[str, str], names: Collection[str] = (
     return {**kept, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
 
 
-async def ask(
-    command: str, names: Sequence[str], environment: Mapping[str, str], *, limit_s: float, text: str = ""
-) -> tuple[dict[str, dict[str, Any]], str]:
-    """Run one child over *names*.
-
-    Args:
-        command: `module`, `pipeline` or `probe`.
-        names: Entry point names; the child answers one after the other.
-        environment: The child's whole environment.
-        limit_s: Longest time for one answer, in seconds.
-        text: Standard input.
-
-    Returns:
-        The answers by name, and why the next name has none (`timeout`, `exit:N`, `signal:X`); "" when all answered.
-    """
-    process = await asyncio.create_subprocess_exec(
+async def start_child(command: str, *names: str, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start `switchgear.sdk.describe` in a session of its own, with pipes; whoever started it ends it."""
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "switchgear.sdk.describe", command, *names),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -52,6 +39,24 @@ async def ask(
         start_new_session=True,
         limit=_LONGEST_ANSWER,
     )
+
+
+async def ask(
+    command: str, names: Sequence[str], environment: Mapping[str, str], *, limit_s: float, text: str = ""
+) -> tuple[dict[str, dict[str, Any]], str]:
+    """Run one child over *names*.
+
+    Args:
+        command: `pipeline`, `settings` or `probe`.
+        names: Entry point names; the child answers one after the other.
+        environment: The child's whole environment.
+        limit_s: Longest time for one answer, in seconds.
+        text: Standard input.
+
+    Returns:
+        The answers by name, and why the next name has none (`timeout`, `exit:N`, `signal:X`); "" when all answered.
+    """
+    process = await start_child(command, *names, environment=environment)
     answers: dict[str, dict[str, Any]] = {}
     reason = ""
     try:
@@ -61,8 +66,8 @@ async def ask(
     except (ValueError, OSError):
         reason = "died"
     finally:
-        await _end(process)
-    return answers, _death(process.returncode) if reason == "died" else reason
+        await end_child(process)
+    return answers, death_of(process.returncode) if reason == "died" else reason
 
 
 async def _converse(
@@ -83,10 +88,14 @@ async def _converse(
         answers[name] = json.loads(line)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Give it a moment to end by itself, then end it and its session."""
+async def end_child(process: asyncio.subprocess.Process, *, at_once: bool = False) -> None:
+    """Give it a moment to end by itself, if not *at_once*, then end it and its session; once is enough."""
+    if process.returncode is not None:
+        return
+    assert process.stdin is not None
+    process.stdin.close()
     try:
-        async with asyncio.timeout(0.2 if process.returncode is None else 0):
+        async with asyncio.timeout(0 if at_once else 0.2):
             await process.wait()
     except (TimeoutError, asyncio.CancelledError):
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -96,45 +105,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _death(code: int | None) -> str:
+def death_of(code: int | None) -> str:
+    """Say how a child ended: `exit:N` or `signal:X`."""
     if code is None or code >= 0:
         return f"exit:{code or 0}"
     with contextlib.suppress(ValueError):
         return f"signal:{signal.Signals(-code).name.removeprefix('SIG')}"
     return f"signal:{-code}"
-
-
-async def describe_all(
-    names: Sequence[str], environment: Mapping[str, str], *, limit_s: float, parallel: int
-) -> dict[str, dict[str, Any]]:
-    """Describe modules, several at a time in a few children; a name that hangs or dies does not stop the others.
-
-    Returns:
-        Name -> `{description}` or `{failure}`; a hang is the failure `timeout`, a death the failure `crash`.
-    """
-    if not names:
-        return {}
-    share = -(-len(names) // max(1, parallel))
-    batches = [names[start : start + share] for start in range(0, len(names), share)]
-    found: dict[str, dict[str, Any]] = {}
-    for part in await asyncio.gather(*(_describe_batch(batch, environment, limit_s) for batch in batches)):
-        found |= part
-    return found
-
-
-async def _describe_batch(
-    names: Sequence[str], environment: Mapping[str, str], limit_s: float
-) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    rest = list(names)
-    while rest:
-        answers, reason = await ask("module", rest, environment, limit_s=limit_s)
-        found |= answers
-        rest = rest[len(answers) :]
-        if rest and reason:
-            error = "timeout" if reason == "timeout" else "crash"
-            text = (
-                f"the import took more than {limit_s:g} s" if error == "timeout" else f"the import ended with {reason}"
-            )
-            found[rest.pop(0)] = {"failure": {"error": error, "message": text, "missing": None}}
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -123,6 +124,20 @@ def signature_of(files: list[str]) -> Signature:
 def code_signature(roots: tuple[str, ...]) -> Signature:
     """State of all files of a module's code; changes when one is added, removed or written."""
     return signature_of([str(path) for path in code_files(roots)])
+
+
+def source_of(offer: Offer) -> tuple[str, ...]:
+    """Files and folders of the top-level package that *offer* is in, found without an import; () when they are not."""
+    top = re.split(r"[.:]", offer.value)[0].strip()
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return ()
+    if spec is None:
+        return ()
+    if spec.submodule_search_locations is not None:
+        return tuple(sorted(spec.submodule_search_locations))
+    return (spec.origin,) if spec.has_location and spec.origin else ()
 
 
 @lru_cache(maxsize=1)

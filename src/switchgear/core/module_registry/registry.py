@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from switchgear.core.module_registry.build import PipelineUnavailable, duplicate_lack, module_of, pipeline_of
-from switchgear.core.module_registry.children import ask, child_environment, describe_all
-from switchgear.core.module_registry.description_cache import DescriptionCache
-from switchgear.core.module_registry.discovery import MODULES, PIPELINES, Offer, code_signature, offers
+from switchgear.core.module_registry.build import duplicate_lack
+from switchgear.core.module_registry.descriptions import Descriptions
+from switchgear.core.module_registry.discovery import MODULES, PIPELINES, offers
 from switchgear.core.module_registry.probes import FRESH_US, Key, Probes
 from switchgear.core.module_registry.requirements import first_lack
 from switchgear.core.module_registry.state import (
@@ -27,6 +26,7 @@ from switchgear.core.module_registry.state import (
     State,
     Trouble,
     changes_between,
+    known_of,
 )
 from switchgear.domain.configuration import sha256_of
 from switchgear.domain.errors import Code
@@ -71,16 +71,17 @@ class ModuleRegistry:
         disabled: Collection[str] = (),
     ) -> None:
         self._pipeline_name = pipeline
-        self._cache = DescriptionCache(cache)
         self._clock = clock
         self._environment = environment
         self.isolation = isolation
-        self._import_timeout_s = import_timeout_s
         self._disabled = set(disabled)
-        self._parallel = min(_MOST_CHILDREN, os.cpu_count() or 1)
+        parallel = min(_MOST_CHILDREN, os.cpu_count() or 1)
+        self._found = Descriptions(cache, clock, environment, import_timeout_s, parallel)
+        self._turn = 0  #: number of the last look that was begun
+        self._scanned = 0  #: that of the last scan whose findings count
         self._pipeline: PipelineDescription | None = None
         self._known: dict[str, Known] = {}
-        self._probes = Probes(environment, clock, probe_timeout_s, self._parallel)
+        self._probes = Probes(environment, clock, probe_timeout_s, parallel)
         self._reported: dict[Key, RunTimeTrouble] = {}
         self._shown: dict[str, ModuleDescription] | None = None
         self._current: Snapshot | None = None
@@ -95,79 +96,57 @@ class ModuleRegistry:
         Raises:
             PipelineUnavailable: Without the pipeline nothing can run.
         """
-        await asyncio.to_thread(self._cache.load)
-        pipeline, answers = await asyncio.gather(self._describe_pipeline(), self._describe(offers(MODULES)))
-        self._pipeline = pipeline
-        for offer, answer in answers:
-            self._known[offer.name] = self._make(offer, answer)
-        await asyncio.to_thread(self._cache.save)
-        await self._check(list(self._known.values()))
+        await self._found.load()
+        describing = asyncio.create_task(self._found.modules(offers(MODULES)), name="describe modules")
+        try:
+            self._pipeline = await self._found.pipeline(self._pipeline_name, offers(PIPELINES))
+            answers = await describing
+        finally:  # no child is left behind
+            describing.cancel()
+            await asyncio.wait([describing])
+        await self._found.save()
+        known = [known_of(offer, answer, self.pipeline, turn=0) for offer, answer in answers]
+        await self._check(known)
+        self._known = {one.offer.name: one for one in known}
         self._announced = self._states()
 
-    async def _describe_pipeline(self) -> PipelineDescription:
-        name = self._pipeline_name
-        installed = offers(PIPELINES)
-        offer = installed.get(name)
-        if offer is None:
-            there = ", ".join(installed) or "none"
-            raise PipelineUnavailable(f"No installed package offers a pipeline named {name!r}; there are: {there}.")
-        answer = self._cache.get(PIPELINES, offer)
-        if answer is None:
-            environment = child_environment(self._environment)
-            found, reason = await ask("pipeline", [name], environment, limit_s=self._import_timeout_s)
-            answer = found.get(name) or {"failure": {"error": "crash", "message": reason}}
-            self._cache.put(PIPELINES, offer, answer)
-        return pipeline_of(offer, answer)
+    @property
+    def importing(self) -> Collection[str]:
+        """Names of the modules that are imported now; whoever waits for long waits for these."""
+        return self._found.importing
 
-    async def _describe(
-        self, found: Mapping[str, Offer], *, try_failed: bool = False
-    ) -> list[tuple[Offer, Mapping[str, Any]]]:
-        """Describe what the cache does not know; with *try_failed* also what could not be imported the last time."""
-        answers: dict[str, Mapping[str, Any]] = {}
-        for name, offer in found.items():
-            cached = self._cache.get(MODULES, offer)
-            if cached is not None and not (try_failed and "failure" in cached):
-                answers[name] = cached
-        unknown = sorted(set(found) - set(answers), key=lambda name: (found[name].distribution, found[name].value))
-        fresh = await describe_all(
-            unknown,
-            child_environment(self._environment),
-            limit_s=self._import_timeout_s,
-            parallel=self._parallel,
-        )
-        for name, answer in fresh.items():
-            self._cache.put(MODULES, found[name], answer)
-        return [(offer, {**answers, **fresh}[name]) for name, offer in found.items()]
+    async def rescan(self, *, anew: bool = True) -> list[ModuleChange]:
+        """Find newly installed, removed and changed modules; what came back is available at once.
 
-    def _make(self, offer: Offer, answer: Mapping[str, Any]) -> Known:
-        described = answer.get("description") or {}
-        roots = tuple(described.get("code_roots", ()))
-        return Known(
-            offer=offer,
-            base=module_of(offer, answer, self.pipeline),
-            roots=roots,
-            signature=code_signature(roots),
-            has_probe=bool(described.get("has_probe")),
-            schema_decides=bool(described.get("schema_decides", True)),
-        )
-
-    async def rescan(self) -> list[ModuleChange]:
-        """Find newly installed, removed and changed modules; what came back is available at once."""
-        digests = {name: known.base.code_digest for name, known in self._known.items()}
-        await asyncio.to_thread(self._cache.load)
-        answers = await self._describe(offers(MODULES), try_failed=True)
-        await asyncio.to_thread(self._cache.save)
-        again: dict[str, Known] = {}
-        for offer, answer in answers:
-            again[offer.name] = self._make(offer, answer)
-            if again[offer.name].base.code_digest != digests.get(offer.name):
-                self._forget(offer.name)
-        self._known = again
-        await self._check(list(again.values()))
-        changed = {name for name, known in again.items() if known.base.code_digest != digests.get(name)}
+        Args:
+            anew: Import again what could not be imported, although its files are as they were.
+        """
+        turn = self._next_turn()
+        await self._found.load()
+        answers = await self._found.modules(offers(MODULES), anew=anew)
+        await self._found.save()
+        again = [known_of(offer, answer, self.pipeline, turn) for offer, answer in answers]
+        await self._check(again)
+        changed = self._take_over(again, turn) if turn > self._scanned else set()  # else a later scan has seen more
         for item in self._reported.values():
             item.trouble.repaired(self._clock())
         return [*self._announce(changed), *await self._ask_due(self._clock())]
+
+    def _next_turn(self) -> int:
+        self._turn += 1
+        return self._turn
+
+    def _take_over(self, found: Iterable[Known], turn: int) -> set[str]:
+        """Know what a scan found, and what looks that began after it found since; returns whose code is another one."""
+        before, self._scanned = self._known, turn
+        later = {name: known for name, known in before.items() if known.turn > turn}
+        self._known = {one.offer.name: later.get(one.offer.name, one) for one in found}
+        self._shown = self._current = None
+        digests = {name: known.base.code_digest for name, known in before.items()}
+        changed = {name for name, known in self._known.items() if known.base.code_digest != digests.get(name)}
+        for name in changed:
+            self._forget(name)
+        return changed
 
     def _forget(self, module_id: str) -> None:
         self._probes.forget(module_id)
@@ -186,6 +165,8 @@ class ModuleRegistry:
                 known.trouble = None
             elif known.trouble is None:
                 known.trouble = Trouble(lack, now + FIRST_LOOK_US)
+                if known.is_uncertain:  # it may be repaired by now
+                    known.trouble.repaired(now)
             else:
                 known.trouble.lack = lack
         self._shown = self._current = None
@@ -206,9 +187,9 @@ class ModuleRegistry:
             Every change since the last announcement, those that a snapshot found included.
         """
         await self._check([known for known in self._known.values() if known.trouble is None])
-        for known in list(self._known.values()):
-            if known.trouble is not None and known.trouble.next_us <= now_us:
-                await self._look_at(known, known.trouble, now_us)
+        due = [known for known in self._known.values() if known.trouble is not None and known.trouble.next_us <= now_us]
+        await self._import_again([known for known in due if known.base.lack is not None and not known.offer.rivals])
+        await asyncio.gather(*(self._look_at(known.offer.name, known.trouble, now_us) for known in due))
         self._reported = {key: item for key, item in self._reported.items() if not item.is_over(now_us)}
         back = await self._ask_due(now_us)
         self._shown = self._current = None
@@ -219,17 +200,26 @@ class ModuleRegistry:
         back = await asyncio.gather(*(self._ask_again(key, item, now_us) for key, item in due))
         return [change for change in back if change is not None]
 
-    async def _look_at(self, known: Known, trouble: Trouble, now_us: int) -> None:
-        name = known.offer.name
-        if known.base.lack is not None and not known.offer.rivals:
-            [(offer, answer)] = await self._describe({name: known.offer}, try_failed=True)
-            if "description" in answer:
-                made = self._make(offer, answer)
-                made.trouble = trouble
-                self._known[name] = known = made
-                await asyncio.to_thread(self._cache.save)
+    async def _import_again(self, failed: list[Known]) -> None:
+        """Describe anew, all together, what could not be imported; whom a scan described meanwhile stays as it is."""
+        if not failed:
+            return
+        turn = self._next_turn()
+        answers = await self._found.modules({known.offer.name: known.offer for known in failed}, anew=True)
+        await self._found.save()
+        for known, (offer, answer) in zip(failed, answers, strict=True):
+            if self._known.get(offer.name) is known:
+                self._known[offer.name] = made = known_of(offer, answer, self.pipeline, turn)
+                made.trouble = known.trouble
+
+    async def _look_at(self, module_id: str, trouble: Trouble | None, now_us: int) -> None:
+        known = self._known.get(module_id)
+        if known is None or trouble is None or known.trouble is not trouble:
+            return  # a scan found another answer meanwhile
         lack = await asyncio.to_thread(self._fact, known)
         if lack is not None:
+            if known.is_uncertain:  # its files are at work: the pause is the shortest again
+                trouble.wait_us = FIRST_LOOK_US // 2
             trouble.bad_again(lack, now_us)
         elif trouble.good_answer(now_us):
             known.trouble = None

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from switchgear.core.module_registry.build import module_of
 from switchgear.core.module_registry.discovery import Offer, Signature, code_signature
 from switchgear.domain.errors import Code
-from switchgear.domain.stage import Lack, ModuleDescription, ModuleStatus
+from switchgear.domain.stage import Lack, ModuleDescription, ModuleStatus, PipelineDescription
 from switchgear.sdk.module_code import code_digest
 
 FIRST_LOOK_US: Final = 30_000_000
@@ -95,6 +96,8 @@ class Known:
         schema_decides: Whether the schema of its settings says all that its code checks of them.
         checked_us: When its requirements were last looked at.
         trouble: What it lacks, or None.
+        turn: Number of the look that described it; a later one saw more.
+        is_uncertain: Whether its code changed while it was described.
     """
 
     offer: Offer
@@ -105,6 +108,8 @@ class Known:
     schema_decides: bool = True
     checked_us: int = 0
     trouble: Trouble | None = None
+    turn: int = 0
+    is_uncertain: bool = False
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -127,6 +132,23 @@ class Known:
             return None
         message = f"The code of module {self.offer.name} was changed or removed while the server runs."
         return Lack(Code.MODULE_VERSION_CHANGED, message, "switchgear modules rescan")
+
+
+def known_of(offer: Offer, answer: Mapping[str, Any], pipeline: PipelineDescription, turn: int) -> Known:
+    """What is known of a module from what a child said of it."""
+    described = answer.get("description") or {}
+    roots = tuple(described.get("code_roots", ()))
+    is_uncertain = bool(answer.get("is_uncertain"))
+    return Known(
+        offer=offer,
+        base=module_of(offer, answer, pipeline),
+        roots=roots,
+        signature=() if is_uncertain else code_signature(roots),  # without one the next look reads the code
+        has_probe=bool(described.get("has_probe")),
+        schema_decides=bool(described.get("schema_decides", True)),
+        turn=turn,
+        is_uncertain=is_uncertain,
+    )
 
 
 @dataclass(slots=True)
