@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from factories.command_line import CommandsInProcess, write
+from switchgear.core.module_registry import ModuleChange, ModuleRegistry
+from switchgear.domain.stage import ModuleStatus
+from switchgear.interface.cli import module_wait
 from switchgear.interface.cli.module_trial import temporary_settings
 
 pytestmark = pytest.mark.timeout(300)
@@ -41,6 +48,32 @@ def test_modules_stages_and_contracts_say_what_is_missing_and_what_fits(switchge
     switchgear("modules", "breaker", "upper-text", "open", expect=2)
     (rescan,) = switchgear.json("audit", "list", "--action", "module.rescanned")
     assert rescan["message"] == "After the upgrade"
+
+
+def test_a_command_that_imports_modules_for_long_says_which_on_stderr(
+    switchgear: CommandsInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_wait, "_QUIET_S", 0)
+    (switchgear.folder / "switchgear-data" / "cache" / "descriptions.json").unlink(missing_ok=True)
+    ended = switchgear.run("modules", "list", "--json")
+
+    [line] = ended.stderr.splitlines()
+    assert re.fullmatch(r"Waiting for the import of [\w, -]+( and \d+ more)?\.", line)
+    assert json.loads(ended.stdout)
+
+
+def test_a_rescan_that_takes_long_says_so(switchgear: CommandsInProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    change = ModuleChange("upper-text", ModuleStatus.AVAILABLE, ModuleStatus.AVAILABLE, None)
+
+    async def rescan(*_: Any, **__: Any) -> list[ModuleChange]:
+        await asyncio.sleep(0.1)
+        return [change]
+
+    monkeypatch.setattr(ModuleRegistry, "rescan", rescan)
+    monkeypatch.setattr(module_wait, "_QUIET_S", 0)
+    ended = switchgear.run("modules", "rescan")
+
+    assert "Waiting for the import of modules by the instance in " in ended.stderr
 
 
 def test_a_module_is_tried_on_a_real_document_without_activating_anything(switchgear: CommandsInProcess) -> None:

@@ -22,6 +22,7 @@ from switchgear.interface.cli.instance_location import (
     live_server,
     require_instance,
 )
+from switchgear.interface.cli.module_wait import started
 from switchgear.interface.cli.output import first_of
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ async def application_here(
         configure_logging(level="error", redact=application.secrets.redact)
         server = create_server(application)
     try:
-        await application.start()
+        await started(application)
     except SwitchgearError as error:
         raise CommandFailed(str(error)) from error
     try:

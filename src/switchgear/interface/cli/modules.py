@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from switchgear.interface.cli.client import connect
+from switchgear.interface.cli.client import Api, connect
 from switchgear.interface.cli.errors import Exit, WrongUse
+from switchgear.interface.cli.module_wait import telling
 from switchgear.interface.cli.output import (
     AsJson,
     Message,
@@ -155,7 +156,7 @@ def breaker(
 def rescan(message: Message = "", as_json: AsJson = False) -> None:
     """Look for modules that were installed, removed or repaired since; no restart is needed."""
     with connect() as api:
-        found = api.post("/modules/rescan", {"message": message})
+        found = api.run(_rescan(api, message))
     if as_json:
         print_json(found)
         return
@@ -163,6 +164,11 @@ def rescan(message: Message = "", as_json: AsJson = False) -> None:
     for change in found["changes"]:
         show(f"  {change['module_id']}: {change['before'] or 'absent'} -> {change['after'] or 'absent'}")
         show_why(change.get("why"), "    ")
+
+
+async def _rescan(api: Api, message: str) -> Any:
+    async with telling(lambda: (f"modules by {api.where}",)):
+        return (await api.send("POST", "/modules/rescan", json={"message": message})).json()
 
 
 @app.command("try", epilog="Example: switchgear modules try read-pdfplumber invoice.pdf")

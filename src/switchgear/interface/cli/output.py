@@ -278,8 +278,8 @@ class _Silent:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Bar]:
-    """Show a progress bar on stderr while the block runs; nothing when stderr is no terminal."""
+def progress(title: str, total: int | None) -> Iterator[Bar]:
+    """Show a progress bar on stderr while the block runs, without an end for None; nothing when it is no terminal."""
     if not sys.stderr.isatty():
         yield _Silent()
         return

@@ -24,6 +24,7 @@ from switchgear.interface.cli.instance_location import (
     remove_server_file,
     write_server_file,
 )
+from switchgear.interface.cli.module_wait import started
 from switchgear.interface.cli.output import print_json_line, printable, say, show
 from switchgear.interface.cli.status_page import show_missing, show_problems, show_stage_rows
 
@@ -128,7 +129,7 @@ async def _serve(settings: Settings, listener: socket.socket, *, as_json: bool) 
     url = url_of(listener)
 
     async def bring_up() -> None:
-        await application.start()
+        await started(application)
         log.info(EventName.SERVER_STARTED, url=url)
         write_server_file(settings.home, url)
         try:

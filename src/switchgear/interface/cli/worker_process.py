@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from switchgear.interface.cli.errors import CommandFailed
 from switchgear.interface.cli.garbage_collection import spare_from_collection, without_collection
+from switchgear.interface.cli.module_wait import started
 from switchgear.interface.cli.output import print_json_line, say, show
 from switchgear.interface.cli.server_process import listen, loop_factory, server_of, url_of
 
@@ -51,7 +52,7 @@ async def _work(settings: Settings, listener: socket.socket | None, *, as_json: 
     configure_logging(log_format=settings.log_format, level=settings.log_level, redact=application.secrets.redact)
     async with _answering(application, listener):
         try:
-            await application.start()
+            await started(application)
             _introduce(application, None if listener is None else f"{url_of(listener)}/metrics", as_json=as_json)
             spare_from_collection()
             await stop.wait()
