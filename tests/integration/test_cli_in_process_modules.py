@@ -62,7 +62,9 @@ def test_a_command_that_imports_modules_for_long_says_which_on_stderr(
     assert json.loads(ended.stdout)
 
 
-def test_a_rescan_that_takes_long_says_so(switchgear: CommandsInProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rescan_says_that_only_the_code_of_a_module_changed(
+    switchgear: CommandsInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     change = ModuleChange("upper-text", ModuleStatus.AVAILABLE, ModuleStatus.AVAILABLE, None)
 
     async def rescan(*_: Any, **__: Any) -> list[ModuleChange]:
@@ -73,6 +75,7 @@ def test_a_rescan_that_takes_long_says_so(switchgear: CommandsInProcess, monkeyp
     monkeypatch.setattr(module_wait, "_QUIET_S", 0)
     ended = switchgear.run("modules", "rescan")
 
+    assert "  upper-text: its code changed; still available" in ended.stdout.splitlines()
     assert "Waiting for the import of modules by the instance in " in ended.stderr
 
 

@@ -162,13 +162,19 @@ def rescan(message: Message = "", as_json: AsJson = False) -> None:
         return
     show(f"{found['modules']} modules are installed; {len(found['changes']) or 'nothing'} changed.")
     for change in found["changes"]:
-        show(f"  {change['module_id']}: {change['before'] or 'absent'} -> {change['after'] or 'absent'}")
+        show(f"  {change['module_id']}: {_what_changed(change)}")
         show_why(change.get("why"), "    ")
 
 
 async def _rescan(api: Api, message: str) -> Any:
     async with telling(lambda: (f"modules by {api.where}",)):
         return (await api.send("POST", "/modules/rescan", json={"message": message})).json()
+
+
+def _what_changed(change: dict[str, Any]) -> str:
+    """The status before and after; a module that is reported without another status has other code."""
+    before, after = (change[name] or "absent" for name in ("before", "after"))
+    return f"its code changed; still {after}" if before == after else f"{before} -> {after}"
 
 
 @app.command("try", epilog="Example: switchgear modules try read-pdfplumber invoice.pdf")
