@@ -257,6 +257,11 @@ def every_receipt_has_key(inputs: Inputs, output: Receipts) -> str | None:
 # --- what people are to read beside who served ---
 
 
+def what_is_doubtful(output: Candidate) -> list[str]:
+    """Each doubt with the field that it concerns."""
+    return [f"{finding.pointer}: {finding.message}" for finding in output.findings]
+
+
 def what_was_found(output: Verdict) -> list[str]:
     """Each finding with its rule."""
     return [f"{finding.severity} {finding.code}: {finding.message}" for finding in output.findings]
@@ -338,6 +343,7 @@ EXTRACT: Final = Contract(
     guarantees=_named(evidence_points_to_words, not_empty),
     confidence="/confidence",
     applies=concerns_extract,
+    notes=what_is_doubtful,
 )
 RECONCILE: Final = Contract(
     name="invoice-reconcile",

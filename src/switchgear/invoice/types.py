@@ -266,15 +266,6 @@ class Structured(Value):
     )
 
 
-class Candidate(Value):
-    """Output of `extract`: what was found on the pages or in the cells."""
-
-    fields: InvoiceFields
-    confidence: float = Field(ge=0, le=1, description="Least confidence of the critical fields that were found")
-
-
-# --- reconcile, validate, review, deliver ---------------------------------------------------------------------------
-
 Severity = Literal["error", "warning", "info"]
 
 
@@ -290,10 +281,21 @@ class Finding(Value):
     )
 
 
+class Candidate(Value):
+    """Output of `extract`: what was found on the pages or in the cells."""
+
+    fields: InvoiceFields
+    confidence: float = Field(ge=0, le=1, description="Least confidence of the critical fields that were found")
+    findings: tuple[Finding, ...] = Field((), description="Why fields are doubtful, each with its pointer")
+
+
+# --- reconcile, validate, review, deliver ---------------------------------------------------------------------------
+
+
 class Invoice(InvoiceFields):
     """Output of `reconcile`, and the run's result."""
 
-    findings: tuple[Finding, ...] = Field((), description="Disagreements between the sources")
+    findings: tuple[Finding, ...] = Field((), description="Disagreements of the sources, and what is doubtful")
 
 
 class Verdict(Value):

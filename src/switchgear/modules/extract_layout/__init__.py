@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
+from switchgear.invoice.doubts import Doubt, doubted
 from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Kind, Pages, Payment, Totals
 from switchgear.modules.extract_layout.document import Document
 from switchgear.modules.extract_layout.fields import (
@@ -94,26 +95,29 @@ def candidate_of(rows: list[Row], languages: tuple[str, ...]) -> Candidate:
     if not rows:
         return _NOTHING
     document = Document.of(rows, languages)
+    doubts: list[Doubt] = []
     fields = read_flat(document)
     if fields is None:
-        fields = _search(document)
+        fields, doubts = _search(document)
     elif fields.currency is None:
         fields = fields.model_copy(update={"currency": _searched_currency(document)})
-    return Candidate(fields=fields, confidence=confidence_of(fields))
+    fields, findings = doubted(fields, doubts)
+    return Candidate(fields=fields, confidence=confidence_of(fields), findings=findings)
 
 
 def _searched_currency(document: Document) -> Any:
     return InvoiceFields(currency=find_currency(document)).currency
 
 
-def _search(document: Document) -> InvoiceFields:
-    number, totals = find_number(document), find_totals(document)
+def _search(document: Document) -> tuple[InvoiceFields, list[Doubt]]:
+    number = find_number(document)
+    totals, doubts = find_totals(document)
     if number is None and totals == Totals():
         # names and dates stand on every letter; without a number or an amount they do not make an invoice
-        return InvoiceFields()
+        return InvoiceFields(), []
     seller, buyer = find_parties(document)
     issued = find_issue_date(document)
-    return InvoiceFields(
+    fields = InvoiceFields(
         type=find_type(document),
         number=number,
         issue_date=issued,
@@ -126,6 +130,7 @@ def _search(document: Document) -> InvoiceFields:
         vat=find_vat(document, totals),
         totals=totals,
     )
+    return fields, doubts
 
 
 def confidence_of(fields: InvoiceFields) -> float:

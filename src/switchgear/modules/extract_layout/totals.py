@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from switchgear.invoice.amounts import share_of
+from switchgear.invoice.doubts import Doubt, contradicting_totals, plausible_tax
 from switchgear.invoice.types import Fact, Totals, VatBreakdown
 from switchgear.modules.extract_layout.document import Amount, Document
 from switchgear.modules.extract_layout.grid import MODULE_ID, Hit, fact
@@ -14,7 +15,6 @@ from switchgear.modules.extract_layout.grid import MODULE_ID, Hit, fact
 _CENT: Final = Decimal("0.01")
 _MOST_AMOUNTS: Final = 160
 _MOST_PARTS: Final = 12
-_HIGHEST_TAX: Final = Decimal("0.35")
 _ROLES: Final = ("gross", "gross_weak", "net", "net_weak", "tax", "payable", "prepaid")
 #: Role and score that a label gives; a payable amount is the gross total unless something was prepaid.
 _SCORES: Final[Mapping[str, tuple[tuple[str, float], ...]]] = {
@@ -47,12 +47,20 @@ class Closure:
         return (sum(self.scores) - (0.5 if zero else 0.0), abs(self.gross.value), self.gross.row)
 
 
-def find_totals(document: Document) -> Totals:
-    """Net, tax, gross, prepaid and payable; what neither a label nor arithmetic supports stays empty."""
+def find_totals(document: Document) -> tuple[Totals, list[Doubt]]:
+    """Net, tax, gross, prepaid and payable, and what is doubtful in them.
+
+    What neither a label nor arithmetic supports stays empty.
+    """
     labelled = _labelled(document)
     closure = _close(document, labelled)
     if closure is None:
-        return _without_closure(labelled)
+        totals = _without_closure(labelled)
+        return totals, contradicting_totals(totals)
+    return _closed(closure, labelled), _stated_otherwise(closure, labelled)
+
+
+def _closed(closure: Closure, labelled: Mapping[str, Labelled]) -> Totals:
     confidence = _closed_confidence(closure)
     values: dict[str, Fact[Any]] = {
         "net": fact(closure.net.value, closure.net.tokens, confidence),
@@ -64,6 +72,15 @@ def find_totals(document: Document) -> Totals:
         total = sum((part.value for part in closure.parts), Decimal(0))
         values["tax"] = Fact[Any](value=total, confidence=confidence, source="derived", module=MODULE_ID)
     return Totals(**values, **_payment(labelled, closure.gross.value))
+
+
+def _stated_otherwise(closure: Closure, labelled: Mapping[str, Labelled]) -> list[Doubt]:
+    """The sums hold with an amount that no label calls the total, and a label calls another one so."""
+    best = _best(labelled["gross"])
+    if closure.scores[2] > 0 or best is None or best[0] < 1:
+        return []
+    reason = f"the page states the total {best[1].value}, net and tax make {closure.gross.value}"
+    return [Doubt("/totals/gross", reason)]
 
 
 def _closed_confidence(closure: Closure) -> float:
@@ -139,7 +156,7 @@ def _triples(everything: Mapping[Decimal, Amount], labelled: Mapping[str, Labell
     for gross in everything:
         for net in everything:
             tax = gross - net
-            if tax not in everything or net == 0 or not _plausible(net, tax):
+            if tax not in everything or net == 0 or not plausible_tax(net, tax):
                 continue
             scores = tuple(
                 labelled[role].get(value, (0.0, None))[0]
@@ -151,10 +168,6 @@ def _triples(everything: Mapping[Decimal, Amount], labelled: Mapping[str, Labell
                     for role, value in (("net", net), ("tax", tax), ("gross", gross))
                 ]
                 yield Closure(place[0], place[1], place[2], (scores[0], scores[1], scores[2]))
-
-
-def _plausible(net: Decimal, tax: Decimal) -> bool:
-    return tax == 0 or ((tax > 0) == (net > 0) and abs(tax) <= abs(net) * _HIGHEST_TAX)
 
 
 def _supported(scores: Sequence[float], *, zero: bool) -> bool:
@@ -171,7 +184,7 @@ def _sums_of_taxes(document: Document, labelled: Mapping[str, Labelled]) -> Iter
     for net, (net_score, net_amount) in _strongest(labelled["net"]):
         for gross, (gross_score, gross_amount) in _strongest(labelled["gross"]):
             wanted = gross - net
-            if wanted == 0 or not _plausible(net, wanted) or wanted in labelled["tax"]:
+            if wanted == 0 or not plausible_tax(net, wanted) or wanted in labelled["tax"]:
                 continue
             for count in (2, 3, 4):
                 for chosen in combinations(parts, count):
@@ -199,9 +212,9 @@ def _without_closure(labelled: Mapping[str, Labelled]) -> Totals:
         values["gross"] = fact(amount.value, amount.tokens, 0.7 if score >= 1 else 0.6 if score >= 0.75 else 0.5)
         values |= _payment(labelled, amount.value)
     net, tax = _best(labelled["net"]), _best(labelled["tax"])
-    if net is not None and (gross is None or abs(net[1].value) <= abs(gross[1].value)):
+    if net is not None and (gross is None or net[0] >= 1 or abs(net[1].value) <= abs(gross[1].value)):
         values["net"] = fact(net[1].value, net[1].tokens, 0.6 if net[0] >= 1 else 0.45)
-    if tax is not None and net is None and gross is not None and abs(tax[1].value) < abs(gross[1].value):
+    if tax is not None and gross is not None and abs(tax[1].value) < abs(gross[1].value):
         values["tax"] = fact(tax[1].value, tax[1].tokens, 0.5)
     return Totals(**values)
 
@@ -213,7 +226,10 @@ def _best(labelled: Labelled) -> tuple[float, Amount] | None:
 
 
 def _payment(labelled: Mapping[str, Labelled], gross: Decimal) -> dict[str, Fact[Any]]:
-    """Prepaid and payable amounts that fit the gross total; a prepaid amount written with a minus is meant as paid."""
+    """Prepaid and payable amounts that fit the gross total; a prepaid amount written with a minus is meant as paid.
+
+    An amount to pay that does not fit is kept all the same: what is stated is not computed.
+    """
     for payable, (_, place) in labelled["payable"].items():
         if payable == gross:
             return {"payable": fact(payable, place.tokens, 0.9)}
@@ -223,6 +239,9 @@ def _payment(labelled: Mapping[str, Labelled], gross: Decimal) -> dict[str, Fact
                     "payable": fact(payable, place.tokens, 0.9),
                     "prepaid": fact(abs(prepaid), source.tokens, 0.9),
                 }
+    stated = [place for score, place in labelled["payable"].values() if score >= 1]
+    if stated:
+        return {"payable": fact(stated[-1].value, stated[-1].tokens, 0.5)}
     return {}
 
 

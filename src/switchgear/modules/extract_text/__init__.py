@@ -5,6 +5,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
+from switchgear.invoice.doubts import doubted
 from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Kind, Pages
 from switchgear.modules.extract_text.lines import lines_of
 from switchgear.modules.extract_text.search import Search
@@ -25,7 +26,8 @@ _MISSING_COSTS: Final = 0.15
 class ExtractText(Module):
     """Searches each line for a label and reads the value behind it; headings are joined with the row below first.
 
-    Simpler and less sure than `extract-layout`, and shares no code with it but the reading of amounts and dates.
+    Simpler and less sure than `extract-layout`, and shares no code with it but the reading of amounts and
+    dates, and what makes a value doubtful.
     """
 
     class Settings(ModuleSettings):
@@ -49,11 +51,13 @@ class ExtractText(Module):
         """
         languages: tuple[str, ...] = self.settings.languages
         lines = lines_of(pages, scanned, cells)
-        fields = Search(lines, languages).fields() if lines else InvoiceFields()
-        if fields == InvoiceFields():
+        search = Search(lines, languages) if lines else None
+        found_fields = search.fields() if search is not None else InvoiceFields()
+        if search is None or found_fields == InvoiceFields():
             raise rules.nothing_found(kind)
+        fields, findings = doubted(found_fields, search.doubts(found_fields))
         facts = list(rules.critical_facts(fields).values())
         found = [fact.confidence for fact in facts if fact is not None]
         missing = len(facts) - len(found)
         confidence = min(found, default=0.0) * max(0.0, 1 - _MISSING_COSTS * missing)
-        return Candidate(fields=fields, confidence=round(confidence, 3))
+        return Candidate(fields=fields, confidence=round(confidence, 3), findings=findings)

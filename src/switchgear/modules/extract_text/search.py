@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import combinations
 from typing import Any, Final
 
 from switchgear.invoice import rules
@@ -19,6 +20,7 @@ from switchgear.invoice.amounts import (
     parse_currency,
     parse_date,
 )
+from switchgear.invoice.doubts import Doubt, contradicting_totals, plausible_tax
 from switchgear.invoice.types import Fact, InvoiceFields, InvoiceType, Party, Payment, Totals
 from switchgear.invoice.types import Line as InvoiceLine
 from switchgear.modules.extract_text.lines import MODULE_ID, Line
@@ -34,6 +36,9 @@ _COMPANY: Final = re.compile(
     r"|Inc\.?|B\.V\.|BV|N\.V\.|NV|SARL|SAS|S\.A\.|SA|S\.r\.l\.|SRL|S\.p\.A\.|SpA|S\.L\.|SL|AB|AS|Oy|HB)(?![\w])"
 )
 _MOST_AMOUNTS: Final = 40
+#: Rates that one invoice has, and amounts of tax of which they are tried.
+_MOST_RATES: Final = 4
+_MOST_TAXES: Final = 12
 _BANK: Final = re.compile(r"bank|sparkasse|banque|banca|banco", re.IGNORECASE)
 _CREDIT_NOTE: Final = re.compile(
     r"\b(?:rechnungs-?korrektur|gutschrift|stornorechnung|credit (?:note|memo)|avoir|nota di credito|creditnota)\b",
@@ -53,6 +58,7 @@ class Search:
         texts = [line.text for line in lines]
         self._mark: DecimalMark = decimal_mark(texts) or decimal_mark_of(languages[0])
         self._american = month_first(texts)
+        self._tax_doubts: list[Doubt] = []
 
     def fields(self) -> InvoiceFields:
         """Everything that was found."""
@@ -77,6 +83,10 @@ class Search:
             lines=tuple(self._items()),
             totals=totals,
         )
+
+    def doubts(self, fields: InvoiceFields) -> list[Doubt]:
+        """What is doubtful in what was found."""
+        return [*contradicting_totals(fields.totals), *self._tax_doubts]
 
     # --- labels ---
 
@@ -257,8 +267,12 @@ class Search:
                     return Totals(net=small, tax=derived, gross=big)
         largest = max(gross, key=lambda fact: abs(fact.value), default=None)
         values = {fact.value: fact for fact in net if largest is None or abs(fact.value) <= abs(largest.value)}
+        if largest is not None and net and not values:
+            values = {fact.value: fact for fact in net}  # more than the total: a contradiction, not to be passed over
         # two different net amounts: nothing says which one is the total
-        return Totals(gross=largest, net=next(iter(values.values())) if len(values) == 1 else None)
+        single = next(iter(values.values())) if len(values) == 1 else None
+        tax, self._tax_doubts = _stated_tax(taxes, single, largest, {fact.value for fact in (*net, *gross)})
+        return Totals(gross=largest, net=single, tax=tax)
 
     def _labelled_amounts(self, field: str) -> list[Fact[Any]]:
         facts: dict[Decimal, Fact[Any]] = {}
@@ -290,6 +304,33 @@ class Search:
                 net_price=line.fact(price[0], price[1], price[2], 0.75),
                 net_amount=line.fact(amount[0], amount[1], amount[2], 0.75),
             )
+
+
+def _stated_tax(
+    taxes: Sequence[Fact[Any]], net: Fact[Any] | None, gross: Fact[Any] | None, bases: set[Decimal]
+) -> tuple[Fact[Any] | None, list[Doubt]]:
+    """The tax as it is stated, though it does not fit; a base beside its label is none.
+
+    Of several, nothing says which one is the total: then what they make together must explain the total.
+    """
+    stated = [tax for tax in taxes if tax.value and tax.value not in bases]
+    if gross is None or not stated:
+        return None, []
+    if net is None:
+        fitting = [tax for tax in stated if plausible_tax(gross.value - tax.value, tax.value)]
+        return max(fitting, key=lambda tax: abs(tax.value), default=None), []
+    if len(stated) == 1 and plausible_tax(net.value, stated[0].value):
+        return stated[0], []
+    sums = (
+        sum((tax.value for tax in some), Decimal(0))
+        for count in range(2, min(_MOST_RATES, len(stated)) + 1)
+        for some in combinations(stated[-_MOST_TAXES:], count)
+    )
+    if gross.value - net.value in sums:
+        return None, []
+    named = ", ".join(str(tax.value) for tax in stated[:_MOST_RATES])
+    reason = f"the page states net {net.value}, total {gross.value} and tax {named}, which do not add up"
+    return None, [Doubt("/totals/gross", reason)]
 
 
 Span = tuple[Decimal, int, int]

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from switchgear.invoice import rules
+from switchgear.invoice import doubts, rules
 from switchgear.invoice.disagreements import disagreements
 from switchgear.invoice.types import Candidate, Fact, Invoice, InvoiceFields, Structured, Totals
 from switchgear.sdk import Module, module
@@ -41,6 +41,8 @@ class ReconcileArithmetic(Module):
         joined = merge(first, second)
         joined = joined.model_copy(update={"totals": derive(joined)})
         content = {name: getattr(joined, name) for name in InvoiceFields.model_fields}
+        if candidate is not None:
+            findings += doubts.passed_on(candidate.findings, first)
         return Invoice(**content, findings=findings)
 
 

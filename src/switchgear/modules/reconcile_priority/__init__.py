@@ -1,5 +1,6 @@
 """The simple joiner: structured data field by field, else the candidate; nothing is computed. Source: INVOICES.md."""
 
+from switchgear.invoice import doubts
 from switchgear.invoice.disagreements import disagreements
 from switchgear.invoice.types import Candidate, Invoice, InvoiceFields, Structured
 from switchgear.sdk import Module, module
@@ -28,4 +29,6 @@ class ReconcilePriority(Module):
             own = getattr(first, name)
             content[name] = getattr(second, name) if own == getattr(empty, name) else own
         findings = disagreements(first, second) if structured is not None and candidate is not None else ()
+        if candidate is not None:
+            findings += doubts.passed_on(candidate.findings, first)
         return Invoice(**content, findings=findings)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from switchgear.invoice import rules
+from switchgear.invoice import doubts, rules
 from switchgear.invoice.decisions import (
     OTHER_DOCUMENTS,
     STRICT_FROM,
@@ -96,7 +96,10 @@ def _field_reasons(invoice: Invoice, threshold: float) -> list[str]:
         if fact is None:
             reasons.append(f"the {name} is missing")
         elif fact.confidence < threshold:
-            reasons.append(f"the {name} is unsure ({fact.confidence:.2f}, needed {threshold:.2f})")
+            why = "; ".join(doubts.reasons_for(invoice.findings, rules.CRITICAL_FIELDS[name]))
+            reasons.append(
+                f"the {name} is unsure ({fact.confidence:.2f}, needed {threshold:.2f})" + (f": {why}" if why else "")
+            )
     return reasons
 
 

@@ -1,0 +1,90 @@
+"""What an extractor is not sure of, and why: the value stays as read, its confidence falls to where a person is asked.
+
+A doubt is told as a finding of the candidate. The joiner passes it on with the field that it concerns, and the review
+gives it as the reason.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from switchgear.invoice.types import Fact, Finding, InvoiceFields, Totals
+
+CODE: Final = "extract.doubt"
+#: Most confidence that a doubted field keeps; `review_below` begins above it.
+UNSURE: Final = 0.5
+#: Highest share of the net total that a tax has anywhere.
+HIGHEST_TAX: Final = Decimal("0.35")
+_CENT: Final = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A field, by its JSON pointer, and why it is doubtful."""
+
+    pointer: str
+    reason: str
+
+
+def doubted(fields: InvoiceFields, doubts: Iterable[Doubt]) -> tuple[InvoiceFields, tuple[Finding, ...]]:
+    """Lower the confidence of each doubted field that was found, and say why."""
+    findings: dict[tuple[str, str], Finding] = {}
+    for doubt in doubts:
+        if fact_at(fields, doubt.pointer) is None:
+            continue
+        fields = _lowered(fields, doubt.pointer.strip("/").split("/"))
+        findings[doubt.pointer, doubt.reason] = Finding(
+            code=CODE, severity="warning", message=doubt.reason, pointer=doubt.pointer
+        )
+    return fields, tuple(findings.values())
+
+
+def fact_at(fields: InvoiceFields, pointer: str) -> Fact[Any] | None:
+    """The fact at a pointer such as `/totals/gross`; None when it was not found."""
+    found: Any = fields
+    for name in pointer.strip("/").split("/"):
+        found = getattr(found, name, None)
+    return found if isinstance(found, Fact) else None
+
+
+def _lowered(node: Any, names: list[str]) -> Any:
+    child = getattr(node, names[0])
+    if len(names) > 1:
+        changed = _lowered(child, names[1:])
+    else:
+        changed = child.model_copy(update={"confidence": min(child.confidence, UNSURE)})
+    return node.model_copy(update={names[0]: changed})
+
+
+def passed_on(findings: Iterable[Finding], structured: InvoiceFields) -> tuple[Finding, ...]:
+    """The doubts that still concern the invoice: not those about a field that the XML states."""
+    return tuple(
+        finding for finding in findings if finding.pointer is None or fact_at(structured, finding.pointer) is None
+    )
+
+
+def reasons_for(findings: Iterable[Finding], pointer: str) -> list[str]:
+    """Why the field at *pointer* is doubtful."""
+    return [finding.message for finding in findings if finding.code == CODE and finding.pointer == pointer]
+
+
+# --- totals ---------------------------------------------------------------------------------------------------------
+
+
+def plausible_tax(net: Decimal, tax: Decimal) -> bool:
+    """Whether a tax can be one on *net*: none at all, or of the same sign and not more than any rate gives."""
+    return tax == 0 or ((tax > 0) == (net > 0) and abs(tax) <= abs(net) * HIGHEST_TAX)
+
+
+def contradicting_totals(totals: Totals) -> list[Doubt]:
+    """Net, tax and total that do not add up, or a difference of net and total that no rate explains."""
+    net, tax, gross = totals.net, totals.tax, totals.gross
+    if net is None or gross is None:
+        return []
+    if tax is not None and abs(net.value + tax.value - gross.value) > _CENT:
+        reason = f"the page states net {net.value}, tax {tax.value} and total {gross.value}, which do not add up"
+        return [Doubt("/totals/gross", reason)]
+    if tax is None and not plausible_tax(net.value, gross.value - net.value):
+        return [Doubt("/totals/gross", f"no tax explains why the total is {gross.value} and the net {net.value}")]
+    return []

@@ -1,0 +1,136 @@
+"""What an extractor is not sure of: the value is kept as read, and a person sees it before it is delivered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from switchgear.invoice.testing import blob, pages
+from switchgear.invoice.types import Candidate, Cells, Invoice, Kind, Media, Pages
+from switchgear.modules.extract_layout import ExtractLayout
+from switchgear.modules.extract_text import ExtractText
+from switchgear.modules.reconcile_arithmetic import ReconcileArithmetic
+from switchgear.modules.reconcile_priority import ReconcilePriority
+from switchgear.modules.review_rules import ReviewRules
+from switchgear.modules.validate_native import ValidateNative
+from switchgear.sdk import NeedsReview
+from switchgear.sdk.testing import FakeContext
+
+PDF = Kind(media=Media.PDF, media_type="application/pdf")
+SHEET = Kind(media=Media.SHEET, media_type="text/csv", sheet_format="csv")
+BOTH = pytest.mark.parametrize("module", [ExtractLayout, ExtractText])
+
+
+def extracted(given: Pages | Cells, module: Any = ExtractLayout) -> Candidate:
+    made = module()
+    made.settings = module.Settings()
+    if isinstance(given, Cells):
+        found = made.run(pages=None, scanned=None, cells=given, kind=SHEET)
+    else:
+        found = made.run(pages=given, scanned=None, cells=None, kind=PDF)
+    assert isinstance(found, Candidate)
+    return found
+
+
+def outcome(candidate: Candidate, reconcile: Any = ReconcileArithmetic) -> tuple[Invoice, str]:
+    """What becomes of it: the joined invoice, and why a person is asked; an empty text when nobody is."""
+    invoice = reconcile().run(structured=None, candidate=candidate)
+    verdict = ValidateNative().run(invoice, blob("%PDF-"), None, None)
+    review = ReviewRules()
+    review.settings = ReviewRules.Settings()
+    try:
+        review.run(invoice, verdict, FakeContext())
+    except NeedsReview as held:
+        return invoice, str(held)
+    return invoice, ""
+
+
+def invoice_page(**changes: str) -> str:
+    """A letter of a company to another one; *changes* replace its parts."""
+    parts = {
+        "head": "Muster Handel GmbH\nHauptstr. 1\n12345 Berlin\nUSt-IdNr.: DE123456789",
+        "buyer": "Rechnungsempfänger:\nKunde AG\nKaufweg 3\n10115 Berlin",
+        "title": "Rechnung",
+        "number": "Rechnungsnummer: 2024-17",
+        "date": "Rechnungsdatum: 14.04.2024",
+        "totals": "Nettobetrag   100,00 EUR\nUSt. 19 %   19,00 EUR\nGesamtbetrag   119,00 EUR",
+        "foot": "IBAN: DE02120300000000202051",
+    }
+    return "\n\n".join(text for text in (parts | changes).values() if text)
+
+
+def sums(net: str, tax: str, gross: str) -> str:
+    return f"Nettobetrag   {net} EUR\nUSt. 19 %   {tax} EUR\nGesamtbetrag   {gross} EUR"
+
+
+@BOTH
+def test_an_invoice_without_a_doubt_is_accepted(module: Any) -> None:
+    candidate = extracted(pages(invoice_page()), module)
+    assert candidate.findings == ()
+    assert outcome(candidate)[1] == ""
+
+
+# --- totals that contradict each other ------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("net", "tax", "gross"),
+    [
+        pytest.param("100,00", "19,00", "1.119,00", id="a digit too many"),
+        pytest.param("1.000,00", "190,00", "1.910,00", id="digits exchanged"),
+        pytest.param("1.000,00", "190,00", "1.109,00", id="digits exchanged, plausible"),
+        pytest.param("500,00", "95,00", "5.950,00", id="another power of ten"),
+        pytest.param("1.000,00", "19,00", "119,00", id="more net than in all"),
+    ],
+)
+def test_totals_that_do_not_add_up_are_kept_and_held(module: Any, net: str, tax: str, gross: str) -> None:
+    candidate = extracted(pages(invoice_page(totals=sums(net, tax, gross))), module)
+    invoice, why = outcome(candidate)
+    stated = [amount.replace(".", "").replace(",", ".") for amount in (net, tax, gross)]
+    totals = invoice.totals
+    assert [str(fact.value) for fact in (totals.net, totals.tax, totals.gross) if fact is not None] == stated
+    assert totals.tax is not None
+    assert totals.tax.source == "text"
+    assert "BR-CO-15" in why
+    assert "the gross total is unsure (0.50, needed 0.60): the page states" in why
+
+
+@BOTH
+def test_a_tax_that_no_rate_explains_is_not_derived_in_silence(module: Any) -> None:
+    page = invoice_page(totals="Nettobetrag   100,00 EUR\nGesamtbetrag   1.119,00 EUR")
+    assert "the gross total is unsure" in outcome(extracted(pages(page), module))[1]
+
+
+@BOTH
+def test_a_missing_tax_is_derived_where_it_is_plausible(module: Any) -> None:
+    page = invoice_page(totals="Nettobetrag   100,00 EUR\nGesamtbetrag   119,00 EUR")
+    invoice, why = outcome(extracted(pages(page), module))
+    assert why == ""
+    assert invoice.totals.tax is not None
+    assert (str(invoice.totals.tax.value), invoice.totals.tax.source) == ("19.00", "derived")
+
+
+@BOTH
+def test_a_total_that_is_stated_otherwise_than_the_sums_is_unsure(module: Any) -> None:
+    """The sum stands on the page as well, but without the label of a total."""
+    page = invoice_page(totals=sums("100,00", "19,00", "1.119,00"), foot="Bitte zahlen Sie 119,00 EUR")
+    assert "the gross total is unsure" in outcome(extracted(pages(page), module))[1]
+
+
+def test_an_amount_to_pay_is_not_derived_over_the_stated_one() -> None:
+    page = invoice_page(totals=sums("100,00", "19,00", "119,00") + "\nZahlbetrag   124,00 EUR")
+    invoice, why = outcome(extracted(pages(page)))
+    assert invoice.totals.payable is not None
+    assert str(invoice.totals.payable.value) == "124.00"
+    assert "BR-CO-16" in why
+
+
+def test_both_joiners_tell_the_doubt_on_to_the_review() -> None:
+    candidate = extracted(pages(invoice_page(totals=sums("100,00", "19,00", "1.119,00"))))
+    assert [finding.pointer for finding in candidate.findings] == ["/totals/gross"]
+    for reconcile in (ReconcileArithmetic, ReconcilePriority):
+        invoice, why = outcome(candidate, reconcile)
+        assert [finding.code for finding in invoice.findings] == ["extract.doubt"]
+        assert "the page states net 100.00, tax 19.00 and total 1119.00" in why
