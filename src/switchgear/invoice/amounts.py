@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import get_month_names
-from babel.numbers import get_decimal_symbol
+from babel.numbers import get_currency_precision, get_decimal_symbol
 
 DecimalMark = Literal[",", "."]
 DEFAULT_LANGUAGES: Final = ("de", "en", "fr", "it", "es", "nl")
@@ -42,6 +42,12 @@ NUMBER: Final = re.compile(
     r"(?P<digits>\d{1,3}(?:[.' ]\d{3})+(?:,\d{1,4}|-{1,2})?|\d{1,3}(?:[,' ]\d{3})+(?:\.\d{1,4})?|\d+(?:[.,]\d{1,8})?)"
     r"(?:,-{1,2})?(?P<after>\s?-(?![\w-]))?(?P<close>\))?(?![\w/]|[.,]\d)"
 )
+
+_OPEN: Final = re.compile(r"[1-9]\d{0,2}([.,])\d{3}")
+_GROUP: Final = 3
+_CURRENCY_BEFORE: Final = re.compile(r"(€|\$|£|\b[A-Z]{3}|Fr\.)\s{0,2}$")
+_MANY_DECIMALS: Final = re.compile(r"[.,]\d{4,}")
+_CURRENCY_BEHIND: Final = re.compile(r"^\s{0,2}(€|\$|£|[A-Z]{3}\b)")
 
 #: A number as XML states it. More digits are no amount that anybody owes.
 _PLAIN: Final = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,12})?|\.\d{1,12})")
@@ -87,7 +93,7 @@ def decimal_mark_of(language: str) -> DecimalMark:
 def decimal_mark(texts: Iterable[str]) -> DecimalMark | None:
     """Decide which decimal mark a document uses, from its own numbers; None when they do not tell.
 
-    A mark that stands before one or two last digits, or after another mark, is the decimal mark.
+    A mark that stands before any last digits but three, after a lone zero or after another mark is the decimal mark.
     """
     votes: Counter[str] = Counter()
     for text in texts:
@@ -97,12 +103,52 @@ def decimal_mark(texts: Iterable[str]) -> DecimalMark | None:
             # "1.234.567" repeats one mark: that is grouping, not decimals
             if not tail or digits.count(tail[1]) > 1:
                 continue
-            if len(tail[2]) <= 2 or re.search(r"[.,' ]", digits[: tail.start()]):
+            if len(tail[2]) != _GROUP or digits[: tail.start()] == "0" or re.search(r"[.,' ]", digits[: tail.start()]):
                 votes[tail[1]] += 2 if len(tail[2]) == 2 else 1
     comma, point = votes[","], votes["."]
     if comma == point:
         return None
     return "," if comma > point else "."
+
+
+def document_mark(texts: Sequence[str], language: str) -> tuple[DecimalMark, DecimalMark | None]:
+    """The decimal mark for all numbers of a document, and the one that it shows itself (None when it does not).
+
+    Where nothing shows it, an amount of money with three digits behind its only mark has thousands, so the other mark
+    is the decimal one; where there is none either, the language decides.
+    """
+    shown = decimal_mark(texts)
+    if shown is not None:
+        return shown, shown
+    grouping = {
+        mark
+        for text in map(normalize, texts)
+        for match in NUMBER.finditer(text)
+        if (mark := open_mark(match["digits"])) and beside_currency(text, match.start(), match.end())
+    }
+    if len(grouping) == 1:
+        return ("." if grouping == {","} else ","), None
+    return decimal_mark_of(language), None
+
+
+def open_mark(digits: str) -> str | None:
+    """The mark of a number such as 1.234 that may be read as thousands or with three decimals; None for any other."""
+    match = _OPEN.fullmatch(digits)
+    return match[1] if match else None
+
+
+def beside_currency(text: str, start: int, end: int) -> bool:
+    """Whether a currency stands right before or behind this number; a price of many decimals must touch it nearly."""
+    before, behind = _CURRENCY_BEFORE.search(text[:start]), _CURRENCY_BEHIND.match(text[end:])
+    if "  " not in ((before or behind) or [""])[0]:
+        return bool(before or behind)
+    return _MANY_DECIMALS.search(text[start:end]) is None
+
+
+@lru_cache(maxsize=64)
+def decimals_of(currency: str) -> int:
+    """How many decimals a currency has: 2 for most, 0 for JPY, 3 for KWD."""
+    return int(get_currency_precision(currency))
 
 
 def parse_amount(text: str, mark: DecimalMark | None = None) -> Decimal | None:

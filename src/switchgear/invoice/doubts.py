@@ -4,11 +4,12 @@ A doubt is told as a finding of the candidate. The joiner passes it on with the 
 gives it as the reason.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from switchgear.invoice.amounts import NUMBER, decimals_of, normalize, open_mark
 from switchgear.invoice.types import Fact, Finding, InvoiceFields, Totals
 
 CODE: Final = "extract.doubt"
@@ -75,6 +76,40 @@ def reasons_for(findings: Iterable[Finding], pointer: str) -> list[str]:
 def plausible_tax(net: Decimal, tax: Decimal) -> bool:
     """Whether a tax can be one on *net*: none at all, or of the same sign and not more than any rate gives."""
     return tax == 0 or ((tax > 0) == (net > 0) and abs(tax) <= abs(net) * HIGHEST_TAX)
+
+
+def open_amounts(
+    fields: InvoiceFields,
+    shown: str | None,
+    *,
+    english: bool,
+    exact: Collection[tuple[str | None, str | None]] = (),
+) -> list[Doubt]:
+    """Totals with three digits behind their only mark, where nothing settles that these are thousands.
+
+    Args:
+        fields: What was found.
+        shown: The decimal mark that the document's other numbers show; None when they do not.
+        english: Whether the document's words are English, where a comma groups; elsewhere a point does.
+        exact: Sheet and address of cells that hold numbers, not text.
+    """
+    currency = fields.currency.value if fields.currency is not None else None
+    for fact in (fields.totals.gross, fields.totals.net, fields.totals.tax):
+        evidence = fact.evidence if fact is not None else None
+        if evidence is None or (evidence.sheet, evidence.address) in exact:
+            continue
+        for match in NUMBER.finditer(normalize(evidence.text or "")):
+            mark = open_mark(match["digits"])
+            if mark is not None and not _is_settled(mark, shown, currency, english=english):
+                return [Doubt("/totals/gross", f"{match['digits']} may mean thousands or three decimals")]
+    return []
+
+
+def _is_settled(mark: str, shown: str | None, currency: str | None, *, english: bool) -> bool:
+    three = currency is not None and decimals_of(currency) == len("000")
+    if shown is not None:
+        return three if mark == shown else True
+    return currency is not None and not three and english == (mark == ",")
 
 
 def contradicting_totals(totals: Totals) -> list[Doubt]:

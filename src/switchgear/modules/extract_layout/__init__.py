@@ -1,11 +1,13 @@
 """Finds invoice fields by the layout of words and cells. Source: INVOICES.md (extract)."""
 
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.doubts import Doubt, doubted
+from switchgear.invoice.doubts import Doubt, doubted, open_amounts
+from switchgear.invoice.page_signs import speaks_english
 from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Kind, Pages, Payment, Totals
 from switchgear.modules.extract_layout.document import Document
 from switchgear.modules.extract_layout.fields import (
@@ -101,8 +103,20 @@ def candidate_of(rows: list[Row], languages: tuple[str, ...]) -> Candidate:
         fields, doubts = _search(document)
     elif fields.currency is None:
         fields = fields.model_copy(update={"currency": _searched_currency(document)})
+    english = speaks_english(document.texts)
+    doubts += open_amounts(fields, document.shown_mark, english=english, exact=exact_cells(rows))
     fields, findings = doubted(fields, doubts)
     return Candidate(fields=fields, confidence=confidence_of(fields), findings=findings)
+
+
+def exact_cells(rows: Iterable[Row]) -> frozenset[tuple[str | None, str | None]]:
+    """Sheet and address of the cells that hold numbers, which say themselves how they are read."""
+    return frozenset(
+        (token.cell.sheet, token.cell.address)
+        for row in rows
+        for token in row.tokens
+        if token.cell is not None and token.cell.type == "number"
+    )
 
 
 def _searched_currency(document: Document) -> Any:

@@ -4,22 +4,19 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from functools import cached_property
 
 from switchgear.invoice.amounts import (
     NUMBER,
     DecimalMark,
     amount_of,
-    decimal_mark,
-    decimal_mark_of,
+    beside_currency,
+    document_mark,
     month_first,
     normalize,
 )
 from switchgear.modules.extract_layout.grid import Hit, Row, Token, below, find_hits, right_of
 from switchgear.modules.extract_layout.labels import label_index
-
-_CURRENCY_BESIDE: Final = re.compile(r"(€|\$|£|\b[A-Z]{3}|Fr\.)\s?$")
-_CURRENCY_BEHIND: Final = re.compile(r"^\s?(€|\$|£|[A-Z]{3}\b)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,9 @@ class Document:
     rows: Sequence[Row]
     hits: Sequence[Hit]
     languages: tuple[str, ...]
-    mark: DecimalMark | None
+    mark: DecimalMark
+    #: The mark that its own numbers show; None when they do not.
+    shown_mark: DecimalMark | None
     american: bool
     hits_by_row: dict[int, list[Hit]] = field(default_factory=dict)
     amounts_by_row: dict[int, list[Amount]] = field(default_factory=dict)
@@ -51,12 +50,12 @@ class Document:
         """Find labels and numbers in *rows*; a document that does not show its decimal mark has its language's."""
         texts = [row.text for row in rows]
         hits = find_hits(rows, label_index(languages))
-        mark = decimal_mark(texts) or decimal_mark_of(languages[0])
-        document = cls(rows, hits, languages, mark, month_first(texts))
+        mark, shown = document_mark(texts, languages[0])
+        document = cls(rows, hits, languages, mark, shown, month_first(texts))
         for hit in hits:
             document.hits_by_row.setdefault(hit.row, []).append(hit)
         for number, row in enumerate(rows):
-            document.amounts_by_row[number] = list(_amounts(row, number, mark))
+            document.amounts_by_row[number] = list(_amounts(row, number, mark, shown))
         return document
 
     def of_field(self, *names: str) -> Iterator[tuple[str, Hit]]:
@@ -75,13 +74,21 @@ class Document:
         """Groups of tokens under the label; see `below`."""
         return below(self.rows, hit, most)
 
+    @cached_property
+    def texts(self) -> list[str]:
+        """The rows as text; what stands apart is two spaces apart."""
+        return [
+            "  ".join(" ".join(token.text for token in row.tokens[start:end]) for start, end in row.segments)
+            for row in self.rows
+        ]
+
     def amounts(self) -> Iterator[Amount]:
         """Every number of the document, row by row."""
         for amounts in self.amounts_by_row.values():
             yield from amounts
 
 
-def _amounts(row: Row, number: int, mark: DecimalMark | None) -> Iterator[Amount]:
+def _amounts(row: Row, number: int, mark: DecimalMark, shown: DecimalMark | None) -> Iterator[Amount]:
     for start, end in row.segments:
         cell = row.tokens[start].cell
         if cell is not None and cell.type in ("date", "boolean"):
@@ -91,19 +98,16 @@ def _amounts(row: Row, number: int, mark: DecimalMark | None) -> Iterator[Amount
             if re.match(r"\s?%", text[match.end() :]):
                 continue
             exact = cell is not None and cell.type == "number"
-            value = amount_of(match, "." if exact else mark)
+            beside = beside_currency(text, match.start(), match.end())
+            value = amount_of(match, "." if exact else shown if beside else mark)
             if value is None:
                 continue
             covered = [
                 index for index, (left, right) in offsets.items() if left < match.end() and right > match.start()
             ]
             exponent = value.as_tuple().exponent
-            money = exact or exponent == -2 or ",-" in match[0] or _beside_currency(text, match)
+            money = exact or exponent == -2 or ",-" in match[0] or beside
             yield Amount(value, tuple(row.tokens[i] for i in covered), number, covered[0], covered[-1] + 1, money)
-
-
-def _beside_currency(text: str, match: re.Match[str]) -> bool:
-    return bool(_CURRENCY_BESIDE.search(text[: match.start()]) or _CURRENCY_BEHIND.match(text[match.end() :]))
 
 
 def _joined(row: Row, start: int, end: int) -> tuple[str, dict[int, tuple[int, int]]]:

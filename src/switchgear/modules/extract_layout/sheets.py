@@ -18,6 +18,7 @@ _HEADER_FIELDS: Final = (
 )  # fmt: skip
 _WEAK: Final = {"number_weak": "number", "issue_date_weak": "issue_date", "gross_weak": "gross", "net_weak": "net"}
 _LINE_COLUMNS: Final = ("description", "quantity", "net_price", "net_amount", "vat_rate", "unit")
+_MONEY: Final = frozenset({"net", "tax", "gross", "net_amount"})
 
 Columns = Mapping[str, int]
 
@@ -141,11 +142,12 @@ class _Reader:
         return None if value is None else _fact(value, cell)
 
     def amount(self, name: str) -> Fact[Any] | None:
-        """The cell as a number."""
+        """The cell as a number; totals have thousands where the sheet does not show its decimal mark."""
         cell = self._cell(name)
         if cell is None:
             return None
-        value: Decimal | None = parse_amount(cell.value, "." if cell.type == "number" else self._document.mark)
+        mark = self._document.shown_mark if name in _MONEY else self._document.mark
+        value: Decimal | None = parse_amount(cell.value, "." if cell.type == "number" else mark)
         return None if value is None else _fact(value, cell)
 
     def currency(self, name: str) -> Fact[Any] | None:

@@ -23,6 +23,7 @@ class Part:
     source: Literal["text", "ocr", "sheet"]
     left: float
     right: float
+    exact: bool = False  #: a cell that holds a number, not text
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _cell_lines(cells: Cells) -> Iterator[Line]:
     for cell in cells.cells:
         evidence = Evidence(sheet=cell.sheet, address=cell.address)
         text = re.sub(r"\s+", " ", normalize(cell.value)).strip()
-        part = Part(text, evidence, 1.0, "sheet", cell.column * 100.0, cell.column * 100.0 + 90)
+        part = Part(text, evidence, 1.0, "sheet", cell.column * 100.0, cell.column * 100.0 + 90, cell.type == "number")
         rows.setdefault((cell.sheet, cell.row), []).append((GAP, part))
     for parts in rows.values():
         yield make_line(parts)

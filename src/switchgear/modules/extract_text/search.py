@@ -12,15 +12,16 @@ from switchgear.invoice.amounts import (
     NUMBER,
     DecimalMark,
     amount_of,
+    beside_currency,
     count_currencies,
-    decimal_mark,
-    decimal_mark_of,
+    document_mark,
     find_dates,
     month_first,
     parse_currency,
     parse_date,
 )
-from switchgear.invoice.doubts import Doubt, contradicting_totals, plausible_tax
+from switchgear.invoice.doubts import Doubt, contradicting_totals, open_amounts, plausible_tax
+from switchgear.invoice.page_signs import speaks_english
 from switchgear.invoice.types import Fact, InvoiceFields, InvoiceType, Party, Payment, Totals
 from switchgear.invoice.types import Line as InvoiceLine
 from switchgear.modules.extract_text.lines import MODULE_ID, Line
@@ -56,7 +57,8 @@ class Search:
         self._lines = lines
         self._languages = languages
         texts = [line.text for line in lines]
-        self._mark: DecimalMark = decimal_mark(texts) or decimal_mark_of(languages[0])
+        self._mark, self._shown_mark = document_mark(texts, languages[0])
+        self._english = speaks_english(texts)
         self._american = month_first(texts)
         self._tax_doubts: list[Doubt] = []
 
@@ -86,7 +88,14 @@ class Search:
 
     def doubts(self, fields: InvoiceFields) -> list[Doubt]:
         """What is doubtful in what was found."""
-        return [*contradicting_totals(fields.totals), *self._tax_doubts]
+        exact = {
+            (part.evidence.sheet, part.evidence.address) for line in self._lines for part in line.parts if part.exact
+        }
+        return [
+            *contradicting_totals(fields.totals),
+            *self._tax_doubts,
+            *open_amounts(fields, self._shown_mark, english=self._english, exact=exact),
+        ]
 
     # --- labels ---
 
@@ -234,18 +243,17 @@ class Search:
     # --- amounts ---
 
     def _amounts(self, line: Line, start: int) -> list[tuple[Decimal, int, int]]:
-        """Amounts behind *start*: two decimals, or the number is a cell of its own; a percentage is none."""
-        cells = {span for part, span in zip(line.parts, line.spans, strict=True) if part.source == "sheet"}
+        """Amounts behind *start*: two decimals, a currency, or a cell of their own; a percentage is none."""
+        cells = {span: part for part, span in zip(line.parts, line.spans, strict=True) if part.source == "sheet"}
         found: list[tuple[Decimal, int, int]] = []
         for match in NUMBER.finditer(line.text, start):
-            whole = match.span() in cells
-            mark: DecimalMark = (
-                "." if whole and re.fullmatch(r"-?\d+\.\d+", match[0]) and self._mark == "." else self._mark
-            )
-            value = amount_of(match, mark)
+            cell = cells.get(match.span())
+            money = cell is not None or beside_currency(line.text, match.start(), match.end())
+            mark: DecimalMark | None = self._shown_mark if money else self._mark
+            value = amount_of(match, "." if cell is not None and cell.exact else mark)
             if value is None or re.match(r"\s?%", line.text[match.end() :]):
                 continue
-            if whole or value.as_tuple().exponent == -2:
+            if money or value.as_tuple().exponent == -2:
                 found.append((value, match.start(), match.end()))
         return found
 
