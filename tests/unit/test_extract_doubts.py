@@ -71,9 +71,10 @@ def test_a_total_that_is_stated_otherwise_than_the_sums_is_unsure(module: Any) -
     assert "the gross total is unsure" in outcome(extracted(pages(page), module))[1]
 
 
-def test_an_amount_to_pay_is_not_derived_over_the_stated_one() -> None:
+@BOTH
+def test_an_amount_to_pay_is_not_derived_over_the_stated_one(module: Any) -> None:
     page = invoice_page(totals=sums("100,00", "19,00", "119,00") + "\nZahlbetrag   124,00 EUR")
-    invoice, why = outcome(extracted(pages(page)))
+    invoice, why = outcome(extracted(pages(page), module))
     assert invoice.totals.payable is not None
     assert str(invoice.totals.payable.value) == "124.00"
     assert "BR-CO-16" in why

@@ -8,6 +8,7 @@ from pydantic import Field
 from switchgear.invoice import rules
 from switchgear.invoice.doubts import Doubt, doubted, open_amounts
 from switchgear.invoice.page_signs import speaks_english
+from switchgear.invoice.several import several_numbers
 from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Kind, Pages, Payment, Totals
 from switchgear.modules.extract_layout.document import Document
 from switchgear.modules.extract_layout.fields import (
@@ -17,11 +18,12 @@ from switchgear.modules.extract_layout.fields import (
     find_issue_date,
     find_number,
     find_type,
+    labelled_numbers,
 )
 from switchgear.modules.extract_layout.grid import Row, rows_of_pages, rows_of_sheet
 from switchgear.modules.extract_layout.items import find_lines
 from switchgear.modules.extract_layout.parties import find_parties
-from switchgear.modules.extract_layout.sheets import read_flat, several_invoices
+from switchgear.modules.extract_layout.sheets import read_flat, refuse_other_content, several_invoices
 from switchgear.modules.extract_layout.totals import find_totals, find_vat
 from switchgear.sdk import Module, ModuleSettings, Requires, module
 
@@ -70,6 +72,7 @@ class ExtractLayout(Module):
             numbers = {str(item.fields.number.value): None for item in found if item.fields.number and is_whole(item)}
             if len(numbers) > 1:
                 raise several_invoices(list(numbers))
+            refuse_other_content([item.fields for item in found if is_whole(item)])
         rows = rows_of_pages(pages, scanned)
         if rows:
             found.append(candidate_of(rows, languages))
@@ -144,7 +147,7 @@ def _search(document: Document) -> tuple[InvoiceFields, list[Doubt]]:
         vat=find_vat(document, totals),
         totals=totals,
     )
-    return fields, doubts
+    return fields, [*doubts, *several_numbers(labelled_numbers(document))]
 
 
 def confidence_of(fields: InvoiceFields) -> float:

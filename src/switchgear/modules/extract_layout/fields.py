@@ -47,6 +47,18 @@ def find_number(document: Document) -> Fact[Any] | None:
     return _best(candidates)
 
 
+def labelled_numbers(document: Document) -> Iterator[tuple[str, str]]:
+    """Each label of a number that begins a group of words, with the number beside or under it."""
+    for _, hit in document.of_field("number"):
+        row = document.rows[hit.row]
+        if row.segment_of(hit.start)[0] != hit.start:
+            continue
+        groups = [document.right(hit), *document.below(hit, 1)]
+        tokens = next(filter(None, (_number_tokens(document, group, strong=True) for group in groups)), None)
+        if tokens:
+            yield "".join(row.norms[hit.start : hit.end]), " ".join(token.text.strip(" .,;:()") for token in tokens)
+
+
 def _after_title(document: Document) -> Iterator[Candidate]:
     """`Mietrechnung Nr. 17`, `Rechnung des Versicherers Nr. 17`: a compound or a longer title before the number."""
     titles = (*INVOICE_TITLES, *CREDIT_NOTE_TITLES)

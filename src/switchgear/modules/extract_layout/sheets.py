@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from switchgear.invoice import rules
 from switchgear.invoice.amounts import parse_amount, parse_currency, parse_date
 from switchgear.invoice.types import Cell, Fact, InvoiceFields, Line, Party, Payment, Totals
 from switchgear.modules.extract_layout.document import Document
@@ -82,7 +83,15 @@ def _read(document: Document, body: Sequence[dict[int, Cell]], header: Columns, 
     if others.keys() - {number}:
         raise several_invoices([number, *(other for other in others if other != number)])
     rows = [cells for cells in body if cells.get(header["number"]) is None or cells[header["number"]].value == number]
-    get = _Reader(document, first, header)
+    whole = [cells for cells in rows if len(cells.keys() & set(header.values())) >= _FEWEST_FIELDS]
+    refuse_other_content([_head(_Reader(document, cells, header)) for cells in whole])
+    head = _head(_Reader(document, first, header))
+    return head.model_copy(
+        update={"lines": tuple(_line(document, c, lines) for c in rows if any(n in c for n in lines.values()))}
+    )
+
+
+def _head(get: "_Reader") -> InvoiceFields:
     return InvoiceFields(
         number=get.text("number"),
         issue_date=get.date("issue_date"),
@@ -92,7 +101,6 @@ def _read(document: Document, body: Sequence[dict[int, Cell]], header: Columns, 
         buyer=Party(name=get.text("buyer"), vat_id=get.text("buyer_vat_id")),
         payment=Payment(iban=get.text("iban")),
         totals=Totals(net=get.amount("net"), tax=get.amount("tax"), gross=get.amount("gross")),
-        lines=tuple(_line(document, cells, lines) for cells in rows if any(c in cells for c in lines.values())),
     )
 
 
@@ -114,6 +122,25 @@ def several_invoices(numbers: Sequence[str]) -> InputRejected:
     return InputRejected(
         "several_invoices", f"The file holds {len(numbers)} invoices: {named}. Send a file for each of them."
     )
+
+
+def refuse_other_content(invoices: Sequence[InvoiceFields]) -> None:
+    """Rows or sheets with one number are one invoice only while they state the same.
+
+    Raises:
+        InputRejected: `several_invoices` when they differ in the seller, the currency or the total.
+    """
+    for name in ("seller name", "currency", "gross total"):
+        facts = [rules.critical_facts(fields)[name] for fields in invoices]
+        values = list(dict.fromkeys(str(fact.value)[:40] for fact in facts if fact is not None))
+        if len(values) > 1:
+            number = next((str(fields.number.value) for fields in invoices if fields.number is not None), "")
+            raise InputRejected(
+                "several_invoices",
+                f"The file holds more than one invoice {number[:40]} or contradicts itself; "
+                f"{name.removesuffix(' name')}: {', '.join(values[:5])}. Send a file for each invoice, "
+                "with what concerns all of it the same in each row.",
+            )
 
 
 class _Reader:

@@ -1,13 +1,15 @@
 """Totals by their labels, confirmed by arithmetic closure: net + tax = gross."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import combinations
 from typing import Any, Final
 
-from switchgear.invoice.amounts import share_of
+from switchgear.invoice.amounts import count_currencies, share_of
 from switchgear.invoice.doubts import Doubt, contradicting_totals, plausible_tax
+from switchgear.invoice.several import other_totals
 from switchgear.invoice.types import Fact, Totals, VatBreakdown
 from switchgear.modules.extract_layout.document import Amount, Document
 from switchgear.modules.extract_layout.grid import MODULE_ID, Hit, fact
@@ -15,6 +17,9 @@ from switchgear.modules.extract_layout.grid import MODULE_ID, Hit, fact
 _CENT: Final = Decimal("0.01")
 _MOST_AMOUNTS: Final = 160
 _MOST_PARTS: Final = 12
+#: Least score of a label that says what an amount is.
+_LABELLED: Final = 0.6
+_DISCOUNT: Final = re.compile(r"skonto|discount|escompte|sconto|descuento|korting", re.IGNORECASE)
 _ROLES: Final = ("gross", "gross_weak", "net", "net_weak", "tax", "payable", "prepaid")
 #: Role and score that a label gives; a payable amount is the gross total unless something was prepaid.
 _SCORES: Final[Mapping[str, tuple[tuple[str, float], ...]]] = {
@@ -57,7 +62,8 @@ def find_totals(document: Document) -> tuple[Totals, list[Doubt]]:
     if closure is None:
         totals = _without_closure(labelled)
         return totals, contradicting_totals(totals)
-    return _closed(closure, labelled), _stated_otherwise(closure, labelled)
+    doubts = _stated_otherwise(closure, labelled) or _other_totals(document, closure, labelled)
+    return _closed(closure, labelled), doubts
 
 
 def _closed(closure: Closure, labelled: Mapping[str, Labelled]) -> Totals:
@@ -81,6 +87,34 @@ def _stated_otherwise(closure: Closure, labelled: Mapping[str, Labelled]) -> lis
         return []
     reason = f"the page states the total {best[1].value}, net and tax make {closure.gross.value}"
     return [Doubt("/totals/gross", reason)]
+
+
+def _other_totals(document: Document, closure: Closure, labelled: Mapping[str, Labelled]) -> list[Doubt]:
+    """Totals of another invoice: sums that hold and are labelled throughout, amounts that a label calls the total."""
+    taken = {amount.value: amount for values in labelled.values() for _, amount in values.values()}
+    sums = {
+        (other.net.value, other.tax.value, other.gross.value)
+        for other in _triples(_greatest(taken, labelled), labelled)
+        if other.tax is not None and min(other.scores) >= _LABELLED
+    }
+    gross = closure.gross.value
+    explained = {amount for amount in labelled["payable"] if any(gross - abs(p) == amount for p in labelled["prepaid"])}
+    explained |= {gross - abs(prepaid) for prepaid in labelled["prepaid"]} | set(labelled["net"])
+    currency = count_currencies(document.texts).most_common(1)
+    stated = [
+        amount.value
+        for score, amount in labelled["gross"].values()
+        if score >= 1 and amount.value not in explained and not _is_of_another_kind(document, amount, currency)
+    ]
+    tax = closure.tax.value if closure.tax is not None else gross - closure.net.value
+    return other_totals((closure.net.value, tax, gross), sums, stated)
+
+
+def _is_of_another_kind(document: Document, amount: Amount, currency: Sequence[tuple[str, int]]) -> bool:
+    """Whether the row says that this is the total in another currency, or less a discount."""
+    text = document.texts[amount.row]
+    others = count_currencies([text])
+    return bool(_DISCOUNT.search(text)) or bool(others and currency and currency[0][0] not in others)
 
 
 def _closed_confidence(closure: Closure) -> float:
@@ -144,12 +178,18 @@ def _close(document: Document, labelled: Mapping[str, Labelled]) -> Closure | No
     for amount in document.amounts():
         if amount.money:
             everything[amount.value] = amount
-    if len(everything) > _MOST_AMOUNTS:
-        kept = sorted(everything, key=abs, reverse=True)[:_MOST_AMOUNTS]
-        named = {value for role in ("gross", "net", "tax") for value in labelled[role]}
-        everything = {value: amount for value, amount in everything.items() if value in named or value in kept}
+    everything = _greatest(everything, labelled)
     closures = [*_triples(everything, labelled), *_sums_of_taxes(document, labelled)]
     return max(closures, key=lambda item: item.rank) if closures else None
+
+
+def _greatest(everything: dict[Decimal, Amount], labelled: Mapping[str, Labelled]) -> dict[Decimal, Amount]:
+    """The labelled amounts and the greatest others, few enough to try all pairs."""
+    if len(everything) <= _MOST_AMOUNTS:
+        return everything
+    kept = sorted(everything, key=abs, reverse=True)[:_MOST_AMOUNTS]
+    named = {value for role in ("gross", "net", "tax") for value in labelled[role]}
+    return {value: amount for value, amount in everything.items() if value in named or value in kept}
 
 
 def _triples(everything: Mapping[Decimal, Amount], labelled: Mapping[str, Labelled]) -> Iterator[Closure]:

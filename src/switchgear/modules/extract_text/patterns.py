@@ -65,6 +65,18 @@ PATTERNS: Final[Mapping[str, Mapping[str, str]]] = {
         "es": r"(?:total |cuota )?i\.?v\.?a\b",
         "nl": r"(?:totaal )?btw\b(?! n| id)|btw-?\s?bedrag",
     },
+    "payable": {
+        "de": r"zahl(?:ungs)?betrag|(?:offener|fälliger|zu zahlender) (?:gesamt)?betrag|restbetrag|noch zu zahlen",
+        "en": r"(?:total )?amount (?:due|payable)|balance due|total due|outstanding amount",
+        "fr": r"(?:net|montant|total|reste) à payer", "it": r"(?:netto|totale|importo) (?:a|da) pagare",
+        "es": r"(?:importe|líquido|total) a pagar", "nl": r"(?:nog )?te betalen(?: bedrag)?|openstaand bedrag",
+    },
+    "prepaid": {
+        "de": r"bereits (?:be|ge)zahlt|(?:geleistete |erhaltene )?anzahlung(?:en)?|gezahlter betrag",
+        "en": r"prepaid(?: amount)?|(?:amount |already |less )?paid(?: amount)?|deposit|payments received",
+        "fr": r"acomptes?(?: versé)?|déjà (?:payé|réglé)", "it": r"acconto|già pagato", "es": r"anticipo|pagado",
+        "nl": r"(?:reeds |vooruit)?betaald|aanbetaling",
+    },
     "vat_id": {
         "de": r"ust\.?-?\s?id(?:ent)?\w*\.?(?:\s?-?nr\.?)?|umsatzsteuer-?id\w*\.?|\buid\b",
         "en": r"vat (?:id|no|number|reg)\w*",

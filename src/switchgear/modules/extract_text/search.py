@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
-from itertools import combinations
 from typing import Any, Final
 
 from switchgear.invoice import rules
@@ -20,12 +19,15 @@ from switchgear.invoice.amounts import (
     parse_currency,
     parse_date,
 )
-from switchgear.invoice.doubts import Doubt, contradicting_totals, open_amounts, plausible_tax
+from switchgear.invoice.doubts import Doubt, open_amounts
 from switchgear.invoice.page_signs import speaks_english
+from switchgear.invoice.several import several_numbers
 from switchgear.invoice.types import Fact, InvoiceFields, InvoiceType, Party, Payment, Totals
 from switchgear.invoice.types import Line as InvoiceLine
-from switchgear.modules.extract_text.lines import MODULE_ID, Line
+from switchgear.modules.extract_text.columns import column_values
+from switchgear.modules.extract_text.lines import Line
 from switchgear.modules.extract_text.patterns import FOREIGN, pattern
+from switchgear.modules.extract_text.sums import find_sums
 
 _NUMBER_SHAPE: Final = re.compile(r"\s*(?:[A-Z]{1,4}\s(?=\d))?(?=\S*\d)[A-Za-z0-9][\w\-/.]*[\w]|\s*\d")
 _CURRENCY: Final = re.compile(r"\s*\(?([A-Z]{3}(?![A-Za-z])|[€$£])")
@@ -37,9 +39,6 @@ _COMPANY: Final = re.compile(
     r"|Inc\.?|B\.V\.|BV|N\.V\.|NV|SARL|SAS|S\.A\.|SA|S\.r\.l\.|SRL|S\.p\.A\.|SpA|S\.L\.|SL|AB|AS|Oy|HB)(?![\w])"
 )
 _MOST_AMOUNTS: Final = 40
-#: Rates that one invoice has, and amounts of tax of which they are tried.
-_MOST_RATES: Final = 4
-_MOST_TAXES: Final = 12
 _BANK: Final = re.compile(r"bank|sparkasse|banque|banca|banco", re.IGNORECASE)
 _CREDIT_NOTE: Final = re.compile(
     r"\b(?:rechnungs-?korrektur|gutschrift|stornorechnung|credit (?:note|memo)|avoir|nota di credito|creditnota)\b",
@@ -60,7 +59,7 @@ class Search:
         self._mark, self._shown_mark = document_mark(texts, languages[0])
         self._english = speaks_english(texts)
         self._american = month_first(texts)
-        self._tax_doubts: list[Doubt] = []
+        self._totals_doubts: list[Doubt] = []
 
     def fields(self) -> InvoiceFields:
         """Everything that was found."""
@@ -92,10 +91,27 @@ class Search:
             (part.evidence.sheet, part.evidence.address) for line in self._lines for part in line.parts if part.exact
         }
         return [
-            *contradicting_totals(fields.totals),
-            *self._tax_doubts,
+            *self._totals_doubts,
+            *several_numbers(self._labelled_numbers()),
+            *self._other_rows(),
             *open_amounts(fields, self._shown_mark, english=self._english, exact=exact),
         ]
+
+    def _labelled_numbers(self) -> Iterator[tuple[str, str]]:
+        for line, match in self._labels("number"):
+            begins = any(start == match.start() for start, _ in line.groups)
+            fact = self._number(line, match.end()) if begins else None
+            if fact is not None:
+                yield match[0], str(fact.value)
+
+    def _other_rows(self) -> Iterator[Doubt]:
+        """Rows of a sheet that state another number, seller or total than the first one."""
+        pointers = {"number": "/number", "seller": "/seller/name", "gross": "/totals/gross"}
+        for field, pointer in pointers.items():
+            values = column_values(self._lines, field, self._languages)
+            if len(values) > 1:
+                named = ", ".join(value[:40] for value in values[:5])
+                yield Doubt(pointer, f"the rows of the sheet differ: {named}")
 
     # --- labels ---
 
@@ -258,29 +274,9 @@ class Search:
         return found
 
     def _totals(self) -> Totals:
-        gross, net, taxes = (self._labelled_amounts(field) for field in ("gross", "net", "tax"))
-        for big in sorted(gross, key=lambda fact: abs(fact.value), reverse=True):
-            for small in reversed(net):
-                wanted = big.value - small.value
-                exact = next((tax for tax in taxes if tax.value == wanted), None)
-                if exact is not None and (wanted or big.value == small.value):
-                    sure = {"confidence": 0.85}
-                    return Totals(
-                        net=small.model_copy(update=sure),
-                        tax=exact.model_copy(update=sure),
-                        gross=big.model_copy(update=sure),
-                    )
-                if len(taxes) == 2 and taxes[0].value + taxes[1].value == wanted != 0:
-                    derived = Fact[Any](value=wanted, confidence=0.8, source="derived", module=MODULE_ID)
-                    return Totals(net=small, tax=derived, gross=big)
-        largest = max(gross, key=lambda fact: abs(fact.value), default=None)
-        values = {fact.value: fact for fact in net if largest is None or abs(fact.value) <= abs(largest.value)}
-        if largest is not None and net and not values:
-            values = {fact.value: fact for fact in net}  # more than the total: a contradiction, not to be passed over
-        # two different net amounts: nothing says which one is the total
-        single = next(iter(values.values())) if len(values) == 1 else None
-        tax, self._tax_doubts = _stated_tax(taxes, single, largest, {fact.value for fact in (*net, *gross)})
-        return Totals(gross=largest, net=single, tax=tax)
+        found = {field: self._labelled_amounts(field) for field in ("gross", "net", "tax", "payable", "prepaid")}
+        totals, self._totals_doubts = find_sums(found)
+        return totals
 
     def _labelled_amounts(self, field: str) -> list[Fact[Any]]:
         facts: dict[Decimal, Fact[Any]] = {}
@@ -312,33 +308,6 @@ class Search:
                 net_price=line.fact(price[0], price[1], price[2], 0.75),
                 net_amount=line.fact(amount[0], amount[1], amount[2], 0.75),
             )
-
-
-def _stated_tax(
-    taxes: Sequence[Fact[Any]], net: Fact[Any] | None, gross: Fact[Any] | None, bases: set[Decimal]
-) -> tuple[Fact[Any] | None, list[Doubt]]:
-    """The tax as it is stated, though it does not fit; a base beside its label is none.
-
-    Of several, nothing says which one is the total: then what they make together must explain the total.
-    """
-    stated = [tax for tax in taxes if tax.value and tax.value not in bases]
-    if gross is None or not stated:
-        return None, []
-    if net is None:
-        fitting = [tax for tax in stated if plausible_tax(gross.value - tax.value, tax.value)]
-        return max(fitting, key=lambda tax: abs(tax.value), default=None), []
-    if len(stated) == 1 and plausible_tax(net.value, stated[0].value):
-        return stated[0], []
-    sums = (
-        sum((tax.value for tax in some), Decimal(0))
-        for count in range(2, min(_MOST_RATES, len(stated)) + 1)
-        for some in combinations(stated[-_MOST_TAXES:], count)
-    )
-    if gross.value - net.value in sums:
-        return None, []
-    named = ", ".join(str(tax.value) for tax in stated[:_MOST_RATES])
-    reason = f"the page states net {net.value}, total {gross.value} and tax {named}, which do not add up"
-    return None, [Doubt("/totals/gross", reason)]
 
 
 Span = tuple[Decimal, int, int]
