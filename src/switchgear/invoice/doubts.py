@@ -70,6 +70,14 @@ def reasons_for(findings: Iterable[Finding], pointer: str) -> list[str]:
     return [finding.message for finding in findings if finding.code == CODE and finding.pointer == pointer]
 
 
+# --- parties --------------------------------------------------------------------------------------------------------
+
+
+def unshown_seller(name: str) -> Doubt:
+    """The seller was chosen by the form or the place of its name alone."""
+    return Doubt("/seller/name", f"nothing but its form and place shows that {name[:60]} sold; it may have bought")
+
+
 # --- totals ---------------------------------------------------------------------------------------------------------
 
 

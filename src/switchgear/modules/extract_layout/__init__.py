@@ -23,6 +23,7 @@ from switchgear.modules.extract_layout.fields import (
 from switchgear.modules.extract_layout.grid import Row, rows_of_pages, rows_of_sheet
 from switchgear.modules.extract_layout.items import find_lines
 from switchgear.modules.extract_layout.parties import find_parties
+from switchgear.modules.extract_layout.sellers import seller_doubts
 from switchgear.modules.extract_layout.sheets import read_flat, refuse_other_content, several_invoices
 from switchgear.modules.extract_layout.totals import find_totals, find_vat
 from switchgear.sdk import Module, ModuleSettings, Requires, module
@@ -132,7 +133,7 @@ def _search(document: Document) -> tuple[InvoiceFields, list[Doubt]]:
     if number is None and totals == Totals():
         # names and dates stand on every letter; without a number or an amount they do not make an invoice
         return InvoiceFields(), []
-    seller, buyer = find_parties(document)
+    parties = find_parties(document)
     issued = find_issue_date(document)
     fields = InvoiceFields(
         type=find_type(document),
@@ -140,14 +141,14 @@ def _search(document: Document) -> tuple[InvoiceFields, list[Doubt]]:
         issue_date=issued,
         due_date=find_due_date(document, issued.value if issued is not None else None),
         currency=find_currency(document),
-        seller=seller,
-        buyer=buyer,
+        seller=parties.seller,
+        buyer=parties.buyer,
         payment=Payment(iban=find_iban(document)),
         lines=find_lines(document),
         vat=find_vat(document, totals),
         totals=totals,
     )
-    return fields, [*doubts, *several_numbers(labelled_numbers(document))]
+    return fields, [*doubts, *seller_doubts(document, parties), *several_numbers(labelled_numbers(document))]
 
 
 def confidence_of(fields: InvoiceFields) -> float:

@@ -164,14 +164,17 @@ LABELS: Final[Mapping[str, Mapping[str, str]]] = {
     "buyer": {
         "de": "Käufer|Käufer/Leistungsempfänger|Rechnungsempfänger|Leistungsempfänger|Kunde|Rechnungsadresse"
         "|Rechnungsanschrift|Abweichender Rechnungsempfänger|Warenempfänger|Abweichender Warenempfänger|Lieferadresse"
-        "|Lieferanschrift|Abweichender Zahlungsempfänger|Steuerbevollmächtigter des Verkäufers|Empfänger|Auftraggeber",
+        "|Lieferanschrift|Abweichender Zahlungsempfänger|Steuerbevollmächtigter des Verkäufers|Empfänger|Auftraggeber"
+        "|Rechnung an|An|Fakturiert an|Berechnet an",
         "en": "Buyer|Bill to|Billed to|Customer|Sold to|Invoice to|Bill to Address|Ship to|Deliver to|Client|Recipient"
         "|Billing Address|Shipping Address|Delivery Address|Shipping Information|Buyer Name|Customer Name|To"
-        "|Bill to Name",
-        "fr": "Acheteur|Client|Facturé à|Adresse de facturation|Adresse de livraison|Destinataire|Livré à|Facturer à",
+        "|Bill to Name|Invoiced to|Charge to",
+        "fr": "Acheteur|Client|Facturé à|Adresse de facturation|Adresse de livraison|Destinataire|Livré à|Facturer à"
+        "|Adressé à",
         "it": "Acquirente|Cliente|Destinatario|Cessionario|Spett.le|Spettabile|Cessionario/Committente|Intestatario",
-        "es": "Comprador|Cliente|Destinatario|Facturar a|Dirección de facturación|Datos del cliente",
-        "nl": "Koper|Klant|Factuuradres|Afleveradres|Bezorgadres|Geadresseerde|Factuur aan|Debiteur",
+        "es": "Comprador|Cliente|Destinatario|Facturar a|Dirección de facturación|Datos del cliente|Facturado a",
+        "nl": "Koper|Klant|Factuuradres|Afleveradres|Bezorgadres|Geadresseerde|Factuur aan|Debiteur"
+        "|Aan|Gefactureerd aan",
     },
     "vat_id": {
         "de": "USt-IdNr|USt-Id-Nr|USt-ID|UStID|Umsatzsteuer-ID|Umsatzsteuer-Identifikationsnummer|UID|UID-Nr"

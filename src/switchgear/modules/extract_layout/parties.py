@@ -7,22 +7,14 @@ from typing import Any, Final
 
 from rapidfuzz import fuzz
 
+from switchgear.invoice.party_signs import CONTACT, IDENTIFIER, LEGAL_FORM, POSTCODE, is_street
 from switchgear.invoice.types import Fact, Party
 from switchgear.modules.extract_layout.document import Document
 from switchgear.modules.extract_layout.fields import vat_id_text, vat_ids
 from switchgear.modules.extract_layout.grid import Hit, Token, fact
 from switchgear.modules.extract_layout.labels import CREDIT_NOTE_TITLES, INVOICE_TITLES, norm
 
-_LEGAL_FORM: Final = re.compile(
-    r"(?<![\w.])(GmbH|mbH|AG|KG|KGaA|OHG|GbR|UG|SE|e\.\s?K\.?|e\.\s?V\.?|eG|a\.\s?G\.|Ltd\.?|Limited|LLC|LLP|PLC|plc|Inc\.?"
-    r"|Corp\.?|Corporation|B\.\s?V\.?|BV|N\.\s?V\.?|NV|VOF|S\.?A\.?S\.?|SASU|SARL|S\.?à\.?r\.?l\.?|EURL|S\.?A\.?|SNC"
-    r"|S\.\s?r\.\s?l\.?|SRL|S\.\s?p\.\s?A\.?|SpA|S\.\s?L\.?(?:U\.?)?|SLU|AB|AS|A/S|ApS|Oy|Oyj|Sp\. z o\.o\.|s\.r\.o\."
-    r"|Kft\.?|HB)"
-    r"(?![\w])"
-)
 _BULLET: Final = re.compile(r"\s*[●•·|∙▪]\s*|\s+[-–—]\s+")
-_POSTCODE: Final = re.compile(r"(?<!\d)(?:[A-Z]{1,2}[- ])?\d{4,5}(?:\s?[A-Z]{2})?\s+[^\W\d]")
-_CONTACT: Final = re.compile(r"@|https?:|www\.|\b(?:tel|fon|phone|fax|telefon|mobil|email|e-mail)\b", re.IGNORECASE)
 _DOMAIN: Final = re.compile(r"(?:@|www\.|https?://(?:www\.)?)([\w-]+(?:\.[\w-]+)*)\.[a-z]{2,}", re.IGNORECASE)
 _BANK: Final = re.compile(
     r"bank\b|\bbank|sparkasse|banque|banca\b|banco\b|raiffeisen|volksbank|iban|swift", re.IGNORECASE
@@ -32,13 +24,12 @@ _NO_NAME: Final = re.compile(
     r"|herrn?|frau|attn|z\.? ?hd|t\.a\.v|stylesheet|amtsgericht|www|http\w*|tel|fax|hrb)\b",
     re.IGNORECASE,
 )
-_STREET: Final = re.compile(
-    r"(?:straße|strasse|str\.|gasse|platz|allee|\bweg|\bstreet|\broad|\blane|straat|laan)$|^(?:rue|via|calle|avenue)\b",
-    re.IGNORECASE,
-)
 #: How far below its label a party's block reaches, in rows.
 _BLOCK_ROWS: Final = 14
 _COLUMN_WIDTH: Final = 60.0
+_DOMAIN_BONUS: Final = 0.12
+#: Space between two blocks, in heights of a line.
+_WIDE_SPACE: Final = 1.5
 
 #: Labels whose words also stand in names.
 _HARMLESS: Final = frozenset({"gross_weak", "net", "iban", "issue_date_weak"})
@@ -55,16 +46,27 @@ class Name:
     score: float
 
 
-def find_parties(document: Document) -> tuple[Party, Party]:
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Seller and buyer, and what the choice of the seller rests on."""
+
+    seller: Party
+    buyer: Party
+    by_place: Name | None  #: the seller's name when no label says that it is one
+    buyer_is_labelled: bool
+
+
+def find_parties(document: Document) -> Parties:
     """Seller and buyer, each with name and VAT id as far as found."""
     labelled_seller = _labelled(document, "seller")
-    buyer = _labelled(document, "buyer")
-    seller = labelled_seller or _seller_by_place(document, buyer)
-    buyer = buyer or _recipient_below_sender_line(document)
+    labelled_buyer = _labelled(document, "buyer")
+    by_place = None if labelled_seller is not None else _seller_by_place(document, labelled_buyer)
+    seller = labelled_seller or by_place
+    buyer = labelled_buyer or _recipient_below_sender_line(document)
     if seller is not None and buyer is not None and norm(seller.text) == norm(buyer.text):
         buyer = None
     seller_vat, buyer_vat = _split_vat_ids(document)
-    return _party(seller, seller_vat), _party(buyer, buyer_vat)
+    return Parties(_party(seller, seller_vat), _party(buyer, buyer_vat), by_place, labelled_buyer is not None)
 
 
 def _party(name: Name | None, vat: Fact[Any] | None) -> Party:
@@ -92,7 +94,7 @@ def _labelled(document: Document, field: str) -> Name | None:
 def _with_second_line(document: Document, name: Name, following: Sequence[Token]) -> Name:
     """Join a name with the line below it when only that one carries the legal form."""
     second = _as_name(document, following, name.row, name.score)
-    if second is None or not _LEGAL_FORM.search(second.text) or _LEGAL_FORM.search(name.text):
+    if second is None or not LEGAL_FORM.search(second.text) or LEGAL_FORM.search(name.text):
         return name
     shared = {token.norm for token in name.tokens} & {token.norm for token in second.tokens}
     if shared or len(second.text.split()) > 5:
@@ -136,6 +138,7 @@ def _as_name(document: Document, group: Sequence[Token], row: int, score: float)
 
 
 def _could_be_name(text: str) -> bool:
+    """Whether a line may be the name of a company or a person: letters, no street, no contact data, no title."""
     letters = sum(sign.isalpha() for sign in text)
     digits = sum(sign.isdigit() for sign in text)
     compact = norm(text)
@@ -144,10 +147,10 @@ def _could_be_name(text: str) -> bool:
         and text[0] not in "(["
         and digits <= max(2, letters // 3)
         and len(text) <= 90
-        and not _CONTACT.search(text)
-        and not (_NO_NAME.search(text) and not _LEGAL_FORM.search(text))
+        and not CONTACT.search(text)
+        and not (_NO_NAME.search(text) and not LEGAL_FORM.search(text))
         and not (text[0].islower() and len(compact) <= 3)
-        and not _STREET.search(text)
+        and not is_street(text)
         and compact not in INVOICE_TITLES
         and compact not in CREDIT_NOTE_TITLES
     )
@@ -171,12 +174,7 @@ def _holds_label(document: Document, row: int, group: Sequence[Token]) -> bool:
 
 
 def _seller_by_place(document: Document, buyer: Name | None) -> Name | None:
-    domains = {
-        norm(match[1].split(".")[-1])
-        for row in document.rows
-        for match in _DOMAIN.finditer(row.text)
-        if match[1].split(".")[-1].lower() not in _PRIVATE_DOMAINS
-    }
+    domains = domains_of(document)
     names: dict[str, Name] = {}
     counts: dict[str, int] = {}
     for name in (*_sender_lines(document), *_companies(document), *_heads(document)):
@@ -184,7 +182,7 @@ def _seller_by_place(document: Document, buyer: Name | None) -> Name | None:
         if not key or (buyer is not None and key == norm(buyer.text)):
             continue
         counts[key] = counts.get(key, 0) + 1
-        score = name.score + _domain_bonus(name.text, domains)
+        score = name.score + (_DOMAIN_BONUS if has_domain(name.text, domains) else 0.0)
         known = names.get(key)
         if known is None or score > known.score:
             names[key] = Name(name.text, name.tokens, name.row, score)
@@ -195,11 +193,20 @@ def _seller_by_place(document: Document, buyer: Name | None) -> Name | None:
     return Name(best.text, best.tokens, best.row, min(0.9, best.score))
 
 
-def _domain_bonus(text: str, domains: set[str]) -> float:
-    plain = norm(_LEGAL_FORM.sub("", text))
-    if any(len(domain) >= 4 and fuzz.partial_ratio(domain, plain) >= 90 for domain in domains):
-        return 0.12
-    return 0.0
+def domains_of(document: Document) -> set[str]:
+    """The names in addresses of mail and web, without those of mail providers."""
+    return {
+        norm(match[1].split(".")[-1])
+        for row in document.rows
+        for match in _DOMAIN.finditer(row.text)
+        if match[1].split(".")[-1].lower() not in _PRIVATE_DOMAINS
+    }
+
+
+def has_domain(text: str, domains: set[str]) -> bool:
+    """Whether a company has one of these addresses."""
+    plain = norm(LEGAL_FORM.sub("", text))
+    return any(len(domain) >= 4 and fuzz.partial_ratio(domain, plain) >= 90 for domain in domains)
 
 
 def _segments(document: Document) -> Iterator[tuple[int, int, list[Token]]]:
@@ -215,7 +222,7 @@ def _sender_lines(document: Document) -> Iterator[Name]:
         parts = _BULLET.split(text)
         if len(parts) < 3:
             parts = [part.strip() for part in text.split(",")]
-        if len(parts) >= 3 and any(_POSTCODE.search(part) for part in parts[1:]) and _could_be_name(parts[0]):
+        if len(parts) >= 3 and any(POSTCODE.search(part) for part in parts[1:]) and _could_be_name(parts[0]):
             name = parts[0].strip(" ,")
             if re.search(r"\d", name) or _BANK.search(name):
                 continue  # a street or a bank: the name is not in this line
@@ -229,7 +236,7 @@ def _companies(document: Document) -> Iterator[Name]:
     spans = _page_spans(document)
     for number, _, group in _segments(document):
         text = _BULLET.split(" ".join(token.text for token in group))[0].strip(" ,;:")
-        match = _LEGAL_FORM.search(text)
+        match = LEGAL_FORM.search(text)
         if (
             match is None
             or match.start() == 0
@@ -244,7 +251,7 @@ def _companies(document: Document) -> Iterator[Name]:
         first, count = spans[row.page]
         place = (number - first) / count
         score = 0.72 if (row.page == 1 and place < 0.25) else 0.66 if place > 0.8 and row.page in (1, last) else 0.58
-        if _near_identifiers(document, number, group):
+        if near_identifiers(document, number, group):
             score += 0.1
         name = Name(text, tuple(group[: max(1, len(text.split()))]), number, score)
         yield _with_line_above(document, name) if place < 0.1 else name
@@ -269,20 +276,30 @@ def _with_line_above(document: Document, name: Name) -> Name:
         above = row.tokens[start:end]
         close = abs(above[0].x0 - first.x0) < 3 and first.top - above[0].bottom < first.bottom - first.top
         upper = _as_name(document, above, name.row - 1, name.score) if close and row.page == first.page else None
-        if upper is not None and not _LEGAL_FORM.search(upper.text):
+        if upper is not None and not LEGAL_FORM.search(upper.text):
             return _with_second_line(document, upper, name.tokens)
     return name
 
 
-def _near_identifiers(document: Document, number: int, group: Sequence[Token]) -> bool:
-    """Contact data, VAT id or IBAN within a few lines below, in the same column."""
-    for row in document.rows[number : number + 9]:
+def near_identifiers(document: Document, number: int, group: Sequence[Token]) -> bool:
+    """Contact data, VAT id or IBAN beside the group or in the lines below it that belong together."""
+    row = document.rows[number]
+    beside = " ".join(token.text for token in row.tokens[row.tokens.index(group[0]) :])
+    below = (" ".join(token.text for token in tokens) for tokens in _block_below(document, number, group))
+    return any(CONTACT.search(text) or IDENTIFIER.search(text) for text in (beside, *below))
+
+
+def _block_below(document: Document, number: int, group: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    """Groups in the same column, up to the first wide space; the rows of a sheet belong together."""
+    first = group[0]
+    bottom, height = first.bottom, first.bottom - first.top
+    for row in document.rows[number + 1 : number + 9]:
         for start, end in row.segments:
-            if abs(row.tokens[start].x0 - group[0].x0) < _COLUMN_WIDTH or row is document.rows[number]:
-                text = " ".join(token.text for token in row.tokens[start:end])
-                if _CONTACT.search(text) or re.search(r"\b(IBAN|BIC|USt|VAT|BTW|TVA|P\.? ?IVA|KvK|SIRET)\b", text):
-                    return True
-    return False
+            if row.page == first.page and abs(row.tokens[start].x0 - first.x0) < _COLUMN_WIDTH:
+                if first.cell is None and row.tokens[start].top - bottom > _WIDE_SPACE * height:
+                    return
+                bottom = row.tokens[start].bottom
+                yield row.tokens[start:end]
 
 
 def _heads(document: Document) -> Iterator[Name]:
@@ -296,7 +313,7 @@ def _heads(document: Document) -> Iterator[Name]:
         labels = any(hit.start == start for hit in document.hits_by_row.get(number, ()))
         if labels or not _could_be_name(text) or re.search(r"\d", text) or len(text.split()) > 7:
             continue
-        bonus = 0.06 if _near_identifiers(document, number, group) else 0.0
+        bonus = 0.06 if near_identifiers(document, number, group) else 0.0
         address = 0.1 if _address_follows(document, number, group) else 0.0
         # at most 0.58: a letterhead without a legal form may as well be the recipient's
         yield Name(text.strip(" ,;:"), tuple(group), number, 0.42 - 0.03 * found + bonus + address)
@@ -309,7 +326,7 @@ def _address_follows(document: Document, number: int, group: Sequence[Token]) ->
     for row in document.rows[number + 1 : number + 6]:
         for start, end in row.segments:
             same = abs(row.tokens[start].x0 - group[0].x0) < 8
-            if same and _POSTCODE.search(" ".join(token.text for token in row.tokens[start:end])):
+            if same and POSTCODE.search(" ".join(token.text for token in row.tokens[start:end])):
                 return True
     return False
 

@@ -91,9 +91,10 @@ PATTERNS: Final[Mapping[str, Mapping[str, str]]] = {
         "nl": r"verkoper|leverancier",
     },
     "buyer": {
-        "de": r"käufer\S*|rechnungsempfänger|leistungsempfänger|kunde", "en": r"bill(?:ed)? to|buyer|customer|sold to",
-        "fr": r"client|acheteur|facturé à", "it": r"cliente|cessionario", "es": r"cliente|comprador",
-        "nl": r"klant|koper|factuuradres",
+        "de": r"käufer\S*|rechnungsempfänger|leistungsempfänger|kunde|(?:rechnung |fakturiert |berechnet )?an",
+        "en": r"bill(?:ed)? to|buyer|customer|sold to|invoiced? to",
+        "fr": r"client|acheteur|facturé à", "it": r"cliente|cessionario", "es": r"cliente|comprador|facturad?[ro] a",
+        "nl": r"klant|koper|factuuradres|aan",
     },
 }  # fmt: skip
 

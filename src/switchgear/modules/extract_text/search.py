@@ -19,14 +19,16 @@ from switchgear.invoice.amounts import (
     parse_currency,
     parse_date,
 )
-from switchgear.invoice.doubts import Doubt, open_amounts
+from switchgear.invoice.doubts import Doubt, open_amounts, unshown_seller
 from switchgear.invoice.page_signs import speaks_english
+from switchgear.invoice.party_signs import LEGAL_FORM, is_street
 from switchgear.invoice.several import several_numbers
 from switchgear.invoice.types import Fact, InvoiceFields, InvoiceType, Party, Payment, Totals
 from switchgear.invoice.types import Line as InvoiceLine
 from switchgear.modules.extract_text.columns import column_values
 from switchgear.modules.extract_text.lines import Line
 from switchgear.modules.extract_text.patterns import FOREIGN, pattern
+from switchgear.modules.extract_text.sellers import is_shown
 from switchgear.modules.extract_text.sums import find_sums
 
 _NUMBER_SHAPE: Final = re.compile(r"\s*(?:[A-Z]{1,4}\s(?=\d))?(?=\S*\d)[A-Za-z0-9][\w\-/.]*[\w]|\s*\d")
@@ -60,6 +62,7 @@ class Search:
         self._english = speaks_english(texts)
         self._american = month_first(texts)
         self._totals_doubts: list[Doubt] = []
+        self._seller_doubts: list[Doubt] = []
 
     def fields(self) -> InvoiceFields:
         """Everything that was found."""
@@ -92,6 +95,7 @@ class Search:
         }
         return [
             *self._totals_doubts,
+            *self._seller_doubts,
             *several_numbers(self._labelled_numbers()),
             *self._other_rows(),
             *open_amounts(fields, self._shown_mark, english=self._english, exact=exact),
@@ -201,7 +205,10 @@ class Search:
 
     def _parties(self) -> tuple[Party, Party]:
         buyer = self._party_name("buyer")
-        seller = self._party_name("seller") or self._company(buyer) or self._sheet_title()
+        seller = self._party_name("seller")
+        if seller is None and (seller := self._company(buyer)) is not None and buyer is None:
+            self._seller_doubts = [] if is_shown(self._lines, seller.value) else [unshown_seller(seller.value)]
+        seller = seller or self._sheet_title()
         return Party(name=seller, vat_id=self._first("vat_id", self._vat_id)), Party(name=buyer)
 
     def _party_name(self, field: str) -> Fact[Any] | None:
@@ -209,13 +216,17 @@ class Search:
         # headings that were joined with what stands below them say it best
         for index, line in sorted(enumerate(self._lines), key=lambda item: not item[1].made):
             match = compiled.match(line.text)
-            if match is None or not (match.end() == len(line.text) or re.search(r":|\s{2}", match[0]) or line.made):
+            if match is None or LEGAL_FORM.fullmatch(re.split(r"\s{2,}", line.text[match.end() :].strip())[0]):
+                continue  # a company that is called Lieferant GmbH
+            if not (match.end() == len(line.text) or re.search(r":|\s{2}", match[0]) or line.made):
                 continue
             if line.parts[0].source == "sheet" or line.text[match.end() :].strip():
                 found = self._name_in(line, match.end(), strict=line.parts[0].source != "sheet")
                 if found is not None:
                     return found
             for below in self._lines[index + 1 : index + 5]:
+                if any(is_street(below.text[left:right]) for left, right in below.groups[:1]):
+                    break  # the address has begun without a name
                 found = self._name_in(below, 0, strict=True)
                 if found is not None:
                     return found
@@ -229,7 +240,9 @@ class Search:
         text = line.text[left:right].strip(" :,")
         if line.text[right:].lstrip().startswith(":"):
             return None
-        if not text or (strict and (re.search(r"\d|:", text) or len(text) < 4)):
+        if not text or LEGAL_FORM.fullmatch(text):
+            return None
+        if strict and (re.search(r"\d|:", text) or len(text) < 4 or is_street(text)):
             return None
         left = line.text.index(text, left)
         return line.fact(text, left, left + len(text), 0.75)
