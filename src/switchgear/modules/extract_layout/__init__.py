@@ -16,12 +16,11 @@ from switchgear.modules.extract_layout.fields import (
     find_due_date,
     find_iban,
     find_issue_date,
-    find_number,
     find_type,
-    labelled_numbers,
 )
 from switchgear.modules.extract_layout.grid import Row, rows_of_pages, rows_of_sheet
 from switchgear.modules.extract_layout.items import find_lines
+from switchgear.modules.extract_layout.numbers import find_number, labelled_numbers
 from switchgear.modules.extract_layout.parties import find_parties
 from switchgear.modules.extract_layout.sellers import seller_doubts
 from switchgear.modules.extract_layout.sheets import read_flat, refuse_other_content, several_invoices
@@ -128,8 +127,9 @@ def _searched_currency(document: Document) -> Any:
 
 
 def _search(document: Document) -> tuple[InvoiceFields, list[Doubt]]:
-    number = find_number(document)
-    totals, doubts = find_totals(document)
+    number, doubts = find_number(document)
+    totals, more = find_totals(document)
+    doubts += more
     if number is None and totals == Totals():
         # names and dates stand on every letter; without a number or an amount they do not make an invoice
         return InvoiceFields(), []

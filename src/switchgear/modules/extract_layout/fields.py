@@ -1,104 +1,25 @@
-"""Header fields: number, dates, currency, type, VAT ids, IBAN."""
+"""Header fields: dates, currency, type, VAT ids, IBAN."""
 
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any, Final
 
-from switchgear.invoice.amounts import count_currencies, find_dates, is_ambiguous, parse_currency, parse_date
+from switchgear.invoice.amounts import count_currencies, find_dates, is_ambiguous, parse_currency
 from switchgear.invoice.types import Fact, InvoiceType
 from switchgear.modules.extract_layout.document import Document
 from switchgear.modules.extract_layout.grid import Hit, Token, fact
 from switchgear.modules.extract_layout.labels import CREDIT_NOTE_TITLES, INVOICE_TITLES
 
-_NUMBER_SHAPE: Final = re.compile(r"(?=.*\d)[A-Za-z0-9#][\w\-/.#+]{0,34}", re.ASCII)
-_PREFIX: Final = re.compile(r"[A-Z]{1,5}[-.]?")
-_FILLERS: Final = frozenset({"", "nr", "no", "number", "nummer", "n", "#", "num", "numero", "nro", "id"})
-_NUMBER_MARKS: Final = frozenset({"nr", "no", "nummer", "number", "#", "n", "numero"})
 #: Words that join number and date: "Invoice 4711 dated 5 March".
 _CONNECTORS: Final = frozenset({"vom", "von", "du", "van", "del", "le", "dated", "li", "defecha"})
 
 Candidate = tuple[float, Fact[Any]]
 
 
-def _best(candidates: Sequence[Candidate]) -> Fact[Any] | None:
+def best_of(candidates: Sequence[Candidate]) -> Fact[Any] | None:
     """The candidate with the highest score; of equal ones the first."""
     return max(candidates, key=lambda item: item[0])[1] if candidates else None
-
-
-# --- number ---------------------------------------------------------------------------------------------------------
-
-
-def find_number(document: Document) -> Fact[Any] | None:
-    """The invoice number: beside or under its label, or right after the title."""
-    candidates: list[Candidate] = []
-    for name, hit in document.of_field("number", "number_weak"):
-        strong = name == "number"
-        tokens = _number_tokens(document, document.right(hit), strong)
-        score = 0.95 if strong else 0.7
-        if tokens is None and (strong or _is_heading(document, hit)):
-            groups = document.below(hit, 1)
-            tokens = _number_tokens(document, groups[0], strong) if groups else None
-            score -= 0.1
-        if tokens:
-            value = " ".join(token.text.strip(" .,;:()") for token in tokens)
-            candidates.append((score, fact(value, tokens, score)))
-    candidates += _after_title(document)
-    return _best(candidates)
-
-
-def labelled_numbers(document: Document) -> Iterator[tuple[str, str]]:
-    """Each label of a number that begins a group of words, with the number beside or under it."""
-    for _, hit in document.of_field("number"):
-        row = document.rows[hit.row]
-        if row.segment_of(hit.start)[0] != hit.start:
-            continue
-        groups = [document.right(hit), *document.below(hit, 1)]
-        tokens = next(filter(None, (_number_tokens(document, group, strong=True) for group in groups)), None)
-        if tokens:
-            yield "".join(row.norms[hit.start : hit.end]), " ".join(token.text.strip(" .,;:()") for token in tokens)
-
-
-def _after_title(document: Document) -> Iterator[Candidate]:
-    """`Mietrechnung Nr. 17`, `Rechnung des Versicherers Nr. 17`: a compound or a longer title before the number."""
-    titles = (*INVOICE_TITLES, *CREDIT_NOTE_TITLES)
-    for number, row in enumerate(document.rows):
-        others = [hit for hit in document.hits_by_row.get(number, ()) if "other" in hit.fields]
-        for start, end in row.segments:
-            first = row.norms[start]
-            if not first.endswith(titles):
-                continue
-            mark = next((i for i in range(start + 1, min(end, start + 6)) if row.norms[i] in _NUMBER_MARKS), None)
-            if mark is None or any(start <= hit.start <= mark for hit in others):
-                continue
-            tokens = _number_tokens(document, row.tokens[mark + 1 : end], strong=True)
-            if tokens:
-                yield 0.88, fact(tokens[0].text.strip(" .,;:()"), tokens[:1], 0.88)
-
-
-def _is_heading(document: Document, hit: Hit) -> bool:
-    start, end = document.rows[hit.row].segment_of(hit.start)
-    return (start, end) == (hit.start, hit.end) and len(document.rows[hit.row].segments) > 1
-
-
-def _number_tokens(document: Document, tokens: Sequence[Token], strong: bool) -> list[Token] | None:
-    rest = [token for token in tokens if token.norm not in _FILLERS]
-    if not rest:
-        return None
-    first = rest[0]
-    if first.cell is not None and strong:
-        same = [token for token in rest if token.cell is first.cell]
-        return same if any(sign.isdigit() for token in same for sign in token.text) else None
-    if _PREFIX.fullmatch(first.text) and len(rest) > 1 and _looks_like_number(document, rest[1]):
-        return [first, rest[1]]
-    return [first] if _looks_like_number(document, first) and (strong or len(first.norm) >= 3) else None
-
-
-def _looks_like_number(document: Document, token: Token) -> bool:
-    text = token.text.strip(" .,;:()")
-    if not _NUMBER_SHAPE.fullmatch(text) or re.fullmatch(r"\d{1,3}([.,]\d{3})*[.,]\d{2}", text):
-        return False
-    return parse_date(text, american=document.american, languages=document.languages) is None
 
 
 # --- dates ----------------------------------------------------------------------------------------------------------
@@ -118,7 +39,7 @@ def find_issue_date(document: Document) -> Fact[Any] | None:
             found = _first_date(document, document.rows[hit.row + 1].tokens[:3])
             if found is not None:
                 candidates.append((0.8, fact(found[0], found[1], 0.8)))
-    return _best(candidates) or _unclaimed_date(document)
+    return best_of(candidates) or _unclaimed_date(document)
 
 
 def _follows_number(document: Document, hit: Hit) -> bool:
@@ -131,7 +52,7 @@ def find_due_date(document: Document, issued: date | None) -> Fact[Any] | None:
     candidates: list[Candidate] = []
     for _, hit in document.of_field("due_date"):
         candidates += _dates_at(document, hit, 0.9)
-    return _best([item for item in candidates if issued is None or item[1].value >= issued])
+    return best_of([item for item in candidates if issued is None or item[1].value >= issued])
 
 
 def _dates_at(document: Document, hit: Hit, score: float) -> Iterator[Candidate]:
@@ -285,7 +206,7 @@ def find_iban(document: Document) -> Fact[Any] | None:
         )
         if tokens:
             candidates.append((0.7, fact(_compact(tokens), tokens, 0.7)))
-    return _best(candidates)
+    return best_of(candidates)
 
 
 def _iban_at(tokens: Sequence[Token]) -> list[Token] | None:

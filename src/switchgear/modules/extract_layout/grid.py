@@ -60,7 +60,7 @@ class Row:
         groups: list[tuple[int, int]] = []
         start = 0
         for index in range(1, len(self.tokens) + 1):
-            if index == len(self.tokens) or _is_gap(self.tokens[index - 1], self.tokens[index]):
+            if index == len(self.tokens) or is_gap(self.tokens[index - 1], self.tokens[index]):
                 groups.append((start, index))
                 start = index
         return tuple(groups)
@@ -75,7 +75,8 @@ class Row:
         return self.tokens[0].top
 
 
-def _is_gap(left: Token, right: Token) -> bool:
+def is_gap(left: Token, right: Token) -> bool:
+    """Whether two neighbours belong to different groups: a wide space, or another cell."""
     if left.cell is not None or right.cell is not None:
         return left.cell is not right.cell
     # boxes of recognised words are tight: their height is less than the size of the face

@@ -31,7 +31,11 @@ from switchgear.modules.extract_text.patterns import FOREIGN, pattern
 from switchgear.modules.extract_text.sellers import is_shown
 from switchgear.modules.extract_text.sums import find_sums
 
-_NUMBER_SHAPE: Final = re.compile(r"\s*(?:[A-Z]{1,4}\s(?=\d))?(?=\S*\d)[A-Za-z0-9][\w\-/.]*[\w]|\s*\d")
+_NUMBER_SHAPE: Final = re.compile(r"\s*(?:[A-Z]{1,4}\s(?=\d))?(?=\S*\d)[A-Za-z0-9][\w\-/.#+]*[\w]|\s*\d")
+_AMOUNT: Final = re.compile(r"\d{1,3}(?:[.,]\d{3})*[.,]\d{2}")
+#: A further part of a number behind a stroke, and a word with digits right behind it.
+_NUMBER_PART: Final = re.compile(r"\s?[/–-]\s?(\w*\d[\w./-]*)")
+_NUMBER_BEHIND: Final = re.compile(r" (\S*\d\S*)")
 _CURRENCY: Final = re.compile(r"\s*\(?([A-Z]{3}(?![A-Za-z])|[€$£])")
 _IBAN: Final = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _ACCOUNT: Final = re.compile(r"[A-Z]{0,2}\d[\d ]{5,33}")
@@ -63,6 +67,7 @@ class Search:
         self._american = month_first(texts)
         self._totals_doubts: list[Doubt] = []
         self._seller_doubts: list[Doubt] = []
+        self._behind: dict[str, str] = {}
 
     def fields(self) -> InvoiceFields:
         """Everything that was found."""
@@ -93,7 +98,9 @@ class Search:
         exact = {
             (part.evidence.sheet, part.evidence.address) for line in self._lines for part in line.parts if part.exact
         }
+        behind = self._behind.get(fields.number.value) if fields.number is not None else None
         return [
+            *([Doubt("/number", f"it may go on with {behind[:20]}")] if behind else []),
             *self._totals_doubts,
             *self._seller_doubts,
             *several_numbers(self._labelled_numbers()),
@@ -140,10 +147,20 @@ class Search:
         match = _NUMBER_SHAPE.match(line.text, start)
         if match is None or parse_date(match[0].strip(), american=self._american) is not None:
             return None
-        value = match[0].strip()
-        if re.fullmatch(r"\d{1,3}(?:[.,]\d{3})*[.,]\d{2}", value):
+        value, end = match[0].strip(), match.end()
+        if _AMOUNT.fullmatch(value):
             return None
-        return line.fact(value, match.start() + len(match[0]) - len(value), match.end(), 0.8)
+        begin = end - len(value)
+        while (part := _NUMBER_PART.match(line.text, end)) is not None and not self._is_date(part[1]):
+            end = part.end()
+        more = _NUMBER_BEHIND.match(line.text, end)
+        if more and not _AMOUNT.fullmatch(more[1]) and not self._is_date(line.text[end:].lstrip(" /-–")):
+            self._behind[line.text[begin:end]] = more[1]
+        return line.fact(line.text[begin:end], begin, end, 0.8)
+
+    def _is_date(self, text: str) -> bool:
+        found = find_dates(text[:30], american=self._american, languages=self._languages)
+        return bool(found) and found[0][1] == 0
 
     def _date(self, line: Line, start: int) -> Fact[Any] | None:
         found: list[tuple[date, int, int]] = find_dates(
