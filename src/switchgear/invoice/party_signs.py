@@ -32,6 +32,13 @@ _FOOT: Final = 0.7
 #: How far below the letterhead the recipient stands, and its town below its name, in lines.
 _RECIPIENT_WITHIN, _TOWN_WITHIN = 14, 5
 
+_DEBITED: Final = re.compile(
+    r"\bIhre[mns]? (?:Bank)?konto|(?:abgebucht|eingezogen|lastschrift|buchen ab)\b.{0,40}\bkonto"
+    r"|\bkonto\b.{0,60}(?:abgebucht|eingezogen|abbuchen|einziehen)|your (?:bank )?account|debit(?:ed)?\b.{0,30}account"
+    r"|votre compte|prélev|(?:vs\.?|vostro|suo) conto|addebit|su cuenta|adeudo|uw (?:bank)?rekening|incasso",
+    re.IGNORECASE,
+)
+_OURS: Final = re.compile(r"\bunser|\bour\b|notre|nostro|nuestr|onze", re.IGNORECASE)
 _BULLET: Final = re.compile(r"\s*[●•·|∙▪,]\s*|\s+[-–—]\s+")
 _SENDER_PARTS: Final = 3
 
@@ -42,6 +49,12 @@ Rows = Sequence[Sequence[str]]
 def is_street(text: str) -> bool:
     """Whether a line is a street with its number or without, which is no name of a company."""
     return bool(_STREET.search(text.strip(" ,;:")))
+
+
+def is_debited(lines: Sequence[str]) -> bool:
+    """Whether these lines say that the account is the buyer's: the amount is taken from it."""
+    text = " ".join(lines)
+    return bool(_DEBITED.search(text)) and not _OURS.search(lines[-1])
 
 
 def heads_letter(rows: Rows, row: int, name: str) -> bool:

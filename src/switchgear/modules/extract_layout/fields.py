@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any, Final
 
 from switchgear.invoice.amounts import count_currencies, find_dates, is_ambiguous, parse_currency
+from switchgear.invoice.party_signs import is_debited
 from switchgear.invoice.types import Fact, InvoiceType
 from switchgear.modules.extract_layout.document import Document
 from switchgear.modules.extract_layout.grid import Hit, Token, fact
@@ -194,19 +195,26 @@ def find_iban(document: Document) -> Fact[Any] | None:
     candidates: list[Candidate] = []
     for number, row in enumerate(document.rows):
         others = [hit for hit in document.hits_by_row.get(number, ()) if "other" in hit.fields]
-        theirs = re.search(r"[Ii]hre[mns]? Konto|your account|votre compte|uw rekening", row.text)
+        theirs = _is_debited(document, number)
         for start in range(len(row.tokens)):
             tokens = _iban_at(row.tokens[start:])
             foreign = any(hit.end <= start and "iban" in row.norms[hit.end - 1] for hit in others)
             if tokens and not theirs and not foreign:
                 candidates.append((0.95, fact(_compact(tokens), tokens, 0.95)))
     for _, hit in document.of_field("iban"):
+        if _is_debited(document, hit.row):
+            continue
         tokens = _labelled_account(document.right(hit)) or next(
             filter(None, map(_labelled_account, document.below(hit, 1))), None
         )
         if tokens:
             candidates.append((0.7, fact(_compact(tokens), tokens, 0.7)))
     return best_of(candidates)
+
+
+def _is_debited(document: Document, number: int) -> bool:
+    page = document.rows[number].page
+    return is_debited([row.text for row in document.rows[max(0, number - 1) : number + 1] if row.page == page])
 
 
 def _iban_at(tokens: Sequence[Token]) -> list[Token] | None:

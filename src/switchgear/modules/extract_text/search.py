@@ -21,7 +21,7 @@ from switchgear.invoice.amounts import (
 )
 from switchgear.invoice.doubts import Doubt, open_amounts, unshown_seller
 from switchgear.invoice.page_signs import speaks_english
-from switchgear.invoice.party_signs import LEGAL_FORM, is_street
+from switchgear.invoice.party_signs import LEGAL_FORM, is_debited, is_street
 from switchgear.invoice.several import several_numbers
 from switchgear.invoice.types import Fact, InvoiceFields, InvoiceType, Party, Payment, Totals
 from switchgear.invoice.types import Line as InvoiceLine
@@ -177,12 +177,16 @@ class Search:
         return None if match is None or code is None else line.fact(code, match.start(1), match.end(1), 0.85)
 
     def _iban(self, line: Line, start: int) -> Fact[Any] | None:
-        match = _IBAN.search(line.text, start)
+        match = None if self._is_debited(line) else _IBAN.search(line.text, start)
         return None if match is None else line.fact(match[0].replace(" ", ""), match.start(), match.end(), 0.8)
 
     def _account(self, line: Line, start: int) -> Fact[Any] | None:
-        match = _ACCOUNT.match(line.text, start)
+        match = None if self._is_debited(line) else _ACCOUNT.match(line.text, start)
         return None if match is None else line.fact(match[0].replace(" ", ""), start, match.end(), 0.6)
+
+    def _is_debited(self, line: Line) -> bool:
+        index = next((number for number, other in enumerate(self._lines) if other is line), 0)
+        return is_debited([other.text for other in self._lines[max(0, index - 1) : index + 1]])
 
     def _vat_id(self, line: Line, start: int) -> Fact[Any] | None:
         match = _VAT_ID.match(line.text, start + (len(line.text[start:]) - len(line.text[start:].lstrip(" #:"))))
