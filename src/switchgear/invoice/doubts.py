@@ -4,12 +4,13 @@ A doubt is told as a finding of the candidate. The joiner passes it on with the 
 gives it as the reason.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 from switchgear.invoice.amounts import NUMBER, decimals_of, normalize, open_mark
+from switchgear.invoice.page_signs import names_invoice, other_kind
 from switchgear.invoice.types import Fact, Finding, InvoiceFields, Totals
 
 CODE: Final = "extract.doubt"
@@ -68,6 +69,19 @@ def passed_on(findings: Iterable[Finding], structured: InvoiceFields) -> tuple[F
 def reasons_for(findings: Iterable[Finding], pointer: str) -> list[str]:
     """Why the field at *pointer* is doubtful."""
     return [finding.message for finding in findings if finding.code == CODE and finding.pointer == pointer]
+
+
+# --- kind -----------------------------------------------------------------------------------------------------------
+
+
+def kind_doubts(lines: Sequence[str]) -> list[Doubt]:
+    """A page that is no invoice by its heading, or that has no word for one: its number is then not that of one."""
+    heading = other_kind(lines)
+    if heading is not None:
+        return [Doubt("/number", f"the heading {heading[:60]!r} names another kind of document")]
+    if not names_invoice(lines):
+        return [Doubt("/number", "no word for an invoice or a credit note stands on the page")]
+    return []
 
 
 # --- parties --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the words of a page show of it: its language. Works on lines of text, so that every extractor can ask."""
+"""What the words of a page show of it: its language, the kind of document."""
 
 import re
 from collections.abc import Iterable
@@ -30,3 +30,67 @@ def speaks_english(lines: Iterable[str]) -> bool:
     """Whether more words are English than of another language that is read."""
     words = words_of(lines)
     return len(words & _ENGLISH) > len(words & _OTHER)
+
+
+# --- which kind of document -----------------------------------------------------------------------------------------
+
+#: Kinds that are no invoice whatever stands behind the word: "Mahnung zur Rechnung", "Pro forma invoice no. 5".
+_NEVER: Final = (
+    "(?:zahlungs)?mahnung|mahnschreiben|zahlungserinnerung|zahlungsaufforderung|pro-?\\s?forma[\\s-]?\\w*|kontoauszug"
+    "|saldenbestätigung|offene posten|(?:payment |friendly )?reminder|overdue notice|final (?:notice|demand)|dunning"
+    "|(?:account )?statement(?: of account)?|rappel|(?:lettre de )?relance|mise en demeure|facture pro-?\\s?forma"
+    "|relevé de compte|sollecito|fattura pro-?\\s?forma|estratto conto|recordatorio|factura pro-?\\s?forma"
+    "|(?:estado|extracto) de cuenta|(?:betalings)?herinnering|aanmaning|pro-?\\s?formafactuur|rekeningoverzicht"
+)
+#: Kinds that invoices refer to: they count only where the word stands alone.
+_ALONE: Final = (
+    "lieferschein|angebot|kostenvoranschlag|auftragsbestätigung|bestellbestätigung|delivery note|packing (?:slip|list)"
+    "|quotation|quote|estimate|order confirmation|sales order|purchase order|bon de livraison|devis|bon de commande"
+    "|confirmation de commande|documento di trasporto|preventivo|conferma d'ordine|albarán|presupuesto"
+    "|confirmación de pedido|pakbon|leverbon|offerte|orderbevestiging"
+)
+_BEFORE: Final = (
+    r"\W*(?:\d{1,2}(?:st|nd|rd|th|e|ère)?\.?\s*|(?:erste|zweite|dritte|letzte|first|second|last|dernier|ultimo)\s+)?"
+)
+_OTHER_KIND: Final = re.compile(
+    rf"{_BEFORE}(?P<never>{_NEVER})\b(?!\s*:)|{_BEFORE}(?P<alone>{_ALONE})\W*$", re.IGNORECASE
+)
+#: The title of an invoice, alone or with a number behind it; a label with a colon is none.
+_TITLE: Final = re.compile(
+    r"\W*(?:tax )?(?:\w{0,30}rechnung|\w{0,30}gutschrift|\w{0,30}korrektur|invoice|credit (?:note|memo)|facture|avoir"
+    r"|fattura|nota di credito|factura|abono|factuur|creditnota|faktura)\b(?![^:]{0,20}:).{0,60}$",
+    re.IGNORECASE,
+)
+_MOST_WORDS: Final = 8
+#: Words for an invoice or a credit note, of many languages: a page without any of them is none.
+_INVOICE_WORDS: Final = re.compile(
+    r"rechnung|gutschrift|faktur|invoice|credit ?(?:note|memo)|\bbill\b|receipt|quittung|beleg|facture|avoir"
+    r"|note d'honoraires|fattur|nota di credito|parcella|ricevuta|factur|abono|recibo|factuur|creditnota|kreditnota"
+    r"|fatura|faktúr|lasku|számla|räkning|regning|reikning|račun|arve|sąskait|rēķin|τιμολόγι|сч[её]т|фактур|honorar|請求書|发票",
+    re.IGNORECASE,
+)
+
+
+def other_kind(lines: Iterable[str]) -> str | None:
+    """The heading that names another kind of document than an invoice, above any title of an invoice.
+
+    Args:
+        lines: Lines of a page; what stands apart is two spaces apart.
+    """
+    for line in lines:
+        groups = [group for group in re.split(r"\s{2,}", line.strip()) if group]
+        alone = not any(re.search(r"\d|^:", group) for group in groups[1:])
+        for group in groups:
+            if len(group.split()) > _MOST_WORDS:
+                continue
+            found = _OTHER_KIND.match(group)
+            if found and (found["never"] or alone):
+                return group
+            if _TITLE.match(group):
+                return None
+    return None
+
+
+def names_invoice(lines: Iterable[str]) -> bool:
+    """Whether a word for an invoice or a credit note stands anywhere, in any of many languages."""
+    return any(_INVOICE_WORDS.search(line) for line in lines)

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.doubts import Doubt, doubted, open_amounts
+from switchgear.invoice.doubts import Doubt, doubted, kind_doubts, open_amounts
 from switchgear.invoice.page_signs import speaks_english
 from switchgear.invoice.several import several_numbers
 from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Kind, Pages, Payment, Totals
@@ -148,7 +148,10 @@ def _search(document: Document) -> tuple[InvoiceFields, list[Doubt]]:
         vat=find_vat(document, totals),
         totals=totals,
     )
-    return fields, [*doubts, *seller_doubts(document, parties), *several_numbers(labelled_numbers(document))]
+    kind = kind_doubts(document.texts)
+    if kind:
+        fields = fields.model_copy(update={"type": None})
+    return fields, [*doubts, *kind, *seller_doubts(document, parties), *several_numbers(labelled_numbers(document))]
 
 
 def confidence_of(fields: InvoiceFields) -> float:

@@ -19,7 +19,7 @@ from switchgear.invoice.amounts import (
     parse_currency,
     parse_date,
 )
-from switchgear.invoice.doubts import Doubt, open_amounts, unshown_seller
+from switchgear.invoice.doubts import Doubt, kind_doubts, open_amounts, unshown_seller
 from switchgear.invoice.page_signs import speaks_english
 from switchgear.invoice.party_signs import LEGAL_FORM, is_debited, is_street
 from switchgear.invoice.several import several_numbers
@@ -67,6 +67,8 @@ class Search:
         self._american = month_first(texts)
         self._totals_doubts: list[Doubt] = []
         self._seller_doubts: list[Doubt] = []
+        self._texts = [line.text for line in lines if not line.made]
+        self._kind_doubts = kind_doubts(self._texts)
         self._behind: dict[str, str] = {}
 
     def fields(self) -> InvoiceFields:
@@ -81,7 +83,7 @@ class Search:
             due = None
         seller, buyer = self._parties()
         return InvoiceFields(
-            type=self._type(),
+            type=None if self._kind_doubts else self._type(),
             number=number,
             issue_date=issued,
             due_date=due,
@@ -101,6 +103,7 @@ class Search:
         behind = self._behind.get(fields.number.value) if fields.number is not None else None
         return [
             *([Doubt("/number", f"it may go on with {behind[:20]}")] if behind else []),
+            *self._kind_doubts,
             *self._totals_doubts,
             *self._seller_doubts,
             *several_numbers(self._labelled_numbers()),
