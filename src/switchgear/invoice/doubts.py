@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from switchgear.invoice.amounts import NUMBER, decimals_of, normalize, open_mark
-from switchgear.invoice.page_signs import names_invoice, other_kind
+from switchgear.invoice.page_signs import may_be_month_first, names_invoice, other_kind
 from switchgear.invoice.types import Fact, Finding, InvoiceFields, Totals
 
 CODE: Final = "extract.doubt"
@@ -71,7 +71,7 @@ def reasons_for(findings: Iterable[Finding], pointer: str) -> list[str]:
     return [finding.message for finding in findings if finding.code == CODE and finding.pointer == pointer]
 
 
-# --- kind -----------------------------------------------------------------------------------------------------------
+# --- kind and date --------------------------------------------------------------------------------------------------
 
 
 def kind_doubts(lines: Sequence[str]) -> list[Doubt]:
@@ -82,6 +82,15 @@ def kind_doubts(lines: Sequence[str]) -> list[Doubt]:
     if not names_invoice(lines):
         return [Doubt("/number", "no word for an invoice or a credit note stands on the page")]
     return []
+
+
+def date_doubts(fields: InvoiceFields, lines: Sequence[str], *, american: bool) -> list[Doubt]:
+    """An issue date that may be month first on a page with American signs; the value stays day first."""
+    evidence = fields.issue_date.evidence if fields.issue_date is not None else None
+    text = (evidence.text or "") if evidence is not None else ""
+    if american or not may_be_month_first(text, lines):
+        return []
+    return [Doubt("/issue_date", f"{text[:30]} may have its month first: the page is in English and in dollars")]
 
 
 # --- parties --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""What the words of a page show of it: its language, the kind of document."""
+"""What the words of a page show of it: its language, the kind of document, whose way to write dates it may have."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 
@@ -94,3 +94,18 @@ def other_kind(lines: Iterable[str]) -> str | None:
 def names_invoice(lines: Iterable[str]) -> bool:
     """Whether a word for an invoice or a credit note stands anywhere, in any of many languages."""
     return any(_INVOICE_WORDS.search(line) for line in lines)
+
+
+# --- dates ----------------------------------------------------------------------------------------------------------
+
+_DOLLARS: Final = re.compile(r"\$|\bUSD\b")
+_SLASHED: Final = re.compile(r"(?<!\d)(\d{1,2})([/-])(\d{1,2})\2(?:\d{4}|\d{2})(?!\d)")
+_MONTHS: Final = 12
+
+
+def may_be_month_first(text: str, lines: Sequence[str]) -> bool:
+    """Whether a date such as 04/05/2024 stands on a page with American signs: dollars, and the word invoice."""
+    match = _SLASHED.search(text)
+    if match is None or match[1] == match[3] or int(match[1]) > _MONTHS or int(match[3]) > _MONTHS:
+        return False
+    return "invoice" in words_of(lines) and any(_DOLLARS.search(line) for line in lines)

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from switchgear.invoice import rules
-from switchgear.invoice.doubts import Doubt, doubted, kind_doubts, open_amounts
+from switchgear.invoice.doubts import Doubt, date_doubts, doubted, kind_doubts, open_amounts
 from switchgear.invoice.page_signs import speaks_english
 from switchgear.invoice.several import several_numbers
 from switchgear.invoice.types import Candidate, Cells, InvoiceFields, Kind, Pages, Payment, Totals
@@ -107,6 +107,7 @@ def candidate_of(rows: list[Row], languages: tuple[str, ...]) -> Candidate:
     elif fields.currency is None:
         fields = fields.model_copy(update={"currency": _searched_currency(document)})
     english = speaks_english(document.texts)
+    doubts += date_doubts(fields, document.texts, american=document.american)
     doubts += open_amounts(fields, document.shown_mark, english=english, exact=exact_cells(rows))
     fields, findings = doubted(fields, doubts)
     return Candidate(fields=fields, confidence=confidence_of(fields), findings=findings)

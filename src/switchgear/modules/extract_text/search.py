@@ -19,7 +19,7 @@ from switchgear.invoice.amounts import (
     parse_currency,
     parse_date,
 )
-from switchgear.invoice.doubts import Doubt, kind_doubts, open_amounts, unshown_seller
+from switchgear.invoice.doubts import Doubt, date_doubts, kind_doubts, open_amounts, unshown_seller
 from switchgear.invoice.page_signs import speaks_english
 from switchgear.invoice.party_signs import LEGAL_FORM, is_debited, is_street
 from switchgear.invoice.several import several_numbers
@@ -104,6 +104,7 @@ class Search:
         return [
             *([Doubt("/number", f"it may go on with {behind[:20]}")] if behind else []),
             *self._kind_doubts,
+            *date_doubts(fields, self._texts, american=self._american),
             *self._totals_doubts,
             *self._seller_doubts,
             *several_numbers(self._labelled_numbers()),
