@@ -87,3 +87,11 @@ def test_both_joiners_tell_the_doubt_on_to_the_review() -> None:
         invoice, why = outcome(candidate, reconcile)
         assert [finding.code for finding in invoice.findings] == ["extract.doubt"]
         assert "the page states net 100.00, tax 19.00 and total 1119.00" in why
+
+
+@BOTH
+def test_two_labelled_amounts_in_one_line_keep_their_labels(module: Any) -> None:
+    totals = "Exclusief BTW   593,36 EUR   Subtotaal   717,97 EUR\nBTW 21%   124,61 EUR\nTotaal   717,97 EUR"
+    invoice, why = outcome(extracted(pages(invoice_page(totals=totals)), module))
+    assert why == ""
+    assert str(invoice.totals.net and invoice.totals.net.value) == "593.36"

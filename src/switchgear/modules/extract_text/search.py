@@ -316,10 +316,20 @@ class Search:
         totals, self._totals_doubts = find_sums(found)
         return totals
 
+    def _next_label(self, line: Line, start: int) -> int:
+        """Where the next group begins that is a label of a total, so that each label has its own amounts."""
+        for begin, _ in line.groups:
+            labels = (pattern(field, self._languages) for field in ("gross", "net", "tax", "payable", "prepaid"))
+            if begin >= start and any(label.match(line.text, begin) for label in labels):
+                return begin
+        return len(line.text)
+
     def _labelled_amounts(self, field: str) -> list[Fact[Any]]:
         facts: dict[Decimal, Fact[Any]] = {}
         for line, match in self._labels(field):
             amounts = self._amounts(line, match.end())
+            following = self._next_label(line, match.end())
+            amounts = [amount for amount in amounts if amount[2] <= following] or amounts
             if amounts:
                 value, start, end = amounts[0] if line.made else amounts[-1]
                 facts.pop(value, None)
