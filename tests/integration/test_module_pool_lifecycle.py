@@ -122,13 +122,14 @@ async def test_a_pool_that_no_plan_names_any_more_is_first_made_ready_for_whoeve
 
 
 async def test_an_answer_after_the_deadline_is_late_however_busy_the_event_loop_is(desk: Desk) -> None:
-    use = use_of("upper-text")
+    gate = desk.out / "gate"
+    use = use_of(mode="wait", file=str(gate))
     await desk.warm(use)
-    call = asyncio.create_task(desk.run(use, timeout_s=0.05))
-    while not (call.done() or any(pool["busy"] for pool in desk.pools.describe())):  # done: no turn within its time
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)  # it has been sent
-    time.sleep(0.3)
+    call = asyncio.create_task(desk.run(use, timeout_s=0.5))
+    await until(lambda: call.done() or any(pool["busy"] for pool in desk.pools.describe()))
+    await asyncio.sleep(0.05)  # it has been sent
+    gate.touch()
+    time.sleep(1)  # the module answers, and nobody hears it
 
     assert (await call).outcome is Outcome.TIMEOUT
 
