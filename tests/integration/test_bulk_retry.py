@@ -125,6 +125,19 @@ async def test_what_a_fallback_served_can_be_asked_for_by_stage_and_module_and_i
     assert twice.retried == []
 
 
+async def test_what_a_newer_run_of_the_document_has_done_since_is_not_replaced_by_the_older_result(pile: Pile) -> None:
+    kept = await pile.degraded("a", "deliver", "spool")
+    again = await pile.submit("a", again=True)
+    await pile.repository.end(await pile.held(), status=RunStatus.SUCCEEDED, outputs=[output("read")])
+
+    done = await pile.service.retry_many(RetryFilter(degraded=True), Repeat(from_="deliver"), by=OPERATOR)
+
+    assert done.retried == []
+    ((run, reason),) = done.skipped
+    assert run.id == kept
+    assert reason.startswith(f"Run {again.run.id} of the same document came after it and succeeded")
+
+
 async def test_a_filter_for_what_a_fallback_served_names_no_status(pile: Pile) -> None:
     wanted = RetryFilter(degraded=True, status=RunStatus.FAILED)
     with pytest.raises(InvalidRequest, match="succeeded"):

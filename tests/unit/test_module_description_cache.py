@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,33 @@ def test_a_death_is_not_remembered_and_ends_what_was_known(tmp_path: Path, clock
     put(cache, "a", DIED, code)
     cache.save()
     assert loaded(tmp_path, clock).get(MODULES, offer_of("a")) is None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        7,
+        {},
+        {"answer": {}, "watched": []},
+        {"answer": 7, "watched": []},
+        {"answer": RAISED, "watched": 7},
+        {"answer": RAISED, "watched": [[7]]},
+        {"answer": {"failure": {}}, "watched": []},
+        {"answer": {"description": 7}, "watched": []},
+        {"answer": HUNG, "watched": [], "belief_us": "long", "at": 0},
+    ],
+)
+def test_a_damaged_entry_costs_itself_alone(tmp_path: Path, clock: Clock, code: Path, entry: object) -> None:
+    one = loaded(tmp_path, clock)
+    put(one, "a", described(code), code)
+    put(one, "b", RAISED, code)
+    one.save()
+    file = tmp_path / "cache" / "descriptions.json"
+    content = json.loads(file.read_text())
+    content["entries"][f"{MODULES} {offer_of('b').key}"] = entry
+    file.write_text(json.dumps(content))
+
+    again = loaded(tmp_path, clock)
+
+    assert again.get(MODULES, offer_of("b")) is None
+    assert again.get(MODULES, offer_of("a")) == described(code)

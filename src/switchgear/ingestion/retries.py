@@ -128,6 +128,11 @@ async def hindrance(repository: RunRepository, run: RunRow, how: Repeat, code: s
             "It waits for a person's decision, which a retry does not give. Decide with "
             f"`switchgear documents release {run.document_id}` or `... reject {run.document_id}`."
         )
+    if run.status is RunStatus.SUCCEEDED and (newer := (await repository.overtaken([run.id])).get(run.id)):
+        return (
+            f"Run {newer} of the same document came after it and succeeded, or is on its way: what this one "
+            "found would replace it. `switchgear runs retry RUN` repeats it all the same."
+        )
     try:
         await _need_original(repository, run)
         await _start(repository, run, how.from_)

@@ -57,10 +57,10 @@ class DescriptionCache:
             self._news = {}
 
     def _read(self) -> dict[str, Entry]:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, KeyError):
             content = json.loads(self._file.read_text(encoding="utf-8"))
-            if isinstance(content, dict) and content.get("key") == self._key:
-                return dict(content["entries"])
+            if isinstance(content, dict) and content.get("key") == self._key and isinstance(content["entries"], dict):
+                return {name: entry for name, entry in content["entries"].items() if _is_entry(entry)}
         return {}
 
     def get(self, group: str, offer: Offer) -> dict[str, Any] | None:
@@ -132,6 +132,17 @@ class DescriptionCache:
         except OSError:
             os.unlink(name)
             raise
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether it has the form of one: a file that was damaged, or written by hand, costs only what is wrong in it."""
+    try:
+        answer, watched = entry["answer"], entry["watched"]
+        described = isinstance(answer.get("description"), dict) or isinstance(answer["failure"]["message"], str)
+        believed = "belief_us" not in entry or isinstance(entry["belief_us"] + entry["at"], int)
+        return described and believed and all(isinstance(path, str) for path, *_ in watched)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _merged(read: dict[str, Entry], written: dict[str, Entry], news: dict[str, Entry | None]) -> dict[str, Entry]:
