@@ -20,6 +20,10 @@ OTHERS = [
     "Delivery Note", "Packing slip", "Quotation", "Order Confirmation", "Purchase Order",
     "Rappel de paiement", "Lettre de relance", "Mise en demeure", "Facture proforma", "Relevé de compte",
     "Bon de livraison", "Devis", "Sollecito di pagamento", "Fattura proforma", "Preventivo",
+    "Betr.: Mahnung", "Betreff: 2. Mahnung zu unserer Rechnung", "Rechnung L03 - 1. Mahnung", "Mahnstufe 2",
+    "Ihre Rechnung L02 - Zahlungserinnerung", "Offene-Posten-Liste", "Subject: Payment reminder",
+    "Invoice L05 - Final reminder", "Overdue invoice reminder", "PAST DUE NOTICE", "Customer Statement",
+    "Deuxième relance", "Objet : relance facture",
     "Factura proforma", "Albarán", "Presupuesto", "Aanmaning", "Betalingsherinnering", "Pakbon", "Offerte",
 ]  # fmt: skip
 
@@ -62,6 +66,18 @@ def test_a_page_without_any_word_for_an_invoice_is_held(module: Any) -> None:
 @pytest.mark.parametrize("word", ["Faktura", "Fatura", "Lasku", "Számla", "Räkning", "Račun", "Τιμολόγιο", "Счет"])
 def test_words_for_an_invoice_are_known_in_languages_that_are_not_read(word: str) -> None:
     assert names_invoice([word])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Mahnung & Inkasso Software GmbH", "Statement Furniture Ltd", "Rappel Sécurité SARL", "Angebot AG"],
+)
+def test_a_company_that_is_called_so_sends_invoices(name: str) -> None:
+    assert other_kind([name, "Musterweg 1", "Rechnung"]) is None
+
+
+def test_a_reminder_of_an_order_is_none_of_a_payment() -> None:
+    assert other_kind(["Rappel de votre commande 4711", "Facture"]) is None
 
 
 def test_a_heading_counts_only_above_the_title() -> None:

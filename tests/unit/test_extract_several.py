@@ -35,6 +35,20 @@ def test_two_invoices_in_one_pdf_are_held(module: Any, texts: list[str]) -> None
 
 @BOTH
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Rechnungsnummer: 2024-1", "Rechnungsnummer: 2024-12"),
+        ("Invoice #: 2024-17", "Invoice #: 2024-18"),
+        ("Beleg-Nr.: 2024-17", "Beleg-Nr.: 2024-18"),
+    ],
+)
+def test_monthly_bills_with_one_amount_are_told_apart_by_their_numbers(module: Any, one: str, other: str) -> None:
+    _, why = outcome(extracted(pages(invoice_page(number=one), invoice_page(number=other)), module))
+    assert "the page names several invoice numbers" in why
+
+
+@BOTH
+@pytest.mark.parametrize(
     "foot",
     [
         pytest.param("Bitte geben Sie die Rechnungsnummer 2024-17 an.", id="the same number again"),

@@ -175,7 +175,7 @@ def test_what_did_not_reach_its_target_is_said_with_what_delivers_it() -> None:
     notes = contracts.what_was_not_delivered
     spooled = Receipt(target="files::json", key="k", location="spool/doc-1", status="spooled")
     kept, how = notes(Receipts(receipts=(spooled,)))
-    assert kept == "Not delivered to files::json: kept as spool/doc-1."
+    assert kept == "Not delivered to files::json by this run: kept as spool/doc-1."
     assert "`switchgear runs retry RUN --from deliver`" in how
     withheld = spooled.model_copy(update={"status": "withheld"})
     assert list(notes(Receipts(receipts=(withheld,)))) == ["Withheld from files::json: a person rejected the invoice."]

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from switchgear.invoice import doubts
 from switchgear.invoice.rules import CRITICAL_FIELDS
 from switchgear.invoice.testing import blob, fact, pages, sample_invoice, sample_verdict
 from switchgear.invoice.types import (
     Candidate,
     Finding,
     Invoice,
+    InvoiceFields,
     Party,
     Payment,
     ReviewDecision,
@@ -106,7 +108,27 @@ def test_a_disagreement_in_a_critical_value_is_accepted_with_a_flag(review: Any,
 
 
 @pytest.mark.parametrize("review", REVIEWS)
-@pytest.mark.parametrize("page", [number("Q-99", 0.59), account(OTHER_ACCOUNT, 0.59), total("119.00", 0.59)])
+@pytest.mark.parametrize("page", [account(OTHER_ACCOUNT, 0.5), total("119.00", 0.59)])
+def test_another_amount_or_account_of_a_doubtful_page_is_told(review: Any, page: Any) -> None:
+    """An amount to pay that nothing on the page explains is read with a doubt, and is the most suspicious of all."""
+    decision = reviewed(review, both(page), sample_verdict())
+    assert decision.outcome == "accepted_flagged"
+    assert "the XML says" in decision.reasons[0]
+
+
+@pytest.mark.parametrize("review", REVIEWS)
+def test_what_kind_of_document_the_page_calls_itself_is_told_although_the_xml_counts(review: Any) -> None:
+    kind = Finding(code=doubts.KIND, severity="warning", message="the heading 'Mahnung' names another kind of document")
+    page = Candidate(fields=InvoiceFields(), confidence=0.9, findings=(kind,))
+    xml = Structured(syntax=Syntax.CII, fields=sample_invoice())
+    for reconcile in RECONCILERS:
+        decision = reviewed(review, reconcile().run(xml, page), sample_verdict())
+        assert decision.outcome == "accepted_flagged"
+        assert "the heading 'Mahnung'" in decision.reasons[0]
+
+
+@pytest.mark.parametrize("review", REVIEWS)
+@pytest.mark.parametrize("page", [number("Q-99", 0.59), account(OTHER_ACCOUNT, 0.49), total("119.00", 0.49)])
 def test_a_page_that_is_hard_to_read_contradicts_nobody(review: Any, page: Any) -> None:
     assert reviewed(review, both(page), sample_verdict()).outcome == "accepted"
 

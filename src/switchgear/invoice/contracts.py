@@ -278,9 +278,9 @@ def what_was_not_delivered(output: Receipts) -> Iterator[str]:
         if receipt.status == "withheld":
             yield f"Withheld from {receipt.target}: a person rejected the invoice."
         if receipt.status == "spooled":
-            yield f"Not delivered to {receipt.target}: kept as {receipt.location}."
+            yield f"Not delivered to {receipt.target} by this run: kept as {receipt.location}."
     if any(receipt.status == "spooled" for receipt in output.receipts):
-        yield "When the target is there again, `switchgear runs retry RUN --from deliver` delivers it."
+        yield "If no later run has, `switchgear runs retry RUN --from deliver` delivers it when the target is back."
 
 
 def _named(*checks: Any) -> dict[str, Any]:

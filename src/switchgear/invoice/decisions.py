@@ -6,7 +6,7 @@ Source: INVOICES.md (review).
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from switchgear.invoice import disagreements, rules
+from switchgear.invoice import disagreements, doubts, rules
 from switchgear.invoice.other_content import differences
 from switchgear.invoice.types import Finding, Invoice, ReviewDecision, Verdict
 from switchgear.sdk import Context, NeedsReview
@@ -74,8 +74,11 @@ def page_contradicts(invoice: Invoice, verdict: Verdict) -> tuple[list[str], lis
     Another amount or another account needs a person, unless the validation found that of the XML on the pages too.
     """
     said = [finding for finding in invoice.findings if _counts(finding)]
-    held = [finding for finding in said if finding.pointer in _DEMANDED and not _stands_on_pages(finding, verdict)]
-    return [_sentence(finding) for finding in held], [_sentence(finding) for finding in said if finding not in held]
+    held = [finding for finding in said if _is_sure(finding) and _is_demanded_only(finding, verdict)]
+    told = [_sentence(finding) for finding in said if finding not in held]
+    if invoice.number is not None and invoice.number.source == "xml":  # else the number is unsure for that reason
+        told += [f"of the page, {item.message}" for item in invoice.findings if item.code == doubts.KIND]
+    return [_sentence(finding) for finding in held], told
 
 
 def worth_telling(verdict: Verdict) -> list[str]:
@@ -85,8 +88,17 @@ def worth_telling(verdict: Verdict) -> list[str]:
 
 
 def _counts(finding: Finding) -> bool:
-    sure = finding.confidence is None or finding.confidence >= PAGE_COUNTS_FROM
+    # An amount to pay that nothing on the page explains is read with a doubt, and is the most suspicious of all.
+    sure = _is_sure(finding, doubts.UNSURE if finding.pointer in _DEMANDED else PAGE_COUNTS_FROM)
     return finding.code == disagreements.CODE and finding.severity != "info" and finding.pointer in _TOLD and sure
+
+
+def _is_sure(finding: Finding, threshold: float = PAGE_COUNTS_FROM) -> bool:
+    return finding.confidence is None or finding.confidence >= threshold
+
+
+def _is_demanded_only(finding: Finding, verdict: Verdict) -> bool:
+    return finding.pointer in _DEMANDED and not _stands_on_pages(finding, verdict)
 
 
 def _stands_on_pages(finding: Finding, verdict: Verdict) -> bool:

@@ -14,6 +14,8 @@ from switchgear.invoice.page_signs import may_be_month_first, names_invoice, oth
 from switchgear.invoice.types import Fact, Finding, InvoiceFields, Totals
 
 CODE: Final = "extract.doubt"
+#: The page calls itself another kind of document, which is told although an XML says what the invoice is.
+KIND: Final = "extract.kind"
 #: Most confidence that a doubted field keeps; `review_below` begins above it.
 UNSURE: Final = 0.5
 #: Highest share of the net total that a tax has anywhere.
@@ -27,6 +29,7 @@ class Doubt:
 
     pointer: str
     reason: str
+    code: str = CODE
 
 
 def doubted(fields: InvoiceFields, doubts: Iterable[Doubt]) -> tuple[InvoiceFields, tuple[Finding, ...]]:
@@ -37,7 +40,7 @@ def doubted(fields: InvoiceFields, doubts: Iterable[Doubt]) -> tuple[InvoiceFiel
             continue
         fields = _lowered(fields, doubt.pointer.strip("/").split("/"))
         findings[doubt.pointer, doubt.reason] = Finding(
-            code=CODE, severity="warning", message=doubt.reason, pointer=doubt.pointer
+            code=doubt.code, severity="warning", message=doubt.reason, pointer=doubt.pointer
         )
     return fields, tuple(findings.values())
 
@@ -60,15 +63,17 @@ def _lowered(node: Any, names: list[str]) -> Any:
 
 
 def passed_on(findings: Iterable[Finding], structured: InvoiceFields) -> tuple[Finding, ...]:
-    """The doubts that still concern the invoice: not those about a field that the XML states."""
+    """The doubts that still concern the invoice: not those about a field that the XML states, but for the kind."""
     return tuple(
-        finding for finding in findings if finding.pointer is None or fact_at(structured, finding.pointer) is None
+        finding
+        for finding in findings
+        if finding.code == KIND or finding.pointer is None or fact_at(structured, finding.pointer) is None
     )
 
 
 def reasons_for(findings: Iterable[Finding], pointer: str) -> list[str]:
     """Why the field at *pointer* is doubtful."""
-    return [finding.message for finding in findings if finding.code == CODE and finding.pointer == pointer]
+    return [finding.message for finding in findings if finding.code in (CODE, KIND) and finding.pointer == pointer]
 
 
 # --- kind and date --------------------------------------------------------------------------------------------------
@@ -78,7 +83,7 @@ def kind_doubts(lines: Sequence[str]) -> list[Doubt]:
     """A page that is no invoice by its heading, or that has no word for one: its number is then not that of one."""
     heading = other_kind(lines)
     if heading is not None:
-        return [Doubt("/number", f"the heading {heading[:60]!r} names another kind of document")]
+        return [Doubt("/number", f"the heading {heading[:60]!r} names another kind of document", KIND)]
     if not names_invoice(lines):
         return [Doubt("/number", "no word for an invoice or a credit note stands on the page")]
     return []

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from switchgear.invoice.party_signs import LEGAL_FORM
+
 
 def _all(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -36,11 +38,12 @@ def speaks_english(lines: Iterable[str]) -> bool:
 
 #: Kinds that are no invoice whatever stands behind the word: "Mahnung zur Rechnung", "Pro forma invoice no. 5".
 _NEVER: Final = (
-    "(?:zahlungs)?mahnung|mahnschreiben|zahlungserinnerung|zahlungsaufforderung|pro-?\\s?forma[\\s-]?\\w*|kontoauszug"
-    "|saldenbestätigung|offene posten|(?:payment |friendly )?reminder|overdue notice|final (?:notice|demand)|dunning"
-    "|(?:account )?statement(?: of account)?|rappel|(?:lettre de )?relance|mise en demeure|facture pro-?\\s?forma"
-    "|relevé de compte|sollecito|fattura pro-?\\s?forma|estratto conto|recordatorio|factura pro-?\\s?forma"
-    "|(?:estado|extracto) de cuenta|(?:betalings)?herinnering|aanmaning|pro-?\\s?formafactuur|rekeningoverzicht"
+    r"(?:zahlungs)?mahnung|mahnschreiben|zahlungserinnerung|zahlungsaufforderung|pro-?\s?forma[\s-]?\w*|kontoauszug"
+    r"|saldenbestätigung|offene[ -]posten\b[\w-]*|(?:payment |friendly )?reminder|overdue notice|dunning"
+    r"|final (?:notice|demand)|(?:account )?statement(?: of account)?|rappel(?! de (?:votre|la|notre) commande)"
+    r"|(?:lettre de )?relance|mise en demeure|facture pro-?\s?forma"
+    r"|relevé de compte|sollecito|fattura pro-?\s?forma|estratto conto|recordatorio|factura pro-?\s?forma"
+    r"|(?:estado|extracto) de cuenta|(?:betalings)?herinnering|aanmaning|pro-?\s?formafactuur|rekeningoverzicht"
 )
 #: Kinds that invoices refer to: they count only where the word stands alone.
 _ALONE: Final = (
@@ -49,8 +52,16 @@ _ALONE: Final = (
     "|confirmation de commande|documento di trasporto|preventivo|conferma d'ordine|albarán|presupuesto"
     "|confirmación de pedido|pakbon|leverbon|offerte|orderbevestiging"
 )
+#: Said of nothing but a debt, wherever in a heading: "Rechnung L03 - 1. Mahnung".
+_REMINDS: Final = re.compile(
+    r"\b(?:\w*mahnung|mahnstufe|zahlungserinnerung|past due notice|relance|sollecito"
+    r"|(?:payment|final|invoice) reminder)\b",
+    re.IGNORECASE,
+)
 _BEFORE: Final = (
-    r"\W*(?:\d{1,2}(?:st|nd|rd|th|e|ère)?\.?\s*|(?:erste|zweite|dritte|letzte|first|second|last|dernier|ultimo)\s+)?"
+    r"\W*(?:(?:betr|betreff|subject|objet|oggetto|asunto|re)\b\W*|customer )?"
+    r"(?:\d{1,2}(?:st|nd|rd|th|e|ère)?\.?\s*"
+    r"|(?:erste|zweite|dritte|letzte|first|second|last|dernier|ultimo)\s+)?"
 )
 _OTHER_KIND: Final = re.compile(
     rf"{_BEFORE}(?P<never>{_NEVER})\b(?!\s*:)|{_BEFORE}(?P<alone>{_ALONE})\W*$", re.IGNORECASE
@@ -81,10 +92,10 @@ def other_kind(lines: Iterable[str]) -> str | None:
         groups = [group for group in re.split(r"\s{2,}", line.strip()) if group]
         alone = not any(re.search(r"\d|^:", group) for group in groups[1:])
         for group in groups:
-            if len(group.split()) > _MOST_WORDS:
+            if len(group.split()) > _MOST_WORDS or LEGAL_FORM.search(group):
                 continue
             found = _OTHER_KIND.match(group)
-            if found and (found["never"] or alone):
+            if (found and (found["never"] or alone)) or _REMINDS.search(group):
                 return group
             if _TITLE.match(group):
                 return None

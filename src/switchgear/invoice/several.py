@@ -15,10 +15,10 @@ _MOST_NAMED: Final = 5
 _MOST_PARTS: Final = 10
 #: Labels of the numbers of invoices and of credit notes; a credit note names the invoice that it corrects.
 _CREDIT: Final = re.compile(r"gutschrift|credit|avoir|abono|korrektur|storno", re.IGNORECASE)
-_INVOICE: Final = re.compile(r"rechnung|invoice|factu|fattur|faktu", re.IGNORECASE)
+_INVOICE: Final = re.compile(r"rechnung|invoice|factu|fattur|faktu|\bre\b|\bbeleg", re.IGNORECASE)
 _OTHER_ONE: Final = re.compile(r"reference|original|ursprung|ursprüng|gemäß|bestell|order", re.IGNORECASE)
 #: A title alone, with something behind it that may be anything.
-_TITLE: Final = re.compile(r"[\W_]*(?:invoice|facture)[\W_]*", re.IGNORECASE)
+_TITLE: Final = re.compile(r"[^\w#]*(?:invoice|facture)[^\w#]*", re.IGNORECASE)
 
 
 def several_numbers(labelled: Iterable[tuple[str, str]]) -> list[Doubt]:
@@ -37,10 +37,10 @@ def several_numbers(labelled: Iterable[tuple[str, str]]) -> list[Doubt]:
 
 
 def _distinct(numbers: dict[str, str]) -> list[str]:
-    """The numbers without those that are a part of another one: 17 is 2024-17 in short."""
+    """The numbers without those that are the end of another one: 17 is 2024-17 in short."""
     longest: list[str] = []
     for plain in sorted(numbers, key=len, reverse=True)[:100]:
-        if plain and not any(plain in other for other in longest):
+        if plain and not any(other.endswith(plain) for other in longest):
             longest.append(plain)
     return [number[:40] for plain, number in numbers.items() if plain in longest]
 
