@@ -89,13 +89,13 @@ async def test_more_hanging_modules_than_children_cost_no_second_limit_and_other
     monkeypatch.setattr("switchgear.core.module_registry.describing._MOST_CHILDREN", 3)
     hanging = [f"a_hangs{place}" for place in range(6)]
     offer(bench, {**dict.fromkeys(hanging, HANGS), "z_good": GOOD})
-    made = await bench.start(import_timeout_s=4)
+    made = await bench.start(import_timeout_s=15)  # a tenth has to do for an import on a loaded machine
 
     assert {status_of(made, name) for name in hanging} == {UNAVAILABLE}
     assert {status_of(made, name) for name in ("z_good", "upper-text", "upper-other")} == {AVAILABLE}
     waited = {lack_of(made, name).message for name in hanging}
-    assert any("took more than 4 s" in message for message in waited)
-    assert any("took more than 0.4 s" in message for message in waited), "each waited for a limit of its own"
+    assert any("took more than 15 s" in message for message in waited)
+    assert any("took more than 1.5 s" in message for message in waited), "each waited for a limit of its own"
 
 
 async def test_what_hung_a_moment_ago_is_not_waited_for_by_the_next_process(bench: Bench, asked: list[str]) -> None:
