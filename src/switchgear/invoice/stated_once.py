@@ -108,6 +108,10 @@ class _VatTotals:
         self._totals = [total for total in root.iterchildren("{*}TaxTotal") if _has_text(total)]
         self._amounts = [amount for total in self._totals for amount in total.iterchildren("{*}TaxAmount")]
         self._has_own = any(amount.get("currencyID") in (None, "", currency) for amount in self._amounts)
+        firsts = ((total, total.find("{*}TaxAmount")) for total in self._totals)
+        self._currencies = {
+            total: amount.get("currencyID") or currency for total, amount in firsts if amount is not None
+        }
 
     def groups(self) -> Iterator[list[Element]]:
         """Their amounts, and those with a breakdown, by currency."""
@@ -119,11 +123,9 @@ class _VatTotals:
         """The currency of the amounts right below *parent*."""
         if not self._has_own:
             return self._currency
-        total: Element | None = parent
-        if _name(parent) == "TaxSubtotal":
-            total = parent.getparent()
-        amount = total.find("{*}TaxAmount") if total is not None and _name(total) == "TaxTotal" else None
-        return self._currency if amount is None else amount.get("currencyID") or self._currency
+        above = parent.getparent()
+        total = above if above is not None and _name(parent) == "TaxSubtotal" else parent
+        return self._currencies.get(total, self._currency)
 
 
 def _tax_numbers(root: Element) -> Iterator[list[Element]]:
